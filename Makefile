@@ -1,0 +1,59 @@
+# `make demo` and `make dev` are all a newcomer needs; both do the whole set-up first.
+# PYTHON: which Python makes the virtual environment, 3.11 to 3.13.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps
+export PYTHONUNBUFFERED := 1
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo dev test lint types bench lock down clean
+
+help: ## What can be made
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+
+$(VENV)/installed: requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(0 if (3, 11) <= sys.version_info[:2] <= (3, 13) else "Python 3.11 to 3.13 is needed, this is " + sys.version.split()[0] + "; name another with make PYTHON=python3.12 …")'
+	@echo "installing into $(VENV), about 1.5 minutes the first time"
+	@$(PYTHON) -m venv $(VENV)
+	@$(PIP_INSTALL) -r requirements.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@$(BIN)/python -m compileall -q st_pipeline
+	@touch $@
+
+$(VENV)/installed-dev: requirements-dev.lock $(VENV)/installed
+	@echo "installing the tools for tests and checks"
+	@$(PIP_INSTALL) -r requirements-dev.lock
+	@touch $@
+
+setup: $(VENV)/installed ## The virtual environment with everything pinned
+
+demo: $(VENV)/installed ## Sync four simulated tenants from nothing and prove the result
+	@$(BIN)/st-pipeline demo
+
+dev: $(VENV)/installed ## The Dagster UI on simulated companies that move on; Ctrl-C ends it
+	@$(BIN)/st-pipeline dev
+
+test: $(VENV)/installed-dev ## The whole test suite
+	@$(BIN)/pytest
+
+lint: $(VENV)/installed-dev ## ruff, formatting, import layers
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/lint-imports --no-cache
+
+types: $(VENV)/installed-dev ## mypy, strict
+	@$(BIN)/mypy
+
+down: ## Stop the embedded Postgres and the simulator; data stays
+	@$(BIN)/st-pipeline down
+
+lock: ## Pin again after pyproject.toml changed; needs uv
+	uv pip compile pyproject.toml --group build --universal --python-version 3.11 --generate-hashes \
+		--no-emit-index-url --no-emit-find-links --no-header --quiet -o requirements.lock
+	uv pip compile --group dev pyproject.toml -c requirements.lock --universal --python-version 3.11 --generate-hashes \
+		--no-emit-index-url --no-emit-find-links --no-header --quiet -o requirements-dev.lock
+
+clean: ## Stop everything and delete the environment and the embedded data
+	@if [ -x $(BIN)/st-pipeline ]; then $(BIN)/st-pipeline down --delete-data --yes; fi
+	@rm -rf $(VENV) .st-pipeline .env

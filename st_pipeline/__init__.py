@@ -1,0 +1,43 @@
+"""st-pipeline keeps the ServiceTitan data of many companies in Postgres: complete, correct, minutes old.
+
+Here: the names a program imports to run a sync without Dagster, loaded on first use. Not here: any work at import.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from st_pipeline.credentials.diagnosis import test_credentials
+    from st_pipeline.sync_configuration import SyncConfiguration, SyncResult
+    from st_pipeline.synchronize import (
+        get_last_sync_status,
+        synchronize_customers,
+        synchronize_data,
+        synchronize_invoices,
+    )
+
+_HOME = {
+    "SyncConfiguration": "sync_configuration",
+    "SyncResult": "sync_configuration",
+    "get_last_sync_status": "synchronize",
+    "synchronize_customers": "synchronize",
+    "synchronize_data": "synchronize",
+    "synchronize_invoices": "synchronize",
+    "test_credentials": "credentials.diagnosis",
+}
+__all__ = [
+    "SyncConfiguration",
+    "SyncResult",
+    "get_last_sync_status",
+    "synchronize_customers",
+    "synchronize_data",
+    "synchronize_invoices",
+    "test_credentials",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Import the engine (pandas, pyarrow, SQLAlchemy: about a second) when it is asked for and not before."""
+    if name not in _HOME:
+        raise AttributeError(f"module 'st_pipeline' has no attribute {name!r}")
+    return getattr(importlib.import_module(f"st_pipeline.{_HOME[name]}"), name)

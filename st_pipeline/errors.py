@@ -1,0 +1,133 @@
+"""The errors of st-pipeline, sorted by what happens next.
+
+    PipelineError
+    ├── ConfigurationError            a person mends a setting, a file or a command; exit code 2
+    ├── AuthError                     a person mends a credential; the tenant is set aside until then
+    │   ├── InvalidCredentials        ServiceTitan does not know the client id or secret
+    │   ├── OAuthHandshakeFailed      the token address answered something that is no token
+    │   ├── TokenRefreshFailed        a fresh token is refused by the API
+    │   ├── AccessRefused             the app key is wrong or the tenant has not connected the app
+    │   └── ScopeMissing              the app lacks the scope of one entity
+    ├── TransientApiError             the client retries in seconds, the next run in minutes
+    │   ├── RateLimitExceeded         429, with the wait where one was stated
+    │   └── ServiceUnavailable        5xx, a broken connection, a timeout
+    ├── PermanentApiError             retrying the same request cannot help
+    │   └── CursorRejected            a stored feed token is refused: start again from a date
+    ├── DataMappingError              the data is not what the contract says
+    │   ├── InvalidApiResponseFormat  a body that is no page (retried by the client first: bodies get cut)
+    │   └── BadRecord                 one record, kept in sync_rejects; never stops a run
+    ├── DeletionRefused               a full pass would mark too large a share of rows as deleted
+    ├── TenantBusy                    another run works on the tenant
+    ├── LeaseLost                     another run took the tenant over: stop without writing
+    └── DatabaseUnavailable           Postgres cannot be reached; the run is retried
+
+Here: the classes, their one-line meaning, and which of them a retry can help. Not here: how often anybody retries.
+A message says what was being done, for which tenant, entity and page, and what to do next; it never holds a secret,
+a token or a customer's record.
+"""
+
+from typing import ClassVar
+
+
+class PipelineError(Exception):
+    """Base of everything st-pipeline raises on purpose. `retry_helps`: could the same work succeed in some minutes?"""
+
+    retry_helps: ClassVar[bool] = False
+
+
+class ConfigurationError(PipelineError):
+    """A setting, a file, a name or a command is wrong; the message says which and what to do."""
+
+
+class AuthError(PipelineError):
+    """ServiceTitan refuses this tenant's credentials or rights."""
+
+
+class InvalidCredentials(AuthError):
+    """The token address answered `invalid_client`: wrong client id, secret or environment."""
+
+
+class OAuthHandshakeFailed(AuthError):
+    """The token address answered something that is neither a token nor a known refusal."""
+
+
+class TokenRefreshFailed(AuthError):
+    """The API refuses a token that was fetched a moment ago."""
+
+
+class AccessRefused(AuthError):
+    """401 or 403 that a new token does not mend: app key, or an app the tenant has not connected."""
+
+
+class ScopeMissing(AuthError):
+    """403 `Scope validation failed`: the app, or the version the tenant accepted, lacks the entity's scope."""
+
+
+class TransientApiError(PipelineError):
+    """The API may answer if asked again."""
+
+    retry_helps = True
+
+
+class RateLimitExceeded(TransientApiError):
+    """429. `wait_seconds` is what the header or the body's title asked for, None when neither did."""
+
+    def __init__(self, message: str, wait_seconds: float | None = None) -> None:
+        super().__init__(message)
+        self.wait_seconds = wait_seconds
+
+
+class ServiceUnavailable(TransientApiError):
+    """A 5xx answer, a broken connection or a timeout. `wait_seconds` as a `Retry-After` header asked for it."""
+
+    def __init__(self, message: str, wait_seconds: float | None = None) -> None:
+        super().__init__(message)
+        self.wait_seconds = wait_seconds
+
+
+class PermanentApiError(PipelineError):
+    """The API refuses the request itself. `status` is the HTTP status."""
+
+    def __init__(self, message: str, status: int) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class CursorRejected(PermanentApiError):
+    """An export feed refuses the stored `continueFrom`."""
+
+
+class DataMappingError(PipelineError):
+    """The data is not what the contract says."""
+
+
+class InvalidApiResponseFormat(DataMappingError):
+    """An answer with status 200 whose body is no page of records."""
+
+    retry_helps = True
+
+
+class BadRecord(DataMappingError):
+    """One record that failed to decode or validate."""
+
+
+class DeletionRefused(PipelineError):
+    """A full pass found a larger share of rows gone than the guard lets it mark."""
+
+
+class TenantBusy(PipelineError):
+    """Another run holds the tenant's lease."""
+
+    retry_helps = True
+
+
+class LeaseLost(PipelineError):
+    """The tenant's lease expired and another run took it."""
+
+    retry_helps = True
+
+
+class DatabaseUnavailable(PipelineError):
+    """Postgres cannot be reached or ended the connection."""
+
+    retry_helps = True

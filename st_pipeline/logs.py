@@ -1,0 +1,29 @@
+"""How log lines are written: one line an event, the same keys everywhere, JSON on request.
+
+Here: the one configuration, for the command and for Dagster's processes. Not here: what is logged.
+Keys: tenant, entity, sync_id, page, records, seconds, status, endpoint. Never a secret, a token or a record.
+"""
+
+import logging
+import sys
+
+import structlog
+
+from st_pipeline.settings import Settings
+
+
+def configure_logs(settings: Settings) -> None:
+    """Write events of the settings' level and above to standard error, in the settings' form."""
+    as_json = settings.log_format == "json"
+    form = structlog.processors.JSONRenderer() if as_json else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            form,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[settings.log_level]),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        cache_logger_on_first_use=False,
+    )
