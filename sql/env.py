@@ -1,0 +1,10 @@
+"""Alembic's entry: runs the migrations on the connection that st_pipeline.postgres.migrations hands over.
+
+Here: that hand-over. Not here: which database, and no second way in: `st-pipeline migrate` is the command.
+"""
+
+from alembic import context
+
+context.configure(connection=context.config.attributes["connection"], transactional_ddl=True)
+with context.begin_transaction():
+    context.run_migrations()

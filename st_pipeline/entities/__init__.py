@@ -1,0 +1,49 @@
+"""WHAT is synced: every entity, in the order in which a tenant is synced.
+
+Here: the registry. Not here: an entity's data (one module per ServiceTitan area), and nothing of ours is imported.
+"""
+
+from st_pipeline.entities import accounting, crm, memberships
+from st_pipeline.entities.spec import EntitySpec
+
+AREAS = (memberships, crm, accounting)
+
+
+def registry(specs: tuple[EntitySpec, ...]) -> dict[str, EntitySpec]:
+    """Specs by name, each after the ones it depends on. Raises ValueError: a name twice, an unknown name, a circle."""
+    by_name = {spec.name: spec for spec in specs}
+    if len(by_name) < len(specs):
+        names = [spec.name for spec in specs]
+        raise ValueError(f"two entities named {', '.join(sorted({n for n in names if names.count(n) > 1}))}")
+    ordered: dict[str, EntitySpec] = {}
+    waiting = dict(by_name)
+    while waiting:
+        ready = [spec for spec in waiting.values() if all(name in ordered for name in spec.after)]
+        if not ready:
+            raise ValueError(f"entities wait for each other or for an unknown one: {', '.join(waiting)}")
+        for spec in ready:
+            ordered[spec.name] = waiting.pop(spec.name)
+    return ordered
+
+
+ENTITIES = registry(tuple(spec for area in AREAS for spec in area.ENTITIES))
+
+# What a person or the user's documents call a kind of data, and the areas it stands for.
+DATA_TYPES = {
+    "customers": (memberships, crm),
+    "invoices": (accounting,),
+    "both": AREAS,
+    "all": AREAS,
+}
+
+
+def entities_of(data_type: str) -> tuple[str, ...]:
+    """The entities that a data type stands for, or the named ones of `customers,invoices`. Raises KeyError: unknown."""
+    if data_type in DATA_TYPES:
+        areas = DATA_TYPES[data_type]
+        return tuple(name for name, spec in ENTITIES.items() if any(spec in area.ENTITIES for area in areas))
+    wanted = {name.strip() for name in data_type.split(",")}
+    unknown = sorted(wanted - set(ENTITIES))
+    if unknown:
+        raise KeyError(", ".join(unknown))
+    return tuple(name for name in ENTITIES if name in wanted)

@@ -1,0 +1,107 @@
+"""Memberships: the agreements customers hold, and their types. Data only."""
+
+from types import MappingProxyType
+
+from st_pipeline.entities.spec import Column, EntitySpec, Kind, Rule, Severity, key_column, key_rules
+
+FREQUENCIES = ("OneTime", "Monthly", "EveryOtherMonth", "Quarterly", "BiAnnual", "Annual")
+
+MEMBERSHIP_TYPES = EntitySpec(
+    name="membership_types",
+    area="memberships",
+    title="Membership types",
+    description="The kinds of agreement a company sells.",
+    list_path="/memberships/v2/tenant/{tenant}/membership-types",
+    # ServiceTitan: there is a feed, but only the list shows prices, discounts and services, and only when asked.
+    list_params=MappingProxyType(
+        {
+            "active": "Any",
+            "includeDurationBilling": "true",
+            "includeDiscounts": "true",
+            "includeRecurringServices": "true",
+            "includeTags": "true",
+        }
+    ),
+    scope="tn.mem.membershiptypes:r",
+    columns=(
+        Column("name", Kind.TEXT),
+        Column("displayName", Kind.TEXT),
+        Column("active", Kind.BOOLEAN),
+        Column("discountMode", Kind.TEXT, known_values=("Basic", "Units", "Categories")),
+        Column("locationTarget", Kind.TEXT, known_values=("AllLocations", "SingleLocation")),
+        Column("revenueRecognitionMode", Kind.TEXT, known_values=("PointOfSale", "Deferred")),
+        Column("autoCalculateInvoiceTemplates", Kind.BOOLEAN),
+        Column("useMembershipPricingTable", Kind.BOOLEAN),
+        Column("showMembershipSavings", Kind.BOOLEAN),
+        key_column(),
+        Column("createdOn", Kind.TIMESTAMP),
+        Column("createdById", Kind.INTEGER),
+        Column("modifiedOn", Kind.TIMESTAMP),
+        Column("importId", Kind.TEXT),
+        Column("billingTemplateId", Kind.INTEGER),
+        Column("discount", Kind.DECIMAL),
+        Column("durationBilling", Kind.JSON),
+        Column("discounts", Kind.JSON),
+        Column("recurringServices", Kind.JSON),
+        Column("tagTypeIds", Kind.JSON),
+    ),
+    rules=key_rules(),
+)
+
+MEMBERSHIPS = EntitySpec(
+    name="memberships",
+    area="memberships",
+    title="Memberships",
+    description="Who holds which agreement. A customer is an active member when `status` is Active; `active` alone "
+    "includes expired ones.",
+    list_path="/memberships/v2/tenant/{tenant}/memberships",
+    feed_path="/memberships/v2/tenant/{tenant}/export/memberships",
+    list_params=MappingProxyType({"active": "Any"}),
+    scope="tn.mem.memberships:r",
+    columns=(
+        key_column(),
+        Column("createdOn", Kind.TIMESTAMP),
+        Column("createdById", Kind.INTEGER),
+        Column("modifiedOn", Kind.TIMESTAMP),
+        Column("followUpOn", Kind.TIMESTAMP),
+        Column("cancellationDate", Kind.TIMESTAMP),
+        Column("from", Kind.TIMESTAMP, name="starts_on"),
+        Column("nextScheduledBillDate", Kind.TIMESTAMP),
+        Column("to", Kind.TIMESTAMP, name="ends_on", description="null: no end"),
+        Column("billingFrequency", Kind.TEXT, known_values=FREQUENCIES),
+        Column("renewalBillingFrequency", Kind.TEXT, known_values=FREQUENCIES),
+        Column("status", Kind.TEXT, known_values=("Active", "Suspended", "Expired", "Canceled", "Deleted")),
+        Column(
+            "followUpStatus",
+            Kind.TEXT,
+            known_values=("NotAttempted", "Unreachable", "Contacted", "Won", "Dismissed"),
+        ),
+        Column("active", Kind.BOOLEAN),
+        Column("initialDeferredRevenue", Kind.DECIMAL),
+        Column("duration", Kind.INTEGER),
+        Column("renewalDuration", Kind.INTEGER),
+        Column("businessUnitId", Kind.INTEGER),
+        Column("customerId", Kind.INTEGER),
+        Column("membershipTypeId", Kind.INTEGER),
+        Column("activatedById", Kind.INTEGER),
+        Column("activatedFromId", Kind.INTEGER),
+        Column("billingTemplateId", Kind.INTEGER),
+        Column("cancellationBalanceInvoiceId", Kind.INTEGER),
+        Column("cancellationInvoiceId", Kind.INTEGER),
+        Column("followUpCustomStatusId", Kind.INTEGER),
+        Column("locationId", Kind.INTEGER, description="null: all locations of the customer"),
+        Column("paymentMethodId", Kind.INTEGER),
+        Column("paymentTypeId", Kind.INTEGER),
+        Column("recurringLocationId", Kind.INTEGER),
+        Column("renewalMembershipTaskId", Kind.INTEGER),
+        Column("renewedById", Kind.INTEGER),
+        Column("soldById", Kind.INTEGER),
+        Column("customerPo", Kind.TEXT),
+        Column("importId", Kind.TEXT),
+        Column("memo", Kind.TEXT),
+        Column("customFields", Kind.JSON),
+    ),
+    rules=(*key_rules(), Rule("customer is missing", "customer_id", Severity.WARN, not_null=True)),
+)
+
+ENTITIES = (MEMBERSHIP_TYPES, MEMBERSHIPS)

@@ -1,0 +1,65 @@
+"""Where a tenant's entity stands: the position of incremental reads and of a full pass under way.
+
+Here: the table sync_cursors. Not here: what a position means to the API, and when it may move (sync.py).
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+
+from sqlalchemy import Connection, text
+
+Stage = Literal["records", "presence"]
+
+
+@dataclass(frozen=True, slots=True)
+class Cursor:
+    """One row of sync_cursors; a tenant and entity never synced has every field empty.
+
+    `continue_from`: feed token of the last page all of whose rows are committed. `newest_modified_on`: as the source
+    wrote it. `full_*`: the pass under way, None when there is none. `last_full_at`: end of the last complete pass.
+    """
+
+    continue_from: str | None = None
+    newest_modified_on: str | None = None
+    full_continue_from: str | None = None
+    full_started_at: datetime | None = None
+    full_stage: Stage | None = None
+    full_page: int = 0
+    last_full_at: datetime | None = None
+    last_polled_at: datetime | None = None
+    last_reported_at: datetime | None = None
+    last_failed_at: datetime | None = None
+
+    @property
+    def position(self) -> str | None:
+        """What a person may be shown as "the cursor"."""
+        return self.continue_from or self.newest_modified_on
+
+
+_FIELDS = ", ".join(Cursor.__slots__)
+
+
+def load(connection: Connection, credential_id: int, entity: str) -> Cursor:
+    """The cursor, empty for an entity never synced."""
+    row = connection.execute(
+        text(f"SELECT {_FIELDS} FROM sync_cursors WHERE credential_id = :id AND entity = :entity"),  # noqa: S608
+        {"id": credential_id, "entity": entity},
+    ).one_or_none()
+    return Cursor(*row) if row is not None else Cursor()
+
+
+def save(connection: Connection, credential_id: int, entity: str, **changes: object) -> None:
+    """Set the named fields of Cursor. `"now"` as the value of a moment means the database's own clock."""
+    unknown = set(changes) - set(Cursor.__slots__)
+    if unknown:
+        raise TypeError(f"sync_cursors has no {', '.join(sorted(unknown))}")
+    values = {name: "clock_timestamp()" if value == "now" else f":{name}" for name, value in changes.items()}
+    connection.execute(
+        text(
+            f"INSERT INTO sync_cursors (credential_id, entity, {', '.join(values)}) "  # noqa: S608 - fields of Cursor
+            f"VALUES (:credential_id, :entity_name, {', '.join(values.values())}) ON CONFLICT (credential_id, entity) "
+            f"DO UPDATE SET updated_at = clock_timestamp(), {', '.join(f'{n} = excluded.{n}' for n in values)}"
+        ),
+        {**changes, "credential_id": credential_id, "entity_name": entity},
+    )

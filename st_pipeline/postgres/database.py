@@ -1,0 +1,97 @@
+"""Which Postgres, and one engine to it.
+
+Here: the address, the engine, and database errors as ours. Not here: starting a server (embedded.py), any table.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import psycopg
+from sqlalchemy import URL, Connection, Engine, create_engine, make_url
+from sqlalchemy.exc import ArgumentError, InterfaceError, OperationalError
+
+from st_pipeline.errors import ConfigurationError, DatabaseUnavailable
+from st_pipeline.postgres import embedded
+from st_pipeline.settings import Settings
+
+MAIN_DATABASE = "st_pipeline"
+DAGSTER_DATABASE = "dagster"
+DRIVER = "postgresql+psycopg"
+# SQLAlchemy 2.1 takes psycopg 3 for a bare postgresql://, whose NOTIFY dagster-postgres cannot use.
+DAGSTER_DRIVER = "postgresql+psycopg2"
+CONNECT_TIMEOUT_SECONDS = 10
+# What Postgres answers when a value is the trouble: one row's, not the chunk's. Text and numbers out of range, bad JSON,
+# and a field or key too large for a page.
+DATA_ERRORS = (psycopg.DataError, psycopg.errors.ProgramLimitExceeded)
+
+
+def main_url(settings: Settings) -> URL:
+    """The address of our tables. Raises ConfigurationError: no server is set and the embedded one is not running."""
+    if settings.database_url is not None:
+        return read_url("DATABASE_URL", settings.database_url.get_secret_value()).set(drivername=DRIVER)
+    return embedded_url(settings, MAIN_DATABASE).set(drivername=DRIVER)
+
+
+def dagster_url(settings: Settings) -> URL:
+    """The address of Dagster's own storage: its setting, or database `dagster` on the server of our tables."""
+    if settings.dagster_database_url is not None:
+        name = "ST_PIPELINE_DAGSTER_DATABASE_URL"
+        return read_url(name, settings.dagster_database_url.get_secret_value()).set(drivername=DAGSTER_DRIVER)
+    return main_url(settings).set(drivername=DAGSTER_DRIVER, database=DAGSTER_DATABASE)
+
+
+def read_url(name: str, text: str) -> URL:
+    """Parse a Postgres address. Raises ConfigurationError that names the variable and never shows its value."""
+    try:
+        url = make_url(text)
+    except ArgumentError:
+        url = None
+    if url is None or url.get_backend_name() not in {"postgresql", "postgres"} or not url.host or not url.database:
+        raise ConfigurationError(f"{name} is no Postgres address: write postgresql://user:password@host:port/database")
+    return url
+
+
+def embedded_folder(settings: Settings) -> str:
+    """Where the embedded server keeps its state."""
+    return str(settings.home / "postgres")
+
+
+def embedded_url(settings: Settings, database: str) -> URL:
+    """The address of a database on the running embedded server. Raises ConfigurationError when it is not running."""
+    server = embedded.attach(settings.home / "postgres")
+    if server is None:
+        raise ConfigurationError(
+            f"no Postgres: the embedded server in {settings.home} is not running. Start it with `st-pipeline up`, "
+            "or set DATABASE_URL"
+        )
+    return make_url(server.url(database))
+
+
+def open_engine(url: URL) -> Engine:
+    """An engine on our tables. Pooled connections are tested before use; sessions speak UTC."""
+    return create_engine(
+        url,
+        pool_pre_ping=True,
+        pool_size=4,
+        connect_args={
+            "connect_timeout": CONNECT_TIMEOUT_SECONDS,
+            "application_name": "st-pipeline",
+            "options": "-c timezone=UTC",
+        },
+    )
+
+
+@contextmanager
+def database_errors(doing: str) -> Iterator[None]:
+    """Turn a lost or refused connection into DatabaseUnavailable: `doing` says what was going on, without data."""
+    try:
+        yield
+    except (OperationalError, InterfaceError) as error:
+        raise DatabaseUnavailable(f"{doing}: Postgres does not answer ({type(error.orig).__name__})") from error
+
+
+@contextmanager
+def transaction(engine: Engine, doing: str) -> Iterator[Connection]:
+    """One transaction: committed at the end, rolled back on any error. Raises DatabaseUnavailable."""
+    with database_errors(doing), engine.begin() as connection:
+        yield connection

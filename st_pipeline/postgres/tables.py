@@ -1,0 +1,43 @@
+"""EntitySpec to SQLAlchemy table.
+
+Here: the one translation. Not here: creating tables (sql/ does; a test compares the two).
+"""
+
+import functools
+
+from sqlalchemy import BIGINT, BOOLEAN, DATE, DOUBLE_PRECISION, INTEGER, NUMERIC, TEXT, Column, MetaData, Table
+from sqlalchemy.dialects.postgresql import JSON, JSONB, TIMESTAMP
+from sqlalchemy.types import TypeEngine
+
+from st_pipeline.entities.spec import KEY, EntitySpec, Kind
+
+TYPES: dict[Kind, TypeEngine[object]] = {
+    Kind.INTEGER: BIGINT(),
+    Kind.TEXT: TEXT(),
+    Kind.BOOLEAN: BOOLEAN(),
+    Kind.DECIMAL: NUMERIC(),
+    Kind.FLOAT: DOUBLE_PRECISION(),
+    Kind.TIMESTAMP: TIMESTAMP(timezone=True),
+    Kind.DAY: DATE(),
+    Kind.JSON: JSONB(),
+}
+METADATA = MetaData()
+
+
+@functools.cache
+def table_of(spec: EntitySpec) -> Table:
+    """The table of an entity: credential_id, its columns, then what the pipeline adds."""
+    return Table(
+        spec.table,
+        METADATA,
+        Column("credential_id", BIGINT(), primary_key=True),
+        *(
+            Column(column.name, TYPES[column.kind], primary_key=column.name == KEY, nullable=column.name != KEY)
+            for column in spec.columns
+        ),
+        Column("full_data", JSON()),
+        Column("record_hash", BIGINT(), nullable=False),
+        Column("spec_version", INTEGER(), nullable=False),
+        Column("local_synced_at", TIMESTAMP(timezone=True), nullable=False),
+        Column("deleted_at", TIMESTAMP(timezone=True)),
+    )

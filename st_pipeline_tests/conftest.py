@@ -1,0 +1,90 @@
+"""What every test may ask for: a real Postgres, a migrated database of its own, settings that point at it."""
+
+import base64
+import os
+import shutil
+import tempfile
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Engine, make_url
+
+from st_pipeline.postgres import embedded
+from st_pipeline.postgres.database import DRIVER, open_engine
+from st_pipeline.postgres.migrations import migrate
+from st_pipeline.settings import Settings
+
+# A test's database need not survive a power cut; the tests of durability start servers of their own.
+FAST = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
+TEMPLATE = "template_migrated"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_settings_of_the_machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """No test reads the developer's settings or .env file."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in list(os.environ):
+            if name.startswith("ST_PIPELINE_") or name in ("DATABASE_URL", "DAGSTER_HOME"):
+                patch.delenv(name)
+        patch.chdir(tmp_path_factory.mktemp("working_folder"))
+        yield
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[embedded.EmbeddedServer]:
+    """One server for the whole run, with a migrated database to copy."""
+    # Not pytest's own folder: for root that is private, and the server's account could not enter it.
+    place = Path(tempfile.mkdtemp(prefix="st-pipeline-tests-"))
+    place.chmod(0o755)
+    folder = place / "postgres"
+    server = embedded.start(folder, options=FAST)
+    embedded.ensure_database(server, TEMPLATE)
+    engine = open_engine(make_url(server.url(TEMPLATE)).set(drivername=DRIVER))
+    migrate(engine)
+    engine.dispose()
+    yield server
+    embedded.remove(folder)
+    shutil.rmtree(place)
+
+
+@pytest.fixture
+def empty_engine(postgres_server: embedded.EmbeddedServer) -> Iterator[Engine]:
+    """An engine on an empty database of the test's own."""
+    yield from _database(postgres_server, "template0")
+
+
+@pytest.fixture
+def engine(postgres_server: embedded.EmbeddedServer) -> Iterator[Engine]:
+    """An engine on a migrated, empty database of the test's own."""
+    yield from _database(postgres_server, TEMPLATE)
+
+
+def _database(server: embedded.EmbeddedServer, template: str) -> Iterator[Engine]:
+    name = f"test_{uuid.uuid4().hex[:12]}"
+    admin = open_engine(make_url(server.url("postgres")).set(drivername=DRIVER)).execution_options(
+        isolation_level="AUTOCOMMIT"
+    )
+    with admin.connect() as connection:
+        connection.exec_driver_sql(f"CREATE DATABASE {name} TEMPLATE {template}")
+    engine = open_engine(make_url(server.url(name)).set(drivername=DRIVER))
+    yield engine
+    engine.dispose()
+    with admin.connect() as connection:
+        connection.exec_driver_sql(f"DROP DATABASE {name} WITH (FORCE)")
+    admin.dispose()
+
+
+@pytest.fixture
+def settings(engine: Engine, tmp_path: Path) -> Settings:
+    """Settings for the test's database, with a key of its own and retries that do not wait."""
+    return Settings(
+        home=tmp_path / ".st-pipeline",
+        database_url=engine.url.render_as_string(hide_password=False),
+        encryption_keys=f"1:{base64.b64encode(os.urandom(32)).decode()}",
+        app_key="ak1.test-app-key",
+        retry_initial_seconds=0.001,
+        retry_max_seconds=0.05,
+        lease_wait_seconds=0,
+    )
