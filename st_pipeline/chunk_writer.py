@@ -1,0 +1,140 @@
+"""Pages to chunks, and one chunk to Postgres in one transaction.
+
+Here: gathering rows, what belongs into the transaction, how far the position moves with it. Not here: which pages are
+read (sync.py), how rows are validated (validation/) and written (postgres/chunks.py).
+"""
+
+from collections.abc import Iterator
+
+import structlog
+
+from st_pipeline import deletions
+from st_pipeline.entities.spec import Presence
+from st_pipeline.postgres import chunks, cursors, presence, rejects
+from st_pipeline.records import Counts, Mode, Reject
+from st_pipeline.servicetitan.pages import Page
+from st_pipeline.validation.chunk import (
+    ValidChunk,
+    later,
+    newest_modified_on,
+    readable_ids,
+    validate_chunk,
+    without_unchanged,
+)
+from st_pipeline.validation.decode import read_head
+from st_pipeline.work import EntityResult, EntityWork
+
+log = structlog.get_logger()
+
+
+class ChunkWriter:
+    """Gathers pages to chunks and writes each in one transaction.
+
+    `position`: the field of the cursor that holds the feed's token; it moves to the last page all of whose rows are
+    committed. Lists have none: their order is not known, so their position moves when the walk is complete.
+    """
+
+    def __init__(
+        self, work: EntityWork, result: EntityResult, *, position: str | None = None, remember_seen: bool = False
+    ) -> None:
+        self.work = work
+        self.result = result
+        self.position = position
+        self.remember_seen = remember_seen
+        self.newest_modified_on: str | None = None
+        self.token: str | None = None
+        self._pending: list[bytes] = []
+        self._received = 0
+        self._tokens: list[tuple[int, str | None]] = []
+        with work.connection.begin():
+            self._compare = not work.rewrite and chunks.holds_rows(work.connection, work.spec, work.credential_id)
+            self._open_rejects = rejects.open_keys(work.connection, work.credential_id, work.spec.name)
+
+    def write_all(self, pages: Iterator[Page]) -> None:
+        """Write every page. Rows of a last, smaller chunk are written too, and the last page's token."""
+        size = self.work.settings.rows_per_chunk
+        for page in pages:
+            self.result.counts.pages += 1
+            self._pending += [bytes(record) for record in page.records]
+            self._received += len(page.records)
+            self._tokens.append((self._received, page.continue_from))
+            while len(self._pending) >= size:
+                self._write(self._pending[:size])
+                del self._pending[:size]
+        if self._pending or self._tokens:
+            self._write(self._pending)
+            self._pending = []
+
+    def _write(self, records: list[bytes]) -> None:
+        work, connection = self.work, self.work.connection
+        with connection.begin(), work.log.forgotten_on_rollback():
+            work.lease.extend(connection)
+            counts, valid = self._write_rows(records)
+            committed = self.result.counts.processed + len(records)
+            while self._tokens and self._tokens[0][0] <= committed:
+                self.token = self._tokens.pop(0)[1] or self.token
+            if self.position is not None and self.token is not None:
+                save_cursor(work, **{self.position: self.token})
+            self.result.counts.add(counts)
+            if self._worth_a_row(counts):
+                work.log.progress(connection, work.spec.name, work.mode, self.result.counts, self.result.cursor_before)
+        if valid is not None:
+            self.result.warnings += valid.warnings
+            self.result.nul_records += valid.nul_records
+        if records:
+            work.after_chunk(work.spec.name, self.result.counts)
+            figures = {"records": len(records), "created": counts.created, "updated": counts.updated}
+            log.info("chunk written", tenant=work.tenant, entity=work.spec.name, rejected=counts.failed, **figures)
+
+    def _write_rows(self, records: list[bytes]) -> tuple[Counts, ValidChunk | None]:
+        """Write what is new or different, keep what fails, note what was seen."""
+        work, spec, connection = self.work, self.work.spec, self.work.connection
+        counts = Counts(processed=len(records))
+        if not records:
+            return counts, None
+        if self._compare or self.remember_seen:
+            heads = [read_head(record) for record in records]
+            ids = readable_ids(heads)
+            self.newest_modified_on = later(self.newest_modified_on, newest_modified_on(heads, records))
+            if self.remember_seen:
+                presence.remember_seen(connection, work.credential_id, spec.name, ids)
+            if self._compare:
+                known = chunks.known_rows(connection, spec, work.credential_id, ids)
+                records = without_unchanged(spec, records, heads, known)
+        valid = validate_chunk(spec, records)
+        self.newest_modified_on = later(self.newest_modified_on, valid.newest_modified_on)
+        kept = valid.records if work.settings.keeps_full_data(spec.name) else None
+        table = chunks.with_bookkeeping(valid.table, valid.hashes, kept)
+        written, refused = chunks.upsert_or_name_the_refused(
+            connection, spec, work.credential_id, table, rewrite=work.rewrite
+        )
+        ids = chunks.row_ids(valid.table)
+        failed = valid.rejects + [Reject(ids[index], valid.records[index], (why,)) for index, why in refused.items()]
+        rejects.keep(connection, work.credential_id, spec.name, failed, work.log.id)
+        passed = self._open_rejects.intersection(ids) - {ids[index] for index in refused}
+        rejects.passed(connection, work.credential_id, spec.name, sorted(passed))
+        self._open_rejects |= {reject.st_id for reject in failed if reject.st_id is not None}
+        counts.created, counts.updated, counts.failed = written.created, written.updated, len(failed)
+        counts.unchanged = counts.processed - counts.created - counts.updated - counts.failed
+        counts.deleted = self._mark_deleted(ids, valid)
+        return counts, valid
+
+    def _mark_deleted(self, ids: list[int], valid: ValidChunk) -> int:
+        """Mark what these rows say is gone. A full pass does so at its end, from the list."""
+        work, spec = self.work, self.work.spec
+        if spec.presence is Presence.ACTIVE_FLAG:
+            return presence.mark_inactive(work.connection, spec, work.credential_id, ids)
+        if work.mode is not Mode.INCREMENTAL or spec.feed_path is None or not spec.has("active"):
+            return 0
+        flags = valid.table["active"].to_pylist()
+        inactive = [st_id for st_id, active in zip(ids, flags, strict=True) if active is False]
+        return deletions.mark_gone(work, inactive) if inactive else 0
+
+    def _worth_a_row(self, counts: Counts) -> bool:
+        """A poll that found nothing new leaves no row in the sync log."""
+        return not self.work.quiet or self.work.log.id is not None or counts.changed > 0 or counts.failed > 0
+
+
+def save_cursor(work: EntityWork, **changes: object) -> None:
+    """Set fields of the entity's cursor, as part of the caller's transaction."""
+    cursors.save(work.connection, work.credential_id, work.spec.name, **changes)

@@ -1,0 +1,188 @@
+"""The credentials: table `servicetitan_credentials`, view `tenants`, and the token that processes share.
+
+Here: finding and opening credentials, and their connection status. Not here: adding them (registration.py), how a value
+is encrypted (vault.py), whether ServiceTitan accepts it (diagnosis.py).
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+
+from pydantic import SecretStr
+from sqlalchemy import Connection, Engine, text
+
+from st_pipeline.credentials.companies import unknown
+from st_pipeline.credentials.secret_text import check_secret
+from st_pipeline.credentials.vault import Vault
+from st_pipeline.errors import ConfigurationError
+from st_pipeline.postgres.database import transaction
+from st_pipeline.servicetitan.access import TenantAccess, Token
+from st_pipeline.settings import Environment, Settings
+
+LONGEST_MESSAGE = 1000  # characters kept of why a connection fails
+SECRET_COLUMNS = ("client_id", "client_secret", "app_key")
+
+ConnectionStatus = Literal["pending", "connected", "error"]
+
+
+@dataclass(frozen=True, slots=True)
+class Tenant:
+    """One row of view `tenants`: a company in one environment. `tenant_id` is ServiceTitan's number."""
+
+    credential_id: int
+    partition_key: str
+    company: str
+    company_name: str
+    intacct_id: str | None
+    trade: str | None
+    environment: Environment
+    tenant_id: int
+    connection_status: ConnectionStatus
+    connection_message: str | None
+    last_tested_at: datetime | None
+    last_sync_at: datetime | None
+    enabled: bool
+
+    @property
+    def is_pollable(self) -> bool:
+        """May a schedule poll it: enabled, synced in full before, and its credentials are not refused."""
+        return self.enabled and self.last_sync_at is not None and self.connection_status != "error"
+
+
+_FIELDS = ", ".join(Tenant.__slots__)
+
+
+def all_tenants(connection: Connection) -> list[Tenant]:
+    """Every credential, enabled or not, by partition key."""
+    return [Tenant(*row) for row in connection.execute(text(f"SELECT {_FIELDS} FROM tenants ORDER BY partition_key"))]  # noqa: S608
+
+
+def enabled_tenants(connection: Connection) -> list[Tenant]:
+    """The tenants to sync: Dagster's partitions."""
+    return [tenant for tenant in all_tenants(connection) if tenant.enabled]
+
+
+def find_tenant(connection: Connection, tenant: str) -> Tenant:
+    """The tenant of a partition key, enabled or not. Raises ConfigurationError that names the nearest ones."""
+    found = {known.partition_key: known for known in all_tenants(connection)}
+    if tenant not in found:
+        raise ConfigurationError(unknown("tenant", tenant, found, "credentials"))
+    return found[tenant]
+
+
+def load_access(connection: Connection, settings: Settings, tenant: str) -> TenantAccess:
+    """All it takes to speak for the tenant. Raises ConfigurationError: unknown, no app key, or it does not open."""
+    found = find_tenant(connection, tenant)
+    opened = open_secrets(connection, Vault.from_settings(settings), found)
+    app_key = opened["app_key"] or _app_key(settings)
+    if app_key is None:
+        raise ConfigurationError(
+            f"tenant {tenant} has no app key: set ST_PIPELINE_APP_KEY to the app's (`ak1.…`, My Apps in ServiceTitan's "
+            "developer portal), or give the credential its own with --app-key-file"
+        )
+    client_id, client_secret = opened["client_id"], opened["client_secret"]
+    if client_id is None or client_secret is None:  # the columns are NOT NULL
+        raise ConfigurationError(f"tenant {tenant} has no client id or secret")
+    return TenantAccess(
+        tenant=tenant,
+        environment=found.environment,
+        tenant_id=found.tenant_id,
+        client_id=client_id,
+        client_secret=client_secret,
+        app_key=app_key,
+        api_url=settings.api_url(found.environment),
+        auth_url=settings.auth_url(found.environment),
+    )
+
+
+def encrypted_client_ids(connection: Connection) -> dict[int, bytes]:
+    """By credential id; for lists that show a masked client id."""
+    rows = connection.execute(text("SELECT id, client_id FROM servicetitan_credentials"))
+    return {credential_id: bytes(value) for credential_id, value in rows}
+
+
+def mark_connected(connection: Connection, credential_id: int, message: str | None = None) -> None:
+    """ServiceTitan accepts the credential. `message`: what is missing all the same."""
+    _mark(connection, credential_id, "connected", message)
+
+
+def mark_error(connection: Connection, credential_id: int, message: str) -> None:
+    """ServiceTitan refuses the credential; polls set the tenant aside. `message` holds no secret."""
+    _mark(connection, credential_id, "error", message)
+
+
+def mark_undecided(connection: Connection, credential_id: int, message: str) -> None:
+    """ServiceTitan had no say, as in an outage: the status stays, so that a test then sets no tenant aside."""
+    _mark(connection, credential_id, None, message)
+
+
+def mark_synced(connection: Connection, credential_id: int) -> None:
+    """A sync of the tenant succeeded, so its credential works."""
+    sql = (
+        "UPDATE servicetitan_credentials SET last_sync_at = now(), connection_status = 'connected', "
+        "connection_message = NULL WHERE id = :id"
+    )
+    connection.execute(text(sql), {"id": credential_id})
+
+
+class PostgresTokenStore:
+    """The tenant's token, encrypted in its credential's row: the next process, or one beside us, need not ask again.
+
+    Each call is a transaction of its own, on a connection of its own: a token outlives the chunk it was fetched in.
+    """
+
+    def __init__(self, engine: Engine, settings: Settings, tenant: Tenant) -> None:
+        self._engine, self._vault, self._tenant = engine, Vault.from_settings(settings), tenant
+
+    def load(self) -> Token | None:
+        """The stored token, whether or not it still lives. One that does not open is no token: a new one is fetched."""
+        sql = text("SELECT access_token, token_expires_at FROM servicetitan_credentials WHERE id = :id")
+        with transaction(self._engine, f"load the token of tenant {self._tenant.partition_key}") as connection:
+            row = connection.execute(sql, {"id": self._tenant.credential_id}).one_or_none()
+        if row is None or row.access_token is None or row.token_expires_at is None:
+            return None
+        try:
+            value = self._vault.decrypt(self._tenant.partition_key, "access_token", bytes(row.access_token))
+        except ConfigurationError:
+            return None
+        return Token(value, row.token_expires_at)
+
+    def save(self, token: Token | None) -> None:
+        """Keep the token, or with None forget it."""
+        sql = text(
+            "UPDATE servicetitan_credentials SET access_token = :value, token_expires_at = :expires_at WHERE id = :id"
+        )
+        key, column = self._tenant.partition_key, "access_token"
+        values = {
+            "id": self._tenant.credential_id,
+            "value": None if token is None else self._vault.encrypt(key, column, token.value),
+            "expires_at": None if token is None else token.expires_at,
+        }
+        with transaction(self._engine, f"keep the token of tenant {key}") as connection:
+            connection.execute(sql, values)
+
+
+def open_secrets(connection: Connection, vault: Vault, tenant: Tenant) -> dict[str, SecretStr | None]:
+    """Client id, client secret and app key by column. Raises ConfigurationError: one does not open."""
+    sql = text(f"SELECT {', '.join(SECRET_COLUMNS)} FROM servicetitan_credentials WHERE id = :id")  # noqa: S608
+    row = connection.execute(sql, {"id": tenant.credential_id}).one()
+    return {
+        column: None if value is None else vault.decrypt(tenant.partition_key, column, bytes(value))
+        for column, value in zip(SECRET_COLUMNS, row, strict=True)
+    }
+
+
+def _app_key(settings: Settings) -> SecretStr | None:
+    """The settings' app key, checked: a line break in it would fail deep inside an HTTP library."""
+    if settings.app_key is None:
+        return None
+    return check_secret("app key in ST_PIPELINE_APP_KEY", settings.app_key.get_secret_value())
+
+
+def _mark(connection: Connection, credential_id: int, status: ConnectionStatus | None, message: str | None) -> None:
+    sql = text(
+        "UPDATE servicetitan_credentials SET connection_status = coalesce(:status, connection_status), "
+        "connection_message = :message, last_tested_at = now() WHERE id = :id"
+    )
+    short = None if message is None else message[:LONGEST_MESSAGE]
+    connection.execute(sql, {"id": credential_id, "status": status, "message": short})

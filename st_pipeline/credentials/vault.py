@@ -1,0 +1,126 @@
+"""Encrypt what the database must not show: client id, client secret, app key, access token.
+
+Here: the keyring and one value's form. Not here: which rows hold values, where the keyring is kept.
+
+A value is `version (1 byte) ‖ key id (4 bytes, big endian) ‖ nonce (12 bytes) ‖ AES-256-GCM ciphertext and tag`. Its
+associated data is `version|tenant|column`. The tenant is the partition key (`acme-plumbing@integration`): it is known
+before the row exists, belongs to one credential, and never changes. So a value copied to another row, another
+environment or another column does not open.
+"""
+
+import base64
+import binascii
+import re
+import secrets
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from pydantic import SecretStr
+
+from st_pipeline.errors import ConfigurationError
+from st_pipeline.settings import Settings
+
+VERSION = 1
+KEY_BYTES = 32
+NONCE_BYTES = 12  # random: safe for 2**32 values per key
+TAG_BYTES = 16
+LARGEST_KEY_ID = 2**32 - 1
+VARIABLE = "ST_PIPELINE_ENCRYPTION_KEYS"
+
+_HEADER_BYTES = 1 + 4
+_ENTRY = re.compile(r"([0-9]{1,10}):(.+)", re.DOTALL | re.ASCII)
+
+
+class Vault:
+    """A keyring: the first key encrypts, a value's key id finds the one that opens it. Cheap to make (microseconds)."""
+
+    def __init__(self, keyring: SecretStr) -> None:
+        self._keys = _read_keyring(keyring.get_secret_value())
+        self.current_key_id = next(iter(self._keys))
+
+    @classmethod
+    def from_settings(cls, settings: Settings) -> "Vault":
+        """The vault of this installation. Raises ConfigurationError: no keyring, or a malformed one."""
+        if settings.encryption_keys is None:
+            raise ConfigurationError(
+                f"no key to encrypt secrets with: {VARIABLE} is not set. `st-pipeline up` makes one and keeps it in "
+                ".env; with a Postgres of your own, set it to `id:base64` of 32 random bytes"
+            )
+        return cls(settings.encryption_keys)
+
+    def __repr__(self) -> str:
+        return f"Vault(key ids {', '.join(map(str, self._keys))})"
+
+    def encrypt(self, tenant: str, column: str, secret: SecretStr) -> bytes:
+        """The stored form of one column's secret, under the first key."""
+        nonce = secrets.token_bytes(NONCE_BYTES)
+        sealed = self._keys[self.current_key_id].encrypt(
+            nonce, secret.get_secret_value().encode(), _bound_to(tenant, column)
+        )
+        return bytes([VERSION]) + self.current_key_id.to_bytes(4, "big") + nonce + sealed
+
+    def decrypt(self, tenant: str, column: str, value: bytes) -> SecretStr:
+        """Open a stored value. Raises ConfigurationError: its key is not in the keyring, or it does not open."""
+        mend = "Enter it again with `st-pipeline credentials add --replace`"
+        if len(value) < _HEADER_BYTES + NONCE_BYTES + TAG_BYTES or value[0] != VERSION:
+            raise ConfigurationError(
+                f"{column} of {tenant} is not a value this version of st-pipeline encrypted. {mend}"
+            )
+        key_id = key_id_of(value)
+        if key_id not in self._keys:
+            raise ConfigurationError(
+                f"{column} of {tenant} was encrypted with key {key_id}, which {VARIABLE} does not hold. "
+                f"Add that key after the first one. Is it lost? {mend}"
+            )
+        nonce, sealed = value[_HEADER_BYTES : _HEADER_BYTES + NONCE_BYTES], value[_HEADER_BYTES + NONCE_BYTES :]
+        try:
+            return SecretStr(self._keys[key_id].decrypt(nonce, sealed, _bound_to(tenant, column)).decode())
+        except InvalidTag:
+            raise ConfigurationError(
+                f"{column} of {tenant} does not open with key {key_id}: it was changed, copied from another row, or "
+                f"the key under that id is another one. {mend}"
+            ) from None
+
+
+def key_id_of(value: bytes) -> int:
+    """Which key encrypted a value: what a rotation selects by."""
+    return int.from_bytes(value[1:_HEADER_BYTES], "big")
+
+
+def generate_key() -> str:
+    """A new keyring entry, `id:base64`. The id is random, so that two keys never share one by accident."""
+    return f"{secrets.randbelow(LARGEST_KEY_ID) + 1}:{base64.b64encode(secrets.token_bytes(KEY_BYTES)).decode()}"
+
+
+def _bound_to(tenant: str, column: str) -> bytes:
+    return f"{VERSION}|{tenant}|{column}".encode()
+
+
+def _read_keyring(text: str) -> dict[int, AESGCM]:
+    keys: dict[int, AESGCM] = {}
+    for position, entry in enumerate(text.split(","), start=1):
+        try:
+            key_id, key = _read_entry(entry.strip())
+        except ValueError as error:
+            raise ConfigurationError(f"{VARIABLE}, entry {position}: {error}; write `id:base64` of 32 bytes") from None
+        if key_id in keys:
+            raise ConfigurationError(f"{VARIABLE}, entry {position}: key id {key_id} stands there twice; remove one")
+        keys[key_id] = AESGCM(key)
+    return keys
+
+
+def _read_entry(entry: str) -> tuple[int, bytes]:
+    """Raises ValueError in words that show nothing of the entry: a wrong one may be a whole key."""
+    if not entry:
+        raise ValueError("it is empty")
+    parts = _ENTRY.fullmatch(entry)
+    if parts is None or int(parts[1]) > LARGEST_KEY_ID:
+        raise ValueError(f"it does not begin with a key id (0 to {LARGEST_KEY_ID}) and a colon")
+    try:
+        # Both alphabets of base64: `openssl rand -base64 32` and Python's urlsafe form.
+        key = base64.b64decode(parts[2].replace("-", "+").replace("_", "/"), validate=True)
+    except (binascii.Error, ValueError):
+        raise ValueError("what follows the key id is not base64") from None
+    if len(key) != KEY_BYTES:
+        raise ValueError(f"the key has {len(key)} bytes, not {KEY_BYTES}")
+    return int(parts[1]), key

@@ -1,0 +1,118 @@
+"""Which records are gone at the source, and marking them.
+
+Here: the last part of a full pass (walking the list for ids, asking again for candidates, the guard), and what an
+incremental sync learns from a feed. Not here: the marks themselves
+(postgres/presence.py), reading records (sync.py).
+
+ServiceTitan: feeds repeat deleted records, so only a complete walk of the list shows absence; and pages shift while
+they are read, so what the walk missed is asked for by id before it is marked.
+"""
+
+from st_pipeline.entities.spec import Presence
+from st_pipeline.errors import DeletionRefused
+from st_pipeline.postgres import cursors, presence
+from st_pipeline.servicetitan.pages import fetch_by_ids, iter_list
+from st_pipeline.validation.decode import read_id
+from st_pipeline.work import EntityResult, EntityWork
+
+# Below this many rows a share says little: 1 of 3 membership types may well be deleted.
+ROWS_THE_GUARD_LETS_PASS = 10
+
+
+def settle(work: EntityWork, result: EntityResult, *, start_page: int) -> None:
+    """Finish a full pass: mark rows the source no longer has, unmark those it has again.
+
+    Raises DeletionRefused when more would be marked than the guard allows; the pass is then over, nothing is marked.
+    """
+    if work.spec.presence is Presence.LIST:
+        if work.spec.feed_path is not None:
+            _walk_list(work, start_page)
+        candidates = _absent(work)
+        _guard(work, len(candidates))
+        gone = _confirmed(work, candidates)
+    else:
+        gone = []
+    with work.connection.begin():
+        work.lease.extend(work.connection)
+        returned = presence.unmark_returned(work.connection, work.spec, work.credential_id)
+        deleted = presence.mark_deleted(work.connection, work.spec, work.credential_id, gone)
+        result.counts.deleted += deleted
+        presence.forget_seen(work.connection, work.credential_id, work.spec.name)
+        _close_pass(work, last_full_at="now")
+        if deleted or returned:
+            work.log.progress(work.connection, work.spec.name, work.mode, result.counts, result.cursor_before)
+    if returned:
+        result.notes.append(f"{returned} records that were gone are back")
+
+
+def mark_gone(work: EntityWork, inactive_ids: list[int]) -> int:
+    """Within a chunk's transaction: of rows that a feed shows as inactive, mark those the source no longer knows by id.
+
+    ServiceTitan: a feed repeats deleted records as inactive ones, so an incremental sync learns of deletions too. Most
+    rows that turn inactive still exist; asking takes one request for 50 of them. Returns how many were marked.
+    """
+    gone = _not_found_by_id(work, inactive_ids)
+    return presence.mark_deleted(work.connection, work.spec, work.credential_id, gone)
+
+
+def _not_found_by_id(work: EntityWork, ids: list[int]) -> list[int]:
+    found = fetch_by_ids(work.client, work.spec, ids)
+    there = {st_id for record in found if (st_id := read_id(bytes(record))) is not None}
+    return [st_id for st_id in ids if st_id not in there]
+
+
+def _walk_list(work: EntityWork, start_page: int) -> None:
+    """Note every id the list shows, page by page; a walk that was cut off goes on with its next page."""
+    pages = iter_list(work.client, work.spec, start_page=start_page, prefetch=work.settings.prefetch_pages)
+    for page in pages:
+        ids = [st_id for record in page.records if (st_id := read_id(bytes(record))) is not None]
+        with work.connection.begin():
+            work.lease.extend(work.connection)
+            presence.remember_seen(work.connection, work.credential_id, work.spec.name, ids)
+            cursors.save(work.connection, work.credential_id, work.spec.name, full_page=page.number)
+
+
+def _absent(work: EntityWork) -> list[int]:
+    with work.connection.begin():
+        return presence.absent_ids(work.connection, work.spec, work.credential_id)
+
+
+def _guard(work: EntityWork, candidates: int) -> None:
+    with work.connection.begin():
+        live = presence.live_rows(work.connection, work.spec, work.credential_id)
+    allowed = max(ROWS_THE_GUARD_LETS_PASS, live * work.settings.deletion_guard_share)
+    if work.allow_deletions or candidates <= allowed:
+        return
+    with work.connection.begin():
+        work.lease.extend(work.connection)
+        presence.forget_seen(work.connection, work.credential_id, work.spec.name)
+        _close_pass(work)
+    raise DeletionRefused(
+        f"{work.doing}: {candidates} of {live} rows are gone at the source, more than the "
+        f"{work.settings.deletion_guard_share:.0%} that are marked without a person's word; none was marked. "
+        "If that is right, run a full sync that allows deletions"
+    )
+
+
+def _confirmed(work: EntityWork, candidates: list[int]) -> list[int]:
+    """The candidates that the source does not know by id either."""
+    if not candidates:
+        return []
+    if work.spec.ids_param:
+        return _not_found_by_id(work, candidates)
+    _walk_list(work, 1)
+    still_absent = set(_absent(work))
+    return [st_id for st_id in candidates if st_id in still_absent]
+
+
+def _close_pass(work: EntityWork, **changes: object) -> None:
+    cursors.save(
+        work.connection,
+        work.credential_id,
+        work.spec.name,
+        full_started_at=None,
+        full_stage=None,
+        full_continue_from=None,
+        full_page=0,
+        **changes,
+    )

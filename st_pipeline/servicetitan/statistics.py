@@ -1,0 +1,64 @@
+"""How a tenant's requests went: times, retries, refusals.
+
+Here: counting. Not here: what is done with the figures (the sync log keeps them).
+"""
+
+import math
+import threading
+from dataclasses import dataclass, field
+from typing import Any
+
+STEPS_PER_DOUBLING = 4  # a percentile read from the buckets is at most 9 % off
+
+
+@dataclass(slots=True)
+class RequestStatistics:
+    """Figures of one tenant's requests; times in milliseconds, in buckets that can be added up over syncs."""
+
+    requests: int = 0
+    retries: int = 0
+    rate_limited: int = 0
+    token_requests: int = 0
+    bytes: int = 0
+    longest_ms: float = 0.0
+    buckets: dict[int, int] = field(default_factory=dict)
+    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
+
+    def record(self, seconds: float, received_bytes: int) -> None:
+        """Count one answered request."""
+        milliseconds = max(seconds * 1000, 0.001)
+        bucket = math.ceil(STEPS_PER_DOUBLING * math.log2(milliseconds))
+        with self._lock:
+            self.requests += 1
+            self.bytes += received_bytes
+            self.longest_ms = max(self.longest_ms, milliseconds)
+            self.buckets[bucket] = self.buckets.get(bucket, 0) + 1
+
+    def count(self, name: str) -> None:
+        """Add one to `retries`, `rate_limited` or `token_requests`."""
+        with self._lock:
+            setattr(self, name, getattr(self, name) + 1)
+
+    def percentile_ms(self, share: float) -> float:
+        """The time within which this share of requests was answered; 0 when there was none."""
+        wanted = share * sum(self.buckets.values())
+        seen = 0
+        for bucket in sorted(self.buckets):
+            seen += self.buckets[bucket]
+            if seen >= wanted:
+                return float(min(2 ** (bucket / STEPS_PER_DOUBLING), self.longest_ms))
+        return 0.0
+
+    def as_details(self) -> dict[str, Any]:
+        """For the sync log, as JSON. `buckets`: exponent of 2^(n/4) ms to count."""
+        return {
+            "requests": self.requests,
+            "retries": self.retries,
+            "rate_limited": self.rate_limited,
+            "token_requests": self.token_requests,
+            "bytes": self.bytes,
+            "p50_ms": round(self.percentile_ms(0.5), 2),
+            "p95_ms": round(self.percentile_ms(0.95), 2),
+            "longest_ms": round(self.longest_ms, 2),
+            "buckets": {str(bucket): count for bucket, count in sorted(self.buckets.items())},
+        }

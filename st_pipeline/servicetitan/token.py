@@ -1,0 +1,140 @@
+"""One tenant's access token: fetched once, shared, renewed early.
+
+Here: when a token is fresh, and fetching one. Not here: where it is kept (a TokenStore), who sends it (client.py).
+ServiceTitan: client credentials only, 900 s, no refresh token; token requests are throttled, so a token is shared by
+the entities of a sync, its threads, and the next process.
+"""
+
+import threading
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from http import HTTPStatus
+from typing import TypeGuard
+
+import httpx
+import msgspec
+from pydantic import SecretStr
+
+from st_pipeline.errors import InvalidCredentials, OAuthHandshakeFailed, RateLimitExceeded, ServiceUnavailable
+from st_pipeline.servicetitan.access import TenantAccess, Token, TokenStore
+from st_pipeline.servicetitan.answers import stated_wait
+
+
+class TokenAnswer(msgspec.Struct):
+    """What the token address answers."""
+
+    access_token: str | None = None
+    expires_in: float | None = None
+    error: str | None = None
+
+
+def now_utc() -> datetime:
+    """The clock."""
+    return datetime.now(UTC)
+
+
+class TokenSource:
+    """The tenant's token, from memory, the store, or the token address, in that order."""
+
+    def __init__(
+        self,
+        access: TenantAccess,
+        http: httpx.Client,
+        *,
+        threshold_seconds: float,
+        store: TokenStore | None = None,
+        clock: Callable[[], datetime] = now_utc,
+        on_fetch: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._access = access
+        self._http = http
+        self._threshold = timedelta(seconds=threshold_seconds)
+        self._store = store
+        self._clock = clock
+        self._on_fetch = on_fetch
+        self._lock = threading.Lock()
+        self._held: Token | None = None
+
+    def token(self) -> Token:
+        """A token with more than the threshold left. Raises AuthError and TransientApiError."""
+        held = self._held
+        if self._is_fresh(held):
+            return held
+        with self._lock:  # look again: another thread may have renewed it meanwhile
+            return self._from_memory_or_store(refused=None) or self._fetch()
+
+    def renew(self, refused: Token) -> Token:
+        """A token other than the one the API just refused. Raises AuthError and TransientApiError."""
+        with self._lock:
+            return self._from_memory_or_store(refused) or self._fetch()
+
+    def _is_fresh(self, token: Token | None) -> TypeGuard[Token]:
+        return token is not None and self._clock() < token.expires_at - self._threshold
+
+    def _from_memory_or_store(self, refused: Token | None) -> Token | None:
+        candidates = [self._held, self._store.load() if self._store is not None else None]
+        for token in candidates:
+            was_refused = token is not None and refused is not None and _same(token, refused)
+            if self._is_fresh(token) and not was_refused:
+                self._held = token
+                return token
+        return None
+
+    def _fetch(self) -> Token:
+        self._on_fetch()
+        asked_at = self._clock()
+        answer = self._ask()
+        if not answer.access_token or not answer.expires_in:
+            raise OAuthHandshakeFailed(
+                f"{self._doing}: the answer holds no token; check the token address in the settings ({self._host})"
+            )
+        token = Token(SecretStr(answer.access_token), asked_at + timedelta(seconds=answer.expires_in))
+        self._held = token
+        if self._store is not None:
+            self._store.save(token)
+        return token
+
+    def _ask(self) -> TokenAnswer:
+        form = {
+            "grant_type": "client_credentials",
+            "client_id": self._access.client_id.get_secret_value(),
+            "client_secret": self._access.client_secret.get_secret_value(),
+        }
+        try:
+            response = self._http.post(self._access.auth_url, data=form)
+        except httpx.TransportError as error:
+            raise ServiceUnavailable(f"{self._doing}: {self._host} does not answer ({type(error).__name__})") from None
+        try:
+            answer = msgspec.json.decode(response.content, type=TokenAnswer)
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            answer = TokenAnswer()
+        if response.status_code == HTTPStatus.OK:
+            return answer
+        raise self._refusal(response, answer)
+
+    def _refusal(self, response: httpx.Response, answer: TokenAnswer) -> Exception:
+        what = f"{self._doing}: HTTP {response.status_code}"
+        wait = stated_wait(response.headers.get("retry-after"), None)
+        if response.status_code == HTTPStatus.TOO_MANY_REQUESTS:
+            return RateLimitExceeded(f"{what}: too many token requests", wait)
+        if response.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR:
+            return ServiceUnavailable(f"{what} from {self._host}", wait)
+        if answer.error in ("invalid_client", "unauthorized_client"):
+            return InvalidCredentials(
+                f"{what}: ServiceTitan does not know this client id and secret in the {self._access.environment} "
+                "environment. Ask the company's ServiceTitan administrator for both again (Settings > Integrations > API "
+                "Application Access), and check that the environment is right and no line break came along"
+            )
+        return OAuthHandshakeFailed(f"{what}: neither a token nor a known refusal; check the token address ({self._host})")
+
+    @property
+    def _doing(self) -> str:
+        return f"fetch a token for tenant {self._access.tenant}"
+
+    @property
+    def _host(self) -> str:
+        return httpx.URL(self._access.auth_url).host
+
+
+def _same(one: Token, other: Token) -> bool:
+    return one.value.get_secret_value() == other.value.get_secret_value()

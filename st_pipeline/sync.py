@@ -1,0 +1,134 @@
+"""The whole path of one tenant and entity: fetch a page, validate a chunk, write it with its position, next.
+
+Here: the three modes, what is read in each, when a position moves. Not here: any single step (servicetitan/,
+validation/, postgres/), more than one entity (tenant_sync.py), deletions (deletions.py).
+
+Nothing lost, nothing doubled: a chunk's rows, its rejects, the position they came from, the figures and the lease are
+one transaction. A run that dies between two chunks is continued by the next one from the last committed position.
+"""
+
+import time
+from datetime import datetime, timedelta
+
+import msgspec
+import structlog
+
+from st_pipeline import deletions
+from st_pipeline.chunk_writer import ChunkWriter, save_cursor
+from st_pipeline.entities.spec import Presence
+from st_pipeline.errors import CursorRejected
+from st_pipeline.postgres import cursors, presence
+from st_pipeline.postgres.cursors import Cursor
+from st_pipeline.postgres.database import database_errors
+from st_pipeline.records import Mode
+from st_pipeline.servicetitan.pages import iter_feed, iter_list
+from st_pipeline.validation.chunk import later
+from st_pipeline.work import EntityResult, EntityWork
+
+log = structlog.get_logger()
+
+
+def sync_entity(work: EntityWork) -> EntityResult:
+    """Sync one tenant and entity, from where the last sync left it.
+
+    Raises the errors of st_pipeline.errors; what was committed before stays, with the position it belongs to.
+    """
+    started = time.monotonic()
+    with database_errors(work.doing):
+        with work.connection.begin():
+            cursor = cursors.load(work.connection, work.credential_id, work.spec.name)
+        if work.mode is Mode.INCREMENTAL and cursor.last_full_at is None:
+            work.mode = Mode.FULL  # the first sync of an entity reads everything, and a killed one goes on with that
+        result = work.result
+        result.mode, result.cursor_before = work.mode, cursor.position
+        READ[work.mode](work, cursor, result)
+        with work.connection.begin():
+            result.cursor_after = cursors.load(work.connection, work.credential_id, work.spec.name).position
+    result.seconds = time.monotonic() - started
+    return result
+
+
+def _read_full(work: EntityWork, cursor: Cursor, result: EntityResult) -> None:
+    """Everything from the start, on a position of its own; then what the list no longer shows is marked."""
+    spec = work.spec
+    if cursor.full_started_at is None or spec.feed_path is None:
+        # A list is not resumed: rows deleted meanwhile shift the pages, and what moved up would be skipped.
+        with work.connection.begin():
+            work.lease.extend(work.connection)
+            presence.forget_seen(work.connection, work.credential_id, spec.name)
+            save_cursor(work, full_started_at="now", full_stage="records", full_continue_from=None, full_page=0)
+        cursor = Cursor(newest_modified_on=cursor.newest_modified_on, full_stage="records")
+    else:
+        result.notes.append("went on with a full pass that had not finished")
+    if cursor.full_stage == "records":
+        if spec.feed_path is None:
+            writer = ChunkWriter(work, result, remember_seen=True)
+            writer.write_all(iter_list(work.client, spec, prefetch=work.settings.prefetch_pages))
+        else:
+            writer = ChunkWriter(work, result, position="full_continue_from")
+            _write_feed(work, writer, result, start=cursor.full_continue_from, restart=None)
+        with work.connection.begin():
+            work.lease.extend(work.connection)
+            newest = later(cursor.newest_modified_on, writer.newest_modified_on)
+            save_cursor(work, full_stage="presence", newest_modified_on=newest, last_polled_at="now")
+            if writer.token is not None:
+                save_cursor(work, continue_from=writer.token)
+    deletions.settle(work, result, start_page=cursor.full_page + 1)
+
+
+def _read_incremental(work: EntityWork, cursor: Cursor, result: EntityResult) -> None:
+    """What changed since the stored position."""
+    spec = work.spec
+    since = _looking_back(cursor.newest_modified_on, work.settings.lookback_minutes)
+    if spec.feed_path is None:
+        writer = ChunkWriter(work, result)
+        pages = iter_list(work.client, spec, modified_from=since, prefetch=work.settings.prefetch_pages)
+        writer.write_all(pages)
+    else:
+        writer = ChunkWriter(work, result, position="continue_from")
+        _write_feed(work, writer, result, start=cursor.continue_from or since, restart=since)
+    with work.connection.begin():
+        work.lease.extend(work.connection)
+        newest = later(cursor.newest_modified_on, writer.newest_modified_on)
+        save_cursor(work, newest_modified_on=newest, last_polled_at="now")
+
+
+def _write_feed(
+    work: EntityWork, writer: ChunkWriter, result: EntityResult, *, start: str | None, restart: str | None
+) -> None:
+    """Write a feed from `start`; where its token is refused, from `restart`, which overlaps what is there already."""
+    prefetch = work.settings.prefetch_pages
+    try:
+        writer.write_all(iter_feed(work.client, work.spec, start=start, prefetch=prefetch))
+    except CursorRejected:
+        if start == restart:
+            raise
+        result.notes.append(f"the stored feed token was refused; read again from {restart or 'the beginning'}")
+        log.warning("feed token refused", tenant=work.tenant, entity=work.spec.name, restart_from=restart)
+        writer.write_all(iter_feed(work.client, work.spec, start=restart, prefetch=prefetch))
+
+
+def _read_window(work: EntityWork, _cursor: Cursor, result: EntityResult) -> None:
+    """A range of modification times. No position moves and nothing is marked as deleted."""
+    start, end = _timestamp(work.window.start), _timestamp(work.window.end)
+    prefetch = work.settings.prefetch_pages
+    if work.spec.presence is Presence.ACTIVE_FLAG:
+        # Only the feed shows the active flag. It has no upper bound: what is newer is read too, and is true as well.
+        pages = iter_feed(work.client, work.spec, start=start, prefetch=prefetch)
+    else:
+        pages = iter_list(work.client, work.spec, modified_from=start, modified_before=end, prefetch=prefetch)
+    ChunkWriter(work, result).write_all(pages)
+
+
+READ = {Mode.FULL: _read_full, Mode.INCREMENTAL: _read_incremental, Mode.WINDOW: _read_window}
+
+
+def _timestamp(value: datetime | None) -> str | None:
+    return None if value is None else msgspec.json.encode(value).decode().strip('"')
+
+
+def _looking_back(newest: str | None, minutes: float) -> str | None:
+    """The time to read from again: inclusive, and a while before the newest record seen."""
+    if newest is None:
+        return None
+    return _timestamp(msgspec.convert(newest, datetime) - timedelta(minutes=minutes))

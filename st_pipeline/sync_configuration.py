@@ -1,0 +1,109 @@
+"""What a sync is asked to do, and what it reports.
+
+Here: SyncConfiguration, SyncResult and their checks. Not here: doing it (tenant_sync.py).
+"""
+
+import uuid
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from st_pipeline.entities import ENTITIES, entities_of
+from st_pipeline.errors import ConfigurationError, PipelineError
+from st_pipeline.postgres.sync_log import SyncType
+from st_pipeline.records import Counts, Mode
+from st_pipeline.work import EntityResult
+
+
+@dataclass(frozen=True, slots=True)
+class SyncConfiguration:
+    """What to sync and how.
+
+    `data_type`: customers, invoices, both, all, or entities by name, comma-separated. `incremental_only` false reads
+    everything. A date range (timezone-aware, start inclusive, end exclusive) reads what was modified in it and moves no
+    position. `batch_size`: rows a chunk, None for the setting. `rewrite`: write rows even when they did not change.
+    `allow_deletions`: a person's word that the deletion guard is wrong.
+    Raises ConfigurationError: an unknown data type or entity, a range that ends before it starts, a naive time.
+    """
+
+    data_type: str = "all"
+    sync_type: SyncType = "manual"
+    incremental_only: bool = True
+    modified_from: datetime | None = None
+    modified_to: datetime | None = None
+    batch_size: int | None = None
+    rewrite: bool = False
+    allow_deletions: bool = False
+
+    def __post_init__(self) -> None:
+        try:
+            entities_of(self.data_type)
+        except KeyError as error:
+            known = ", ".join(ENTITIES)
+            raise ConfigurationError(
+                f"unknown data type or entity {error.args[0]}: take customers, invoices, both, all, or some of {known}"
+            ) from None
+        for moment in (self.modified_from, self.modified_to):
+            if moment is not None and moment.tzinfo is None:
+                raise ConfigurationError(f"the time {moment.isoformat()} has no zone: write it with Z or an offset")
+        if self.modified_from and self.modified_to and self.modified_to <= self.modified_from:
+            raise ConfigurationError(
+                f"the window ends ({self.modified_to.isoformat()}) before it starts ({self.modified_from.isoformat()})"
+            )
+        if self.batch_size is not None and self.batch_size < 1:
+            raise ConfigurationError(f"a batch of {self.batch_size} rows writes nothing: take 1 or more")
+        if self.sync_type not in ("manual", "scheduled"):
+            raise ConfigurationError(f"unknown sync type {self.sync_type}: take manual or scheduled")
+
+    @property
+    def entities(self) -> tuple[str, ...]:
+        """The entities, each after the ones it depends on."""
+        return entities_of(self.data_type)
+
+    @property
+    def mode(self) -> Mode:
+        """Full, incremental, or a window when a date range is given."""
+        if self.modified_from or self.modified_to:
+            return Mode.WINDOW
+        return Mode.INCREMENTAL if self.incremental_only else Mode.FULL
+
+
+@dataclass(slots=True)
+class EntityOutcome:
+    """An entity's result, or why it failed. `report`: does it deserve a row and a Dagster event?"""
+
+    entity: str
+    result: EntityResult
+    error: Exception | None = None
+    report: bool = True
+
+    @property
+    def message(self) -> str | None:
+        """Why it failed, in words that hold no data."""
+        if self.error is None or isinstance(self.error, PipelineError):
+            return None if self.error is None else str(self.error)
+        return f"unexpected {type(self.error).__name__}; the log of the run has the place"
+
+
+@dataclass(slots=True)
+class SyncResult:
+    """What a tenant's sync did. `sync_log_id` None: a poll that found nothing and left no row."""
+
+    tenant: str
+    sync_id: uuid.UUID
+    sync_log_id: int | None = None
+    outcomes: list[EntityOutcome] = field(default_factory=list)
+    errors: list[str] = field(default_factory=list)
+    seconds: float = 0.0
+
+    @property
+    def success(self) -> bool:
+        """Did every entity succeed?"""
+        return not self.errors
+
+    @property
+    def counts(self) -> Counts:
+        """The figures of all entities: processed, successful, failed, created, updated, unchanged, deleted."""
+        total = Counts()
+        for outcome in self.outcomes:
+            total.add(outcome.result.counts)
+        return total

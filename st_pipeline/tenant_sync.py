@@ -1,0 +1,262 @@
+"""All of a tenant's sync: its entities in their order, under one lease, with one row of the sync log.
+
+Here: the lease, what a failure stops, the log from running to completed or failed. Not here: one entity's path
+(sync.py), what may be asked for (sync_configuration.py), Dagster (defs/).
+"""
+
+import time
+import traceback
+import uuid
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from types import TracebackType
+from typing import Any, Self
+
+import structlog
+from sqlalchemy import Connection, Engine
+
+from st_pipeline.credentials import store
+from st_pipeline.entities import ENTITIES
+from st_pipeline.errors import AuthError, DatabaseUnavailable, LeaseLost, PipelineError, ScopeMissing, TenantBusy
+from st_pipeline.postgres import cursors, leases
+from st_pipeline.postgres.database import database_errors
+from st_pipeline.postgres.sync_log import SyncLog, settle_abandoned
+from st_pipeline.records import Counts, Mode
+from st_pipeline.servicetitan.client import ServiceTitanClient
+from st_pipeline.servicetitan.pages import count
+from st_pipeline.settings import Settings
+from st_pipeline.sync import sync_entity
+from st_pipeline.sync_configuration import EntityOutcome, SyncConfiguration, SyncResult
+from st_pipeline.work import EntityResult, EntityWork, Window
+
+log = structlog.get_logger()
+LEASE_POLL_SECONDS = 1.0
+
+
+class TenantSync:
+    """One tenant's sync: `with TenantSync(...) as sync: for outcome in sync.entities(): ...`, then `sync.result`.
+
+    Entering takes the tenant's lease: raises TenantBusy when another run holds it for longer than `wait_seconds`.
+    Leaving closes the sync log, also when the body raised.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        settings: Settings,
+        tenant: str,
+        configuration: SyncConfiguration,
+        *,
+        sync_id: uuid.UUID | None = None,
+        dagster_run_id: str | None = None,
+        wait_seconds: float = 0,
+        after_chunk: Callable[[str, Counts], None] = lambda _entity, _counts: None,
+    ) -> None:
+        update = {} if configuration.batch_size is None else {"rows_per_chunk": configuration.batch_size}
+        self.settings = settings.model_copy(update=update)
+        self.engine = engine
+        self.configuration = configuration
+        self.wait_seconds = wait_seconds
+        self.after_chunk = after_chunk
+        self.result = SyncResult(tenant, sync_id or uuid.uuid4())
+        self.doing = f"sync of tenant {tenant}"
+        self._dagster_run_id = dagster_run_id
+        self._started = time.monotonic()
+
+    def __enter__(self) -> Self:
+        with database_errors(self.doing):
+            self.connection = self.engine.connect()
+        try:
+            with database_errors(self.doing):
+                self._open()
+        except BaseException:
+            self.connection.close()
+            raise
+        return self
+
+    def _open(self) -> None:
+        with self.connection.begin():
+            tenant = store.find_tenant(self.connection, self.result.tenant)
+            access = store.load_access(self.connection, self.settings, self.result.tenant)
+        self.credential_id = tenant.credential_id
+        self.lease = self._take_lease(tenant.credential_id)
+        tokens = store.PostgresTokenStore(self.engine, self.settings, tenant)
+        self.client = ServiceTitanClient(access, self.settings, store=tokens)
+        self.log = SyncLog(
+            tenant.credential_id,
+            self.result.tenant,
+            self.result.sync_id,
+            self.configuration.sync_type,
+            self.configuration.mode,
+            self.configuration.data_type,
+            self._dagster_run_id,
+        )
+        with self.connection.begin():
+            settle_abandoned(self.connection, tenant.credential_id)
+            self.quiet = self._is_quiet_poll()
+            if not self.quiet:
+                self.log.ensure(self.connection)
+
+    def _is_quiet_poll(self) -> bool:
+        """A scheduled poll shows in the log when it found something, and once an hour all the same."""
+        if self.configuration.sync_type != "scheduled" or self.configuration.mode is not Mode.INCREMENTAL:
+            return False
+        rows = [cursors.load(self.connection, self.credential_id, entity) for entity in self.configuration.entities]
+        return not any(self._is_due(row) for row in rows)
+
+    def _is_due(self, cursor: cursors.Cursor) -> bool:
+        longest = timedelta(minutes=self.settings.report_unchanged_minutes)
+        reported = cursor.last_reported_at
+        return reported is None or cursor.last_failed_at is not None or datetime.now(UTC) - reported >= longest
+
+    def _take_lease(self, credential_id: int) -> leases.Lease:
+        purpose = f"{self.configuration.sync_type} {self.configuration.mode} sync"
+        give_up_at = time.monotonic() + self.wait_seconds
+        while True:
+            with self.connection.begin():
+                lease = leases.take(
+                    self.connection, credential_id, self.result.tenant, purpose, self.settings.lease_seconds
+                )
+                holder = None if lease else leases.holder_name(self.connection, credential_id)
+            if lease is not None:
+                return lease
+            if time.monotonic() >= give_up_at:
+                raise TenantBusy(
+                    f"{self.doing}: the tenant is busy with another sync, {holder or 'which just ended'}; "
+                    f"waited {self.wait_seconds:g} s. Try again when it has ended"
+                )
+            time.sleep(min(LEASE_POLL_SECONDS, max(0.0, give_up_at - time.monotonic())))
+
+    def entities(self, skip: Callable[[str], bool] = lambda _entity: False) -> Iterator[EntityOutcome]:
+        """Sync each entity and yield its outcome. What depends on a failed one is not tried; `skip` is done already."""
+        failed: dict[str, Exception] = {}
+        ends_all: Exception | None = None
+        self._announce(skip)
+        for entity in self.configuration.entities:
+            if skip(entity):
+                continue
+            after = [name for name in ENTITIES[entity].after if name in failed]
+            if ends_all is not None:
+                outcome = self._failed(EntityResult(entity, self.configuration.mode), ends_all)
+            elif after:
+                error = PipelineError(f"{entity} of tenant {self.result.tenant}: not tried, as {after[0]} failed")
+                outcome = self._failed(EntityResult(entity, self.configuration.mode), error)
+            else:
+                outcome = self._sync(entity)
+            if outcome.error is not None:
+                failed[entity] = outcome.error
+                if _ends_the_tenant(outcome.error):
+                    ends_all = outcome.error
+                self.result.errors.append(f"{entity}: {outcome.message}")
+            self.result.outcomes.append(outcome)
+            yield outcome
+
+    def _announce(self, skip: Callable[[str], bool]) -> None:
+        """How many records a full sync will read, for its progress: one small request for each entity."""
+        if self.configuration.mode is not Mode.FULL:
+            return
+        for entity in self.configuration.entities:
+            if skip(entity):
+                continue
+            try:
+                self.log.expected = (self.log.expected or 0) + count(self.client, ENTITIES[entity])
+            except PipelineError:
+                return  # its own sync will say what is wrong
+
+    def _sync(self, entity: str) -> EntityOutcome:
+        work = EntityWork(
+            ENTITIES[entity],
+            self.result.tenant,
+            self.credential_id,
+            self.client,
+            self.connection,
+            self.lease,
+            self.log,
+            self.settings,
+            self.configuration.mode,
+            window=Window(self.configuration.modified_from, self.configuration.modified_to),
+            rewrite=self.configuration.rewrite,
+            allow_deletions=self.configuration.allow_deletions,
+            quiet=self.quiet,
+            after_chunk=self.after_chunk,
+        )
+        try:
+            result = sync_entity(work)
+        except Exception as error:  # noqa: BLE001 - one entity's failure, ours or not, must not stop the others
+            return self._failed(work.result, error)
+        return self._succeeded(result)
+
+    def _succeeded(self, result: EntityResult) -> EntityOutcome:
+        with database_errors(self.doing), self.connection.begin():
+            cursor = cursors.load(self.connection, self.credential_id, result.entity)
+            report = not self.quiet or result.counts.changed > 0 or result.counts.failed > 0 or self._is_due(cursor)
+            cursors.save(self.connection, self.credential_id, result.entity, last_failed_at=None)
+            if report:
+                cursors.save(self.connection, self.credential_id, result.entity, last_reported_at="now")
+                self.log.progress(self.connection, result.entity, result.mode, result.counts, result.cursor_before)
+                self.log.entity_ended(self.connection, result.entity, cursor_after=result.cursor_after)
+        return EntityOutcome(result.entity, result, report=report)
+
+    def _failed(self, result: EntityResult, error: Exception) -> EntityOutcome:
+        """Note the failure where an operator looks. Where Postgres itself is gone, the next start settles it."""
+        outcome = EntityOutcome(result.entity, result, error)
+        if not isinstance(error, PipelineError):
+            place = "".join(traceback.format_tb(error.__traceback__))
+            log.error("unexpected error", tenant=self.result.tenant, entity=result.entity, place=place)
+        try:
+            if self.connection.in_transaction():
+                self.connection.rollback()
+            with self.connection.begin(), self.log.forgotten_on_rollback():
+                cursors.save(self.connection, self.credential_id, result.entity, last_failed_at="now")
+                self.log.progress(self.connection, result.entity, result.mode, result.counts, result.cursor_before)
+                self.log.entity_ended(self.connection, result.entity, message=outcome.message)
+                if isinstance(error, AuthError) and not isinstance(error, ScopeMissing):
+                    store.mark_error(self.connection, self.credential_id, str(error))
+        except Exception as second:  # noqa: BLE001 - the first error is the one to tell
+            log.warning("failure not noted", tenant=self.result.tenant, because=type(second).__name__)
+        return outcome
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.result.seconds = time.monotonic() - self._started
+        if kind is not None:
+            self.result.errors.append(f"stopped by {kind.__name__}")
+        try:
+            self.client.close()
+            if self.connection.in_transaction():
+                self.connection.rollback()
+            with self.connection.begin(), self.log.forgotten_on_rollback():
+                self._close_log(self.connection)
+                self.lease.release(self.connection)
+        except Exception as second:  # noqa: BLE001 - the next start settles what could not be closed
+            log.warning("sync not closed", tenant=self.result.tenant, because=type(second).__name__)
+        finally:
+            self.result.sync_log_id = self.log.id
+            self.connection.close()
+
+    def _close_log(self, connection: Connection) -> None:
+        if any(outcome.error is None for outcome in self.result.outcomes):
+            store.mark_synced(connection, self.credential_id)
+        if self.log.id is None and self.result.success:
+            return
+        message = None if self.result.success else "; ".join(self.result.errors)
+        self.log.ended(connection, message, self._details())
+
+    def _details(self) -> dict[str, Any]:
+        notes = {o.entity: o.result.notes for o in self.result.outcomes if o.result.notes}
+        warned = {o.entity: dict(o.result.warnings) for o in self.result.outcomes if o.result.warnings}
+        nul = {o.entity: o.result.nul_records for o in self.result.outcomes if o.result.nul_records}
+        return {
+            "api": self.client.statistics.as_details(),
+            "notes": notes,
+            "warnings": warned,
+            "records_with_nul": nul,
+        }
+
+
+def _ends_the_tenant(error: Exception) -> bool:
+    """Would every further entity fail the same way?"""
+    if isinstance(error, ScopeMissing):
+        return False
+    return isinstance(error, AuthError | LeaseLost | DatabaseUnavailable)

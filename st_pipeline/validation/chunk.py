@@ -1,0 +1,143 @@
+"""A chunk of record bytes to rows that may be written and rejects that are kept.
+
+Here: the order of the steps: decode, keep the newest of a repeated key, build the table, check it. Not here: any step
+itself, and the database.
+"""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import msgspec
+import pyarrow
+import pyarrow.compute as pc
+
+from st_pipeline.entities.spec import MODIFIED, EntitySpec
+from st_pipeline.records import Known, Reject, record_hash
+from st_pipeline.validation.decode import RecordHead, decode_records, modified_on_text, without_nul
+from st_pipeline.validation.frame import build_table
+from st_pipeline.validation.schema import failing_rows, warnings
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+MICROSECOND = timedelta(microseconds=1)
+NEVER = -(2**62)
+
+
+@dataclass(slots=True)
+class ValidChunk:
+    """`table`: the entity's columns, one row a key; `records` and `hashes`: of each row, at the same index."""
+
+    table: pyarrow.Table
+    records: list[bytes]
+    hashes: list[int]
+    rejects: list[Reject]
+    warnings: Counter[str] = field(default_factory=Counter)
+    nul_records: int = 0
+    newest_modified_on: str | None = None
+
+
+def validate_chunk(spec: EntitySpec, records: Sequence[bytes]) -> ValidChunk:
+    """Decode and check a chunk. Every record ends in `table`, in `rejects`, or is an older copy of one that does."""
+    decoded = decode_records(spec, records)
+    keep = newest_of_each_key(decoded.rows)
+    rows = [decoded.rows[index] for index in keep]
+    kept = [decoded.records[index] for index in keep]
+    table, reasons = build_table(spec, rows)
+    for index, more in failing_rows(spec, table).items():
+        # A value that fits no column stands as null here; "is missing" would be a second, false reason.
+        reasons.setdefault(index, more)
+    rejects = decoded.rejects
+    if reasons:
+        rejects += [Reject(_bigint(rows[index].id), kept[index], tuple(reasons[index])) for index in sorted(reasons)]
+        good = [index for index in range(len(rows)) if index not in reasons]
+        table = table.take(pyarrow.array(good, type=pyarrow.int64()))
+        rows, kept = [rows[index] for index in good], [kept[index] for index in good]
+    return ValidChunk(
+        table=table,
+        records=kept,
+        hashes=[record_hash(record) for record in kept],
+        rejects=rejects,
+        warnings=warnings(spec, table),
+        nul_records=decoded.nul_records,
+        newest_modified_on=_newest(table, kept) if spec.has(MODIFIED) else None,
+    )
+
+
+def newest_of_each_key(rows: Sequence[Any]) -> list[int]:
+    """Indexes to keep: pages shift while they are read, and Postgres refuses to write a key twice in one statement.
+
+    The newest `modifiedOn` wins, of equals the one that came last.
+    """
+    if len({row.id for row in rows}) == len(rows):
+        return list(range(len(rows)))
+    best: dict[int, int] = {}
+    for index, row in enumerate(rows):
+        other = best.get(row.id)
+        if other is None or instant(_modified(row)) >= instant(_modified(rows[other])):
+            best[row.id] = index
+    return sorted(best.values())
+
+
+def _modified(row: Any) -> datetime | None:
+    return getattr(row, "modifiedOn", None)
+
+
+def instant(value: datetime | None) -> int:
+    """Microseconds since 1970, for comparing; a missing time is the oldest. Some times lack `Z` and mean UTC."""
+    if value is None:
+        return NEVER
+    return ((value if value.tzinfo else value.replace(tzinfo=UTC)) - EPOCH) // MICROSECOND
+
+
+def _newest(table: pyarrow.Table, records: list[bytes]) -> str | None:
+    """As `newest_modified_on`, without a loop over the rows."""
+    newest = pc.max(table[MODIFIED])
+    if not newest.is_valid:
+        return None
+    return modified_on_text(records[pc.index(table[MODIFIED], newest).as_py()])
+
+
+def newest_modified_on(heads: Sequence[RecordHead | None], records: Sequence[bytes]) -> str | None:
+    """`modifiedOn` of the newest record as the source wrote it, None when no record shows one."""
+    times = [instant(head.modified_on) if head is not None else NEVER for head in heads]
+    newest = max(range(len(times)), key=times.__getitem__, default=None)
+    return None if newest is None or times[newest] == NEVER else modified_on_text(records[newest])
+
+
+def later(one: str | None, other: str | None) -> str | None:
+    """The later of two times as the source wrote them."""
+    if one is None or other is None:
+        return one or other
+    return one if instant(msgspec.convert(one, datetime)) >= instant(msgspec.convert(other, datetime)) else other
+
+
+def readable_ids(heads: Sequence[RecordHead | None]) -> list[int]:
+    """The ids among these heads that fit a bigint."""
+    return [head.id for head in heads if head is not None and _bigint(head.id) is not None]
+
+
+def without_unchanged(
+    spec: EntitySpec, records: Sequence[bytes], heads: Sequence[RecordHead | None], known: Mapping[int, Known]
+) -> list[bytes]:
+    """The records that the table does not hold already, or that an older version of the entity's columns wrote."""
+    return [
+        record
+        for record, head in zip(records, heads, strict=True)
+        if head is None or not _is_held(known.get(head.id), head, record, spec.version)
+    ]
+
+
+def _is_held(held: Known | None, head: RecordHead, record: bytes, version: int) -> bool:
+    return (
+        held is not None
+        and held.spec_version == version
+        # The table holds the cleaned record, so one with a NUL is compared by what would be written.
+        and held.record_hash == record_hash(without_nul(record)[0])
+        and held.modified_on_us == (None if head.modified_on is None else instant(head.modified_on))
+    )
+
+
+def _bigint(value: int) -> int | None:
+    return value if abs(value) < 2**63 else None

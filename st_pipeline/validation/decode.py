@@ -1,0 +1,179 @@
+"""Record bytes to typed rows.
+
+Here: the decoder made from an EntitySpec, text that Postgres cannot hold, the reading of ids and dates alone. Not here:
+rules about values (schema.py), columns and tables (frame.py).
+"""
+
+import functools
+import keyword
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from decimal import Decimal
+from operator import attrgetter
+from typing import Any
+
+import msgspec
+
+from st_pipeline.entities.spec import KEY, EntitySpec, Kind
+from st_pipeline.records import Reject
+
+NULL = msgspec.Raw(b"null")
+# Everything but the id may be null or missing. ServiceTitan's own documents are optimistic about that.
+FIELD_TYPES: dict[Kind, Any] = {
+    Kind.INTEGER: int | None,
+    Kind.TEXT: str | None,
+    Kind.BOOLEAN: bool | None,
+    Kind.DECIMAL: Decimal | None,  # reads 25.1700000000 and "25.17" alike, exactly
+    Kind.FLOAT: float | None,
+    Kind.TIMESTAMP: datetime | None,  # reads seven fractional digits and year 0001
+    Kind.DAY: datetime | None,
+    Kind.JSON: msgspec.Raw,
+}
+# An escaped NUL: an odd number of backslashes, then u0000. Postgres cannot hold the character in text or jsonb.
+_NUL = re.compile(rb"(?<!\\)((?:\\\\)*)\\u0000")
+
+
+class RecordHead(msgspec.Struct, rename="camel", gc=False):
+    """The two fields that tell whether a record is known. Decoding them alone costs a third of a full decode."""
+
+    id: int
+    modified_on: datetime | None = None
+
+
+class _IdOnly(msgspec.Struct):
+    id: int | None = None
+
+
+class _ModifiedOnText(msgspec.Struct, rename="camel"):
+    modified_on: str | None = None
+
+
+@dataclass(slots=True)
+class Decoded:
+    """Rows and, at the same index, the bytes each came from. `nul_records`: records a NUL was replaced in."""
+
+    rows: list[Any] = field(default_factory=list)
+    records: list[bytes] = field(default_factory=list)
+    rejects: list[Reject] = field(default_factory=list)
+    nul_records: int = 0
+
+
+@functools.cache
+def row_type(spec: EntitySpec) -> type[msgspec.Struct]:
+    """The Struct of an entity's record, nested where its columns are."""
+    tree: dict[str, Any] = {}
+    for column in spec.columns:
+        node = tree
+        for key in column.path[:-1]:
+            node = node.setdefault(key, {})
+        node[column.path[-1]] = column
+    return _struct(f"{spec.name}_row", tree)
+
+
+def _struct(name: str, tree: dict[str, Any]) -> type[msgspec.Struct]:
+    members: list[tuple[str, Any, Any]] = []
+    for key, node in tree.items():
+        if isinstance(node, dict):
+            members.append((attribute(key), _struct(f"{name}_{key}", node) | None, None))
+        elif node.name == KEY:
+            members.append((attribute(key), int, msgspec.NODEFAULT))
+        else:
+            members.append((attribute(key), FIELD_TYPES[node.kind], NULL if node.kind is Kind.JSON else None))
+    return msgspec.defstruct(name, members, rename={attribute(key): key for key in tree}, gc=False, kw_only=True)
+
+
+def attribute(key: str) -> str:
+    """The attribute that holds a key of the record: the key itself, but for Python's own words."""
+    return f"{key}_" if keyword.iskeyword(key) else key
+
+
+def decode_records(spec: EntitySpec, records: Sequence[bytes]) -> Decoded:
+    """Decode each record on its own, so that a bad one takes no other with it."""
+    decoded = Decoded()
+    decode = _decoder(spec)
+    for record in records:
+        try:
+            clean, had_nul = without_nul(record)
+            if not clean.isascii():
+                clean.decode()  # msgspec does not look into what it skips
+            decoded.rows.append(decode(clean))
+            decoded.records.append(clean)
+            decoded.nul_records += had_nul
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            decoded.rejects.append(Reject(read_id(record), record, (reason(error),)))
+    return decoded
+
+
+@functools.cache
+def _decoder(spec: EntitySpec) -> Callable[[bytes], Any]:
+    return msgspec.json.Decoder(row_type(spec)).decode
+
+
+def without_nul(record: bytes) -> tuple[bytes, bool]:
+    r"""The record with each `\u0000` replaced by U+FFFD, and whether there was one."""
+    if b"\\u0000" not in record:
+        return record, False
+    clean = _NUL.sub(rb"\1\\ufffd", record)
+    return clean, clean != record
+
+
+def reason(error: Exception) -> str:
+    """Why a record did not decode. msgspec names types and the path, never a value."""
+    return "text is not UTF-8" if isinstance(error, UnicodeDecodeError) else f"does not decode: {error}"
+
+
+def read_id(record: bytes) -> int | None:
+    """The record's id, None where there is none or it does not fit a bigint."""
+    try:
+        st_id = msgspec.json.decode(record, type=_IdOnly).id
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return None
+    return st_id if st_id is not None and abs(st_id) < 2**63 else None
+
+
+_head_decoder = msgspec.json.Decoder(RecordHead)
+
+
+def read_head(record: bytes) -> RecordHead | None:
+    """Id and modification time alone; None for a record that shows neither properly (the full decode says why)."""
+    try:
+        return _head_decoder.decode(record)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return None
+
+
+def modified_on_text(record: bytes) -> str | None:
+    """`modifiedOn` as the source wrote it, all seven fractional digits."""
+    try:
+        return msgspec.json.decode(record, type=_ModifiedOnText).modified_on
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return None
+
+
+def column_values(spec: EntitySpec, rows: Sequence[Any]) -> dict[str, list[Any]]:
+    """Rows to one list per column, nested records flattened, JSON as text."""
+    values: dict[str, list[Any]] = {}
+    parents: dict[tuple[str, ...], Sequence[Any]] = {(): rows}
+    for column in spec.columns:
+        *above, last = column.path
+        taken = _values_at(tuple(above), last, parents)
+        values[column.name] = [_json_text(value) for value in taken] if column.kind is Kind.JSON else taken
+    return values
+
+
+def _values_at(above: tuple[str, ...], key: str, parents: dict[tuple[str, ...], Sequence[Any]]) -> list[Any]:
+    get = attrgetter(attribute(key))
+    if above not in parents:
+        parents[above] = _values_at(above[:-1], above[-1], parents)
+    if not above:
+        return [get(row) for row in parents[above]]
+    return [None if parent is None else get(parent) for parent in parents[above]]
+
+
+def _json_text(raw: Any) -> str | None:
+    if raw is None:
+        return None
+    text = bytes(raw).decode()
+    return None if text == "null" else text
