@@ -1,0 +1,87 @@
+"""The `st-pipeline` command.
+
+Here: the tree of commands, loaded one by one as they are called, and errors turned into exit codes. Not here: what a
+command does (one module per group). Exit codes: 0 all well, 1 something failed, 2 wrong use or set-up.
+"""
+
+import importlib
+import sys
+from typing import Any
+
+import click
+
+from st_pipeline.errors import ConfigurationError, PipelineError
+
+# Command to (module, attribute): a command's module is imported when the command is called, so that `--help` and the
+# quick commands do not pay for pandas (0.9 s) or Dagster (0.8 s).
+COMMANDS = {
+    "demo": ("demo_command", "demo"),
+    "dev": ("dev_command", "dev"),
+    "up": ("server_commands", "up"),
+    "down": ("server_commands", "down"),
+    "migrate": ("server_commands", "migrate"),
+    "doctor": ("doctor_command", "doctor"),
+    "companies": ("company_commands", "companies"),
+    "credentials": ("credential_commands", "credentials"),
+    "simulator": ("simulator_commands", "simulator"),
+}
+
+
+class LazyGroup(click.Group):
+    """A group whose commands are imported when they are looked up."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click passes it
+        """The names, in the order a new user meets them."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        """Import one command."""
+        if cmd_name not in COMMANDS:
+            return None
+        module, attribute = COMMANDS[cmd_name]
+        command: click.Command = getattr(importlib.import_module(f"st_pipeline.cli.{module}"), attribute)
+        return command
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(package_name="st-pipeline")
+def cli() -> None:
+    """Keep the ServiceTitan data of many companies in Postgres."""
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line; never returns. Errors of ours are one line on standard error, without a traceback."""
+    sys.exit(run(arguments))
+
+
+def _configure_logs() -> None:
+    """Log as the settings say; wrong settings are for the command to report, `doctor` among them."""
+    from st_pipeline.logs import configure_logs
+    from st_pipeline.settings import Settings, load_settings
+
+    try:
+        configure_logs(load_settings())
+    except ConfigurationError:
+        configure_logs(Settings.model_construct())
+
+
+def run(arguments: list[str] | None = None) -> int:
+    """Run the command line and return its exit code."""
+    try:
+        _configure_logs()
+        result: Any = cli.main(arguments, prog_name="st-pipeline", standalone_mode=False)
+    except click.exceptions.Exit as exit_:
+        return exit_.exit_code
+    except click.ClickException as error:
+        error.show()
+        return 2
+    except click.Abort:
+        click.echo("stopped", err=True)
+        return 1
+    except ConfigurationError as error:
+        click.echo(f"Error: {error}", err=True)
+        return 2
+    except PipelineError as error:
+        click.echo(f"Error: {error}", err=True)
+        return 1
+    return result if isinstance(result, int) else 0

@@ -1,0 +1,80 @@
+"""`st-pipeline companies`: the companies of the platform.
+
+Here: the commands. Not here: what makes a company (credentials/companies.py).
+"""
+
+import click
+
+
+@click.group()
+def companies() -> None:
+    """The companies whose data is kept."""
+
+
+@companies.command("add")
+@click.argument("slug")
+@click.option("--name", required=True, help="The company's name.")
+@click.option("--intacct-id", help="Its id downstream: column `tenant` of the streams.")
+@click.option("--trade", help="What it does, like plumbing or hvac.")
+def add(slug: str, name: str, intacct_id: str | None, trade: str | None) -> None:
+    """Add a company. SLUG is its name in every command, like acme-plumbing, and never changes.
+
+    Safe to repeat: the same values again change nothing.
+    """
+    from st_pipeline.cli.session import open_database
+    from st_pipeline.credentials.audit import record
+    from st_pipeline.credentials.companies import add_company, check_slug
+    from st_pipeline.postgres.database import transaction
+
+    check_slug(slug)
+    with open_database() as (_, engine), transaction(engine, f"add company {slug}") as connection:
+        added = add_company(connection, slug, name=name, intacct_id=intacct_id, trade=trade)
+        if added:
+            details = {"company": slug, "name": name, "intacct_id": intacct_id, "trade": trade}
+            record(connection, "companies.add", tenant=None, credential_id=None, result="done", details=details)
+    click.echo(f"company {slug} added" if added else f"company {slug} exists with these values; nothing changed")
+
+
+@companies.command("update")
+@click.argument("slug")
+@click.option("--name", help="Another name.")
+@click.option("--intacct-id", help="Another id downstream.")
+@click.option("--trade", help="Another trade.")
+@click.option("--enable/--disable", "enabled", default=None, help="Whether its tenants are synced.")
+def update(slug: str, name: str | None, intacct_id: str | None, trade: str | None, enabled: bool | None) -> None:
+    """Change what is given about a company; the rest stays."""
+    from st_pipeline.cli.session import open_database
+    from st_pipeline.credentials.audit import record
+    from st_pipeline.credentials.companies import check_slug, update_company
+    from st_pipeline.postgres.database import transaction
+
+    check_slug(slug)
+    given = {"name": name, "intacct_id": intacct_id, "trade": trade, "enabled": enabled}
+    with open_database() as (_, engine), transaction(engine, f"update company {slug}") as connection:
+        changed = update_company(connection, slug, name=name, intacct_id=intacct_id, trade=trade, enabled=enabled)
+        if changed:
+            details = {"company": slug, **{field: value for field, value in given.items() if value is not None}}
+            record(connection, "companies.update", tenant=None, credential_id=None, result="done", details=details)
+    click.echo(f"company {slug} updated" if changed else f"company {slug}: nothing changed")
+
+
+@companies.command("list")
+@click.option("--json", "as_json", is_flag=True, help="For machines.")
+def list_(as_json: bool) -> None:
+    """Show all companies."""
+    from dataclasses import asdict
+
+    from st_pipeline.cli.session import open_database
+    from st_pipeline.cli.tables import print_json, print_table
+    from st_pipeline.credentials.companies import list_companies
+    from st_pipeline.postgres.database import transaction
+
+    with open_database() as (_, engine), transaction(engine, "list the companies") as connection:
+        found = list_companies(connection)
+    if as_json:
+        print_json([asdict(company) for company in found])
+    elif found:
+        rows = [(c.slug, c.name, c.intacct_id, c.trade, c.enabled) for c in found]
+        print_table(("company", "name", "Intacct id", "trade", "enabled"), rows)
+    else:
+        click.echo("no company yet: add one with `st-pipeline companies add`")

@@ -1,0 +1,45 @@
+"""`st-pipeline dev`: the Dagster UI on simulated companies that move on by themselves.
+
+Here: the command. Not here: its parts (setup.py, simulated.py).
+"""
+
+import click
+
+
+@click.command()
+def dev() -> None:
+    """Open the Dagster UI on four simulated tenants whose data moves on, until Ctrl-C.
+
+    Materialize a tenant, backfill several, watch records arrive. The five-minute poll is on. Postgres and the simulator
+    go on afterwards; `st-pipeline down` stops them.
+    """
+    from dagster import DagsterInstance
+
+    from st_pipeline.cli import run
+    from st_pipeline.cli.server_commands import run_dagster
+    from st_pipeline.cli.setup import set_up
+    from st_pipeline.cli.simulated import (
+        forget_rows_of_an_earlier_simulator,
+        onboard,
+        point_at_simulator,
+        refuse_real_addresses,
+        start_simulator,
+    )
+    from st_pipeline.defs.partitions import register_tenants
+    from st_pipeline.postgres.database import main_url, open_engine
+    from st_pipeline.settings import load_settings
+
+    refuse_real_addresses(load_settings())
+    settings = set_up()
+    simulator, is_new = start_simulator(settings, live=True)
+    point_at_simulator(simulator)
+    engine = open_engine(main_url(settings))
+    try:
+        if is_new:
+            forget_rows_of_an_earlier_simulator(engine)
+        onboard(run, click.echo)
+        with DagsterInstance.get() as instance:
+            register_tenants(instance, engine)
+    finally:
+        engine.dispose()
+    run_dagster()

@@ -1,0 +1,25 @@
+"""Ports that others may hold.
+
+Here: one check, before a server is started on a port. Not here: any server.
+"""
+
+import socket
+
+from st_pipeline.errors import ConfigurationError
+
+
+def is_taken(host: str, port: int) -> bool:
+    """Does somebody listen there already?"""
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError:
+            return True
+    return False
+
+
+def refuse_taken_port(host: str, port: int, variable: str) -> None:
+    """Raise ConfigurationError when the port is taken, naming the setting that chooses another."""
+    if is_taken(host, port):
+        raise ConfigurationError(f"port {port} on {host} is taken: end what listens there, or set {variable}")

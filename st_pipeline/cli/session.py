@@ -1,0 +1,25 @@
+"""What nearly every command needs: the settings, and an engine on a database at the right version.
+
+Here: opening and closing it. Not here: starting a server or migrating (server_commands.py).
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from sqlalchemy import Engine
+
+from st_pipeline.postgres.database import main_url, open_engine
+from st_pipeline.postgres.migrations import check_current
+from st_pipeline.settings import Settings, load_settings
+
+
+@contextmanager
+def open_database() -> Iterator[tuple[Settings, Engine]]:
+    """Settings and engine; the engine is disposed at the end. Raises ConfigurationError and DatabaseUnavailable."""
+    settings = load_settings()
+    engine = open_engine(main_url(settings))
+    try:
+        check_current(engine)
+        yield settings, engine
+    finally:
+        engine.dispose()

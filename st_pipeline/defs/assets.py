@@ -1,0 +1,69 @@
+"""What can be materialized: one multi-asset over all entities, with tenants as partitions.
+
+Here: its definition. Not here: its body (materialize.py).
+One step for everything: 15 assets as 15 steps cost 40 CPU seconds a run, as one step 3.6.
+"""
+
+from collections.abc import Iterator
+
+import dagster as dg
+
+from st_pipeline.defs.materialize import materialize_tenants
+from st_pipeline.defs.metadata import column_schema
+from st_pipeline.defs.options import SyncOptions
+from st_pipeline.defs.partitions import TENANTS
+from st_pipeline.defs.resources import Postgres, ServiceTitan
+from st_pipeline.entities import ENTITIES
+from st_pipeline.entities.spec import EntitySpec
+
+KEY_PREFIX = "servicetitan"
+OWNERS = ["team:data-platform"]
+TENANTS_PER_BACKFILL_RUN = 25
+
+
+def asset_key(entity: str) -> dg.AssetKey:
+    """The asset of an entity."""
+    return dg.AssetKey([KEY_PREFIX, entity])
+
+
+def asset_spec(spec: EntitySpec) -> dg.AssetSpec:
+    """One entity's asset. Skippable: the body reports each tenant's own success instead of the whole range's."""
+    return dg.AssetSpec(
+        asset_key(spec.name),
+        deps=[asset_key(name) for name in spec.after],
+        partitions_def=TENANTS,
+        skippable=True,
+        group_name=spec.area,
+        owners=OWNERS,
+        kinds={"postgres", "table"},
+        description=spec.description,
+        code_version=str(spec.version),
+        metadata={
+            "dagster/column_schema": column_schema(spec),
+            "dagster/table_name": spec.table,
+            "scope": spec.scope,
+            "list": spec.list_path,
+            "feed": spec.feed_path or "none: the list is read",
+        },
+    )
+
+
+def build_assets() -> dg.AssetsDefinition:
+    """The multi-asset. Built in a function: a decorator in a loop would bind its last entity everywhere."""
+
+    @dg.multi_asset(
+        name="sync_tenants",
+        specs=[asset_spec(spec) for spec in ENTITIES.values()],
+        can_subset=True,
+        backfill_policy=dg.BackfillPolicy.multi_run(TENANTS_PER_BACKFILL_RUN),
+        # Minutes: the client has retried for seconds already. An error that no retry helps is not tried again.
+        retry_policy=dg.RetryPolicy(
+            max_retries=2, delay=60, backoff=dg.Backoff.EXPONENTIAL, jitter=dg.Jitter.PLUS_MINUS
+        ),
+    )
+    def sync_tenants(
+        context: dg.AssetExecutionContext, config: SyncOptions, postgres: Postgres, servicetitan: ServiceTitan
+    ) -> Iterator[dg.AssetMaterialization]:
+        yield from materialize_tenants(context, config, postgres, servicetitan)
+
+    return sync_tenants

@@ -1,0 +1,45 @@
+"""The jobs: what a schedule or a person launches.
+
+Here: three jobs. Not here: when they run (schedules.py), their bodies (materialize.py, poll.py).
+"""
+
+import dagster as dg
+
+from st_pipeline.defs.partitions import TENANTS
+from st_pipeline.defs.poll import poll_tenants
+
+SHARD_TAG = "st_pipeline/shard"
+MODE_TAG = "st_pipeline/mode"
+MAX_RUNTIME_TAG = "dagster/max_runtime"
+# Run monitoring ends a run whose machine died; without it the run would hold its place in the queue for ever.
+POLL_MAX_SECONDS = 900
+FULL_MAX_SECONDS = 6 * 3600
+
+incremental_sync = dg.define_asset_job(
+    "incremental_sync",
+    selection=dg.AssetSelection.all(),
+    partitions_def=TENANTS,
+    executor_def=dg.in_process_executor,
+    description="What changed since the last sync, for the tenants you choose. A tenant's first sync reads everything.",
+    tags={MODE_TAG: "incremental"},
+)
+
+full_sync = dg.define_asset_job(
+    "full_sync",
+    selection=dg.AssetSelection.all(),
+    partitions_def=TENANTS,
+    executor_def=dg.in_process_executor,
+    config={"ops": {"sync_tenants": {"config": {"mode": "full"}}}},
+    description="Everything, for the tenants you choose, and mark what is gone. Every night by schedule.",
+    tags={MODE_TAG: "full", MAX_RUNTIME_TAG: str(FULL_MAX_SECONDS)},
+)
+
+
+@dg.job(
+    executor_def=dg.in_process_executor,
+    description="The scheduled poll: many tenants in one run, events only for what has changed.",
+    tags={MODE_TAG: "incremental", MAX_RUNTIME_TAG: str(POLL_MAX_SECONDS)},
+)
+def incremental_poll() -> None:
+    """Poll the tenants of a shard."""
+    poll_tenants()

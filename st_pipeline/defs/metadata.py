@@ -1,0 +1,96 @@
+"""What the Dagster UI shows: of an entity's definition, of a materialization, of a run.
+
+Here: translating our values to Dagster's. Not here: the values.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import dagster as dg
+
+from st_pipeline.entities.spec import KEY, EntitySpec
+from st_pipeline.records import Counts
+from st_pipeline.sync_configuration import SyncConfiguration
+from st_pipeline.work import EntityResult
+
+TAG_PREFIX = "st_pipeline"
+SEVERAL = "several"
+
+
+def column_schema(spec: EntitySpec) -> dg.TableSchema:
+    """The entity's columns as Dagster shows them."""
+    return dg.TableSchema(
+        columns=[
+            dg.TableColumn(
+                name=column.name,
+                type=column.kind.value,
+                description=column.description or f"{column.source} of the record",
+                constraints=dg.TableColumnConstraints(
+                    nullable=column.name != KEY,
+                    other=[f"usually {', '.join(column.known_values)}"] if column.known_values else [],
+                ),
+            )
+            for column in spec.columns
+        ]
+    )
+
+
+def materialization_metadata(result: EntityResult, sync_log_id: int | None) -> dict[str, Any]:
+    """An entity's figures. The names are those of the sync log, so that the two read alike and Dagster plots them."""
+    counts = result.counts
+    metadata: dict[str, Any] = {
+        **figures(counts),
+        "pages": counts.pages,
+        "seconds": round(result.seconds, 3),
+        "rows_per_second": round(counts.processed / result.seconds, 1) if result.seconds else 0.0,
+        "mode": str(result.mode),
+        "cursor_before": result.cursor_before or "none",
+        "cursor_after": result.cursor_after or "none",
+        "records_with_nul": result.nul_records,
+    }
+    if sync_log_id is not None:
+        metadata["sync_log_id"] = sync_log_id
+    if result.warnings:
+        metadata["warnings"] = dg.MetadataValue.json(dict(result.warnings))
+    if result.notes:
+        metadata["notes"] = dg.MetadataValue.text("; ".join(result.notes))
+    return metadata
+
+
+def figures(counts: Counts) -> dict[str, int]:
+    """The seven figures of the sync log."""
+    return {
+        "processed": counts.processed,
+        "successful": counts.successful,
+        "failed": counts.failed,
+        "created": counts.created,
+        "updated": counts.updated,
+        "unchanged": counts.unchanged,
+        "deleted": counts.deleted,
+    }
+
+
+def run_tags(configuration: SyncConfiguration, tenants: Sequence[str], sync_id: str) -> dict[str, str]:
+    """Tags to find a run by. `tenants`: partition keys."""
+    companies = sorted({key.partition("@")[0] for key in tenants})
+    environments = sorted({key.partition("@")[2] or "production" for key in tenants})
+    tags = {
+        "sync_type": configuration.sync_type,
+        "mode": str(configuration.mode),
+        "data_type": data_type_label(configuration.data_type),
+        "company": companies[0] if len(companies) == 1 else SEVERAL,
+        "environment": environments[0] if len(environments) == 1 else SEVERAL,
+        "sync_id": sync_id,
+    }
+    return {f"{TAG_PREFIX}/{name}": value for name, value in tags.items()}
+
+
+def data_type_label(data_type: str) -> str:
+    """A data type, or one entity; several entities as `several`. Tags are for finding, not for listing."""
+    return SEVERAL if "," in data_type else data_type
+
+
+def result_tags(counts: Counts, failed_pairs: int) -> dict[str, str]:
+    """The sync log's figures as tags of the run, so that the list of runs reads like the log."""
+    named = {**figures(counts), "failed_entities": failed_pairs}
+    return {f"{TAG_PREFIX}/{name}": str(value) for name, value in named.items()}

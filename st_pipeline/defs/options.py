@@ -1,0 +1,71 @@
+"""What a person may choose in the launchpad.
+
+Here: the fields, and turning them into the engine's configuration. Not here: their meaning (sync_configuration.py).
+"""
+
+from datetime import UTC, datetime
+from enum import Enum
+
+import dagster as dg
+from pydantic import Field
+
+from st_pipeline.errors import ConfigurationError
+from st_pipeline.postgres.sync_log import SyncType
+from st_pipeline.records import Mode
+from st_pipeline.sync_configuration import SyncConfiguration
+
+
+class ModeChoice(Enum):
+    """How much is read. Dagster offers an enum by its names, so they equal the values."""
+
+    incremental = Mode.INCREMENTAL.value
+    full = Mode.FULL.value
+    window = Mode.WINDOW.value
+
+
+class SyncOptions(dg.Config):  # type: ignore[misc]
+    """Options of a sync."""
+
+    mode: ModeChoice = Field(
+        default=ModeChoice.incremental,
+        description="incremental: from where the last sync ended (the first one reads everything). full: everything, "
+        "and mark what is gone. window: what was modified between modified_from and modified_to.",
+    )
+    modified_from: str = Field(default="", description="Start of the window, inclusive, such as 2026-01-31T00:00:00Z.")
+    modified_to: str = Field(default="", description="End of the window, exclusive. Empty: open.")
+    batch_size: int = Field(default=0, description="Rows a chunk. 0: the setting, 2,000 unless changed.")
+    rewrite: bool = Field(default=False, description="Write rows even when they did not change.")
+    allow_deletions: bool = Field(
+        default=False, description="A person's word that a full sync may mark an unusual share of rows as deleted."
+    )
+
+    def configuration(self, entities: list[str], sync_type: SyncType) -> SyncConfiguration:
+        """The engine's configuration. Raises ConfigurationError when the options contradict each other."""
+        window = (moment("modified_from", self.modified_from), moment("modified_to", self.modified_to))
+        if (self.mode is ModeChoice.window) != any(window):
+            raise ConfigurationError(
+                "mode window needs modified_from or modified_to, and no other mode takes them; "
+                f"mode is {self.mode.value}"
+            )
+        return SyncConfiguration(
+            data_type=",".join(entities),
+            sync_type=sync_type,
+            incremental_only=self.mode is not ModeChoice.full,
+            modified_from=window[0],
+            modified_to=window[1],
+            batch_size=self.batch_size or None,
+            rewrite=self.rewrite,
+            allow_deletions=self.allow_deletions,
+        )
+
+
+def moment(name: str, written: str) -> datetime | None:
+    """Read an ISO time; a bare day is its start, UTC. Raises ConfigurationError that names the option."""
+    if not written:
+        return None
+    try:
+        read = datetime.fromisoformat(written)
+    except ValueError:
+        raise ConfigurationError(f"{name} is no time: write 2026-01-31 or 2026-01-31T06:00:00Z") from None
+    is_bare_day = len(written) == len("2026-01-31")
+    return read.replace(tzinfo=UTC) if is_bare_day else read

@@ -1,0 +1,44 @@
+"""Tenants as Dagster partitions.
+
+Here: the definition, and keeping its keys equal to the enabled credentials. Not here: who is enabled (credentials/).
+"""
+
+from dataclasses import dataclass
+
+import dagster as dg
+from sqlalchemy import Engine
+
+from st_pipeline.credentials.store import enabled_tenants
+from st_pipeline.postgres.database import transaction
+
+TENANTS = dg.DynamicPartitionsDefinition(name="tenants")
+TENANTS_NAME = "tenants"
+
+
+@dataclass(frozen=True, slots=True)
+class PartitionChange:
+    """Keys to add and to remove so that partitions equal enabled credentials."""
+
+    added: tuple[str, ...]
+    removed: tuple[str, ...]
+
+
+def pending_change(instance: dg.DagsterInstance, engine: Engine) -> PartitionChange:
+    """What the partitions lack and what they have too many of."""
+    with transaction(engine, "list enabled tenants") as connection:
+        enabled = [tenant.partition_key for tenant in enabled_tenants(connection)]
+    registered = set(instance.get_dynamic_partitions(TENANTS_NAME))
+    return PartitionChange(
+        added=tuple(key for key in enabled if key not in registered),
+        removed=tuple(sorted(registered - set(enabled))),
+    )
+
+
+def register_tenants(instance: dg.DagsterInstance, engine: Engine) -> PartitionChange:
+    """Make the partitions equal to the enabled credentials now. Returns what changed."""
+    change = pending_change(instance, engine)
+    if change.added:
+        instance.add_dynamic_partitions(TENANTS_NAME, list(change.added))
+    for key in change.removed:
+        instance.delete_dynamic_partition(TENANTS_NAME, key)
+    return change

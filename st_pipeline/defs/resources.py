@@ -1,0 +1,46 @@
+"""The two things a run needs, as Dagster resources: thin shells around the plain engine and client.
+
+Here: what a person may override in the launchpad. Not here: behaviour, and no state: a resource is frozen and each
+process has its own copy. Nothing is contacted when definitions load.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import dagster as dg
+from sqlalchemy import Engine
+
+from st_pipeline.postgres.database import main_url, open_engine
+from st_pipeline.postgres.migrations import check_current
+from st_pipeline.settings import Settings, load_settings
+
+
+class Postgres(dg.ConfigurableResource):  # type: ignore[misc]
+    """Our tables. The address is the settings': DATABASE_URL, or the embedded server."""
+
+    @contextmanager
+    def engine(self) -> Iterator[Engine]:
+        """An engine for the run. Raises ConfigurationError when the database is not at this code's version."""
+        engine = open_engine(main_url(load_settings()))
+        try:
+            check_current(engine)
+            yield engine
+        finally:
+            engine.dispose()
+
+
+class ServiceTitan(dg.ConfigurableResource):  # type: ignore[misc]
+    """How ServiceTitan is asked. Empty: as in the settings (docs/settings.md)."""
+
+    rate_limit: str = ""
+    request_timeout_seconds: float | None = None
+    prefetch_pages: int | None = None
+
+    def settings(self) -> Settings:
+        """The settings with this resource's overrides. Raises ConfigurationError on a wrong value."""
+        overrides = {
+            "rate_limit": self.rate_limit or None,
+            "request_timeout_seconds": self.request_timeout_seconds,
+            "prefetch_pages": self.prefetch_pages,
+        }
+        return load_settings(**{name: value for name, value in overrides.items() if value is not None})

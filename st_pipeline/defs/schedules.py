@@ -1,0 +1,97 @@
+"""When tenants are synced: polled every few minutes, read in full every night.
+
+Here: which tenants a tick takes. Not here: what a run does with them.
+Ticks stay cheap: one query, one run for up to 25 tenants (`ST_PIPELINE_TENANTS_PER_RUN`).
+"""
+
+from collections.abc import Iterator, Sequence
+
+import dagster as dg
+
+from st_pipeline.credentials.store import enabled_tenants
+from st_pipeline.defs.jobs import SHARD_TAG, full_sync, incremental_poll
+from st_pipeline.defs.partitions import TENANTS_NAME
+from st_pipeline.postgres.database import main_url, open_engine, transaction
+from st_pipeline.settings import Settings, load_settings
+
+ACTIVE = [
+    dg.DagsterRunStatus.QUEUED,
+    dg.DagsterRunStatus.NOT_STARTED,
+    dg.DagsterRunStatus.STARTING,
+    dg.DagsterRunStatus.STARTED,
+    dg.DagsterRunStatus.CANCELING,
+]
+RANGE_START_TAG = "dagster/asset_partition_range_start"
+RANGE_END_TAG = "dagster/asset_partition_range_end"
+
+
+def build_schedules() -> list[dg.ScheduleDefinition]:
+    """The two schedules, at the times the settings give when definitions load."""
+    settings = load_settings()
+
+    @dg.schedule(
+        name="poll_every_tenant",
+        job=incremental_poll,
+        cron_schedule=settings.incremental_cron,
+        default_status=dg.DefaultScheduleStatus.RUNNING,
+        description="Poll every enabled tenant whose credentials are not refused.",
+    )
+    def poll_every_tenant(context: dg.ScheduleEvaluationContext) -> Iterator[dg.RunRequest | dg.SkipReason]:
+        tenants = _pollable(load_settings())
+        if not tenants:
+            yield dg.SkipReason("no tenant to poll: add one with `st-pipeline credentials add`")
+        busy = _active_shards(context.instance)
+        for shard in shards(tenants, load_settings().tenants_per_run):
+            name = shard_name(shard)
+            if name in busy:
+                continue  # the run of an earlier tick is still at it; the next tick is its retry
+            yield dg.RunRequest(
+                run_key=f"{context.scheduled_execution_time.isoformat()} {name}",
+                run_config={"ops": {"poll_tenants": {"config": {"tenants": list(shard)}}}},
+                tags={SHARD_TAG: name},
+            )
+
+    @dg.schedule(
+        name="full_sync_every_night",
+        job=full_sync,
+        cron_schedule=settings.full_cron,
+        default_status=dg.DefaultScheduleStatus.RUNNING,
+        description="Read every tenant in full and mark what is gone.",
+    )
+    def full_sync_every_night(context: dg.ScheduleEvaluationContext) -> Iterator[dg.RunRequest | dg.SkipReason]:
+        # The partitions' own order: a run covers a range of it.
+        tenants = context.instance.get_dynamic_partitions(TENANTS_NAME)
+        if not tenants:
+            yield dg.SkipReason("no tenant is registered: add one with `st-pipeline credentials add`")
+        for shard in shards(tenants, load_settings().tenants_per_run):
+            yield dg.RunRequest(
+                run_key=f"{context.scheduled_execution_time.isoformat()} {shard[0]}",
+                tags={RANGE_START_TAG: shard[0], RANGE_END_TAG: shard[-1]},
+            )
+
+    return [poll_every_tenant, full_sync_every_night]
+
+
+def shards(tenants: Sequence[str], size: int) -> list[Sequence[str]]:
+    """Consecutive groups of at most `size` tenants."""
+    return [tenants[start : start + size] for start in range(0, len(tenants), size)]
+
+
+def shard_name(shard: Sequence[str]) -> str:
+    """A shard by its ends."""
+    return shard[0] if len(shard) == 1 else f"{shard[0]}...{shard[-1]}"
+
+
+def _pollable(settings: Settings) -> list[str]:
+    """Tenants to poll: enabled, read in full once, credentials not refused."""
+    engine = open_engine(main_url(settings))
+    try:
+        with transaction(engine, "list the tenants to poll") as connection:
+            return [tenant.partition_key for tenant in enabled_tenants(connection) if tenant.is_pollable]
+    finally:
+        engine.dispose()
+
+
+def _active_shards(instance: dg.DagsterInstance) -> set[str]:
+    runs = instance.get_runs(dg.RunsFilter(job_name=incremental_poll.name, statuses=ACTIVE))
+    return {run.tags[SHARD_TAG] for run in runs if SHARD_TAG in run.tags}

@@ -1,0 +1,253 @@
+"""The control API, `/_sim/…`: how tests and demos steer the simulator.
+
+Here: its addresses. Not here: what steering does (`tenant`, `generate.activity`, `faults`, `truth`). Loopback only and
+never authenticated. A request that makes no sense is a 400 with `{"error": …}`.
+"""
+
+import asyncio
+import os
+import re
+from collections.abc import Awaitable, Callable
+from typing import Any
+from urllib.parse import parse_qs
+
+import msgspec
+
+from st_pipeline.simulator.answers import Answer, json_answer
+from st_pipeline.simulator.api import Request
+from st_pipeline.simulator.clock import TICKS_PER_SECOND, to_text, to_ticks
+from st_pipeline.simulator.faults import Rule
+from st_pipeline.simulator.generate.activity import ACTIONS, advance, delete
+from st_pipeline.simulator.generate.registry import GENERATORS
+from st_pipeline.simulator.store import EntityStore, Row
+from st_pipeline.simulator.tenant import Tenant, TenantSpec, World, build_tenant
+from st_pipeline.simulator.truth import truth_of
+
+CONTROL_PREFIX = "/_sim/"
+_TENANT_PATH = re.compile(
+    r"/_sim/tenants/(?P<environment>production|integration)/(?P<tenant_id>\d{1,18})(?P<rest>/.*)?\Z"
+)
+
+
+class _Wrong(Exception):
+    """Status and message of a refusal."""
+
+
+class ControlApi:
+    """Answers `/_sim/` requests."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._routes: dict[tuple[str, str], Callable[[Request], Awaitable[Any]]] = {
+            ("GET", "health"): self._health,
+            ("GET", "settings"): self._settings,
+            ("POST", "settings"): self._settings,
+            ("POST", "clock"): self._clock,
+            ("GET", "tenants"): self._tenants,
+            ("POST", "tenants"): self._create,
+        }
+
+    async def answer(self, request: Request) -> Answer:
+        """The answer, whatever the request."""
+        try:
+            return json_answer(200, await self._handle(request))
+        except _Wrong as wrong:
+            status, message = wrong.args
+            return json_answer(status, {"error": message})
+        except (msgspec.DecodeError, ValueError) as wrong:  # a ValidationError is a DecodeError
+            return json_answer(400, {"error": str(wrong)})
+
+    async def _handle(self, request: Request) -> Any:
+        found = _TENANT_PATH.match(request.path)
+        if found is None:
+            handle = self._routes.get((request.method, request.path.removeprefix(CONTROL_PREFIX)))
+            if handle is None:
+                raise _Wrong(404, f"no {request.method} {request.path}")
+            return await handle(request)
+        tenant = self._world.tenants.get((found["environment"], int(found["tenant_id"])))
+        if tenant is None:
+            raise _Wrong(404, f"no {found['environment']} tenant {found['tenant_id']}")
+        name, *rest = (found["rest"] or "").strip("/").split("/")
+        operation = _TENANT_ROUTES.get((request.method, name))
+        if operation is None:
+            raise _Wrong(404, f"no {request.method} {request.path}")
+        return operation(self._world, tenant, request, rest)
+
+    async def _health(self, _: Request) -> dict[str, Any]:
+        now = to_text(self._world.clock.peek())
+        return {"status": "ok", "pid": os.getpid(), "now": now, "tenants": len(self._world.tenants)}
+
+    async def _settings(self, request: Request) -> dict[str, Any]:
+        if request.method == "POST":
+            self._world.change_settings(_decode(request.body, dict[str, Any]))
+        return msgspec.structs.asdict(self._world.settings)
+
+    async def _clock(self, request: Request) -> dict[str, Any]:
+        asked, clock = _decode(request.body, dict[str, float | str]), self._world.clock
+        if "offset_seconds" in asked:
+            clock.set_offset(float(asked["offset_seconds"]))
+        elif "set" in asked:
+            clock.set_offset(0.0)
+            clock.set_offset((to_ticks(str(asked["set"])) - clock.peek()) / TICKS_PER_SECOND)
+        else:
+            raise _Wrong(400, "send offset_seconds or set")
+        return {"offset_seconds": clock.offset_seconds, "now": to_text(clock.peek())}
+
+    async def _tenants(self, _: Request) -> list[dict[str, Any]]:
+        return [_described(tenant) for tenant in self._world.tenants.values()]
+
+    async def _create(self, request: Request) -> dict[str, Any]:
+        spec = _decode(request.body, TenantSpec)
+        owner = self._world.by_client(spec.environment, spec.client_id)
+        if owner is not None and owner.tenant_id != spec.tenant_id:
+            raise _Wrong(400, f"client_id {spec.client_id} belongs to tenant {owner.tenant_id} already")
+        tenant = await asyncio.to_thread(build_tenant, spec, self._world.settings, self._world.clock.peek())
+        self._world.add(tenant)
+        return _described(tenant)
+
+
+def _get(_world: World, tenant: Tenant, _request: Request, _rest: list[str]) -> Any:
+    return _described(tenant)
+
+
+def _remove(world: World, tenant: Tenant, _request: Request, _rest: list[str]) -> Any:
+    world.remove(tenant.environment, tenant.tenant_id)
+    return {"removed": tenant.tenant_id}
+
+
+def _change(_world: World, tenant: Tenant, request: Request, _rest: list[str]) -> Any:
+    changes = _decode(request.body, dict[str, Any])
+    if not set(changes) <= set(_CHANGEABLE):
+        raise _Wrong(400, f"can be changed: {', '.join(_CHANGEABLE)}")
+    tenant.spec = msgspec.convert({**msgspec.structs.asdict(tenant.spec), **changes}, TenantSpec)
+    return _described(tenant)
+
+
+def _own_settings(_world: World, tenant: Tenant, request: Request, _rest: list[str]) -> Any:
+    return msgspec.structs.asdict(tenant.change_settings(_decode(request.body, dict[str, Any])))
+
+
+def _advance(world: World, tenant: Tenant, request: Request, _rest: list[str]) -> Any:
+    asked = _decode(request.body, dict[str, int | dict[str, int]])
+    unknown = sorted(set(asked) - set(ACTIONS))
+    if unknown:
+        raise _Wrong(400, f"unknown action {', '.join(unknown)}; known: {', '.join(ACTIONS)}")
+    for action, counts in asked.items():
+        for entity in counts if isinstance(counts, dict) else ():
+            _store(tenant, entity)
+            if action == "created" and entity not in GENERATORS:
+                raise _Wrong(400, f"nothing makes {entity}; insert records, or write its generator")
+    return advance(tenant.company, world.clock, asked)
+
+
+def _set_faults(_world: World, tenant: Tenant, request: Request, _rest: list[str]) -> Any:
+    tenant.faults.replace(_decode(request.body, list[Rule]))
+    return _faults(tenant)
+
+
+def _get_faults(_world: World, tenant: Tenant, _request: Request, _rest: list[str]) -> Any:
+    return _faults(tenant)
+
+
+def _clear_faults(_world: World, tenant: Tenant, _request: Request, _rest: list[str]) -> Any:
+    tenant.faults.replace([])
+    return _faults(tenant)
+
+
+def _revoke(world: World, tenant: Tenant, _request: Request, _rest: list[str]) -> Any:
+    return {"revoked": world.tokens.revoke(tenant)}
+
+
+def _requests(_world: World, tenant: Tenant, request: Request, _rest: list[str]) -> Any:
+    if request.method == "DELETE":
+        tenant.traffic.reset()
+    return tenant.traffic.as_dict()
+
+
+def _truth(_world: World, tenant: Tenant, _request: Request, rest: list[str]) -> Any:
+    if not rest:
+        return {entity: truth_of(entity, store) for entity, store in tenant.stores.items() if store.rows}
+    store = _store(tenant, rest[0])
+    return [row.key for row in store.live()] if rest[1:] == ["ids"] else truth_of(rest[0], store)
+
+
+def _insert(world: World, tenant: Tenant, request: Request, rest: list[str]) -> Any:
+    store = _store(tenant, rest[0] if rest else "")
+    return {"id": store.add_verbatim(request.body, world.clock.now()).key}
+
+
+def _record(_world: World, tenant: Tenant, _request: Request, rest: list[str]) -> Any:
+    _, row = _row(tenant, rest)
+    return msgspec.Raw(row.body)
+
+
+def _patch(world: World, tenant: Tenant, request: Request, rest: list[str]) -> Any:
+    store, row = _row(tenant, rest)
+    touch = parse_qs(request.query_string.decode()).get("touch", ["true"])[0].lower() == "true"
+    changes = _decode(request.body, dict[str, Any])
+    store.rewrite(row, changes, world.clock.now() if touch else None)
+    if "modifiedOn" in changes:  # the caller names the time itself
+        store.rewrite(row, {"modifiedOn": changes["modifiedOn"]}, None)
+        row.modified = row.edited = to_ticks(changes["modifiedOn"]) if changes["modifiedOn"] else 0
+    row.made = False
+    return msgspec.Raw(row.body)
+
+
+def _delete(world: World, tenant: Tenant, _request: Request, rest: list[str]) -> Any:
+    _, row = _row(tenant, rest)
+    tenant.company.now = world.clock
+    delete(tenant.company, rest[0], row, world.clock.now())
+    tenant.company.settle()
+    return {"deleted": row.key}
+
+
+_CHANGEABLE = ("client_secret", "app_key", "scopes", "connected")
+_TENANT_ROUTES: dict[tuple[str, str], Callable[[World, Tenant, Request, list[str]], Any]] = {
+    ("GET", ""): _get,
+    ("DELETE", ""): _remove,
+    ("PATCH", ""): _change,
+    ("POST", "settings"): _own_settings,
+    ("POST", "advance"): _advance,
+    ("PUT", "faults"): _set_faults,
+    ("GET", "faults"): _get_faults,
+    ("DELETE", "faults"): _clear_faults,
+    ("POST", "revoke-tokens"): _revoke,
+    ("GET", "requests"): _requests,
+    ("DELETE", "requests"): _requests,
+    ("GET", "truth"): _truth,
+    ("POST", "records"): _insert,
+    ("GET", "records"): _record,
+    ("PATCH", "records"): _patch,
+    ("DELETE", "records"): _delete,
+}
+
+
+def _decode(body: bytes, kind: Any) -> Any:
+    return msgspec.json.decode(body or b"{}", type=kind)
+
+
+def _store(tenant: Tenant, entity: str) -> EntityStore:
+    store = tenant.stores.get(entity)
+    if store is None:
+        raise _Wrong(404, f"unknown entity {entity}; known: {', '.join(tenant.stores)}")
+    return store
+
+
+def _row(tenant: Tenant, rest: list[str]) -> tuple[EntityStore, Row]:
+    """`records/{entity}/{id}`."""
+    store = _store(tenant, rest[0] if rest else "")
+    row = store.rows.get(int(rest[1])) if rest[1:] else None
+    if row is None:
+        raise _Wrong(404, f"no {'/'.join(rest)}")
+    return store, row
+
+
+def _faults(tenant: Tenant) -> list[dict[str, Any]]:
+    return [{**msgspec.structs.asdict(a.rule), "seen": a.seen, "struck": a.struck} for a in tenant.faults.rules]
+
+
+def _described(tenant: Tenant) -> dict[str, Any]:
+    return {
+        **msgspec.structs.asdict(tenant.spec),
+        "records": {e: len(s.rows) for e, s in tenant.stores.items() if s.rows},
+    }

@@ -1,0 +1,157 @@
+"""One made-up company: its records so far, its chance, its time.
+
+Here: what generators share: ids, moments, random picks, debts. Not here: any entity.
+"""
+
+from collections import defaultdict, deque
+from dataclasses import dataclass, field
+from random import Random
+
+from st_pipeline.simulator.clock import TICKS_PER_DAY, Clock, to_ticks
+from st_pipeline.simulator.generate.catalogue import Catalogue
+from st_pipeline.simulator.generate.registry import GENERATORS, in_order
+from st_pipeline.simulator.store import EntityStore, Row
+
+SEEDED_UNTIL = to_ticks("2026-11-01T00:00:00Z")  # fixed: the same seed gives the same bytes on any day
+_HISTORY_DAYS = 6 * 365
+_BULK_EDITS_SHARE, _NEVER_EDITED_BELOW = 0.03, 0.15
+_PICKS_BEFORE_GIVING_UP = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """How much a company has; what is not said follows from customers and invoices."""
+
+    customers: int
+    invoices: int
+
+
+@dataclass
+class Company:
+    """State of the generators of one tenant.
+
+    `now` is None while history is made up (moments are drawn from the past) and the clock once time moves.
+    """
+
+    seed: int
+    stores: dict[str, EntityStore]
+    until: int = SEEDED_UNTIL
+    now: Clock | None = None
+    newcomers: dict[str, deque[int]] = field(default_factory=lambda: defaultdict(deque))
+    log: list[tuple[str, str, int]] = field(default_factory=list)
+    _chances: dict[str, Random] = field(default_factory=dict)
+    _last_ids: dict[str, int] = field(default_factory=dict)
+    _drawn: tuple[int, int] | None = None
+    _buried: set[tuple[str, int]] = field(default_factory=set)
+    _debts: dict[int, int] = field(default_factory=lambda: defaultdict(int))
+
+    def __post_init__(self) -> None:
+        self.catalogue = Catalogue.of(self.seed)
+        chance = Random(f"{self.seed}:bulk edits")  # noqa: S311 - made-up data, not secrets
+        self._bulk_edits = sorted(self.until - int(chance.random() * 700 * TICKS_PER_DAY) for _ in range(3))
+
+    def chance(self, entity: str) -> Random:
+        """Each entity's own random numbers: a new entity does not change the data of the others."""
+        if entity not in self._chances:
+            self._chances[entity] = Random(f"{self.seed}:{entity}")  # noqa: S311
+        return self._chances[entity]
+
+    def new_id(self, entity: str) -> int:
+        """Ids of 9 to 12 digits with gaps, never used twice within the entity."""
+        chance = self.chance(entity + " ids")
+        if entity not in self._last_ids:
+            digits = 9 + int(chance.random() * 4)
+            self._last_ids[entity] = int((1 + chance.random() * 7) * 10 ** (digits - 1))
+        self._last_ids[entity] += 1 + int(chance.random() * 40)
+        return self._last_ids[entity]
+
+    def moments(self, chance: Random, after: int = 0) -> tuple[int, int]:
+        """`createdOn` and `modifiedOn` of the next record in ticks: now when time moves, else after `after`."""
+        self._drawn = self._now_twice(self.now) if self.now is not None else self._past(chance, after)
+        return self._drawn
+
+    def _now_twice(self, clock: Clock) -> tuple[int, int]:
+        moment = clock.now()
+        return moment, moment
+
+    def _past(self, chance: Random, after: int) -> tuple[int, int]:
+        start = max(after, self.until - _HISTORY_DAYS * TICKS_PER_DAY)
+        created = start + int(chance.random() * (self.until - start))
+        dice = chance.random()
+        if dice < _BULK_EDITS_SHARE:  # many rows edited at once share one moment to the tick
+            return created, max(self._bulk_edits[int(dice * 100) % 3], created)
+        if dice < _NEVER_EDITED_BELOW:
+            return created, created
+        return created, created + int((self.until - created) * chance.random() ** 2)
+
+    def today(self) -> int:
+        """The moment to judge ages by."""
+        return self.now.peek() if self.now is not None else self.until
+
+    def pick_row(self, entity: str, chance: Random, live_and_active: bool = True) -> Row | None:
+        """Any row a generator made; None when there is none to be found."""
+        store = self.stores[entity]
+        for _ in range(_PICKS_BEFORE_GIVING_UP if len(store) else 0):
+            row = store.rows[store.key_at(int(chance.random() * len(store)))]
+            if row.made and not row.deleted and (row.active or not live_and_active):
+                return row
+        return None
+
+    def owner(self, entity: str, of: str, chance: Random) -> Row | None:
+        """The `of` row that the next `entity` belongs to: newcomers first, then any."""
+        waiting = self.newcomers[entity]
+        if waiting:
+            return self.stores[of].rows[waiting.popleft()]
+        return self.pick_row(of, chance, live_and_active=self.now is not None)
+
+    def _followers(self, entity: str) -> list[tuple[deque[int], int]]:
+        """Who waits for records of `entity`, and how often each is due: in history, once, and only for customers."""
+        if self.now is None and entity != "customers":
+            return []
+        attached = [generator for generator in in_order() if generator.attached_to == entity]
+        return [(self.newcomers[one.entity], one.per_newcomer if self.now else 1) for one in attached]
+
+    def bury(self, entity: str, record_id: int) -> None:
+        """The record about to be yielded is deleted: in the feed, not in lists."""
+        self._buried.add((entity, record_id))
+
+    def forget_buried(self) -> None:
+        """History is made; the rows know themselves."""
+        self._buried.clear()
+
+    def owe(self, customer_id: int, cents: int) -> None:
+        """A customer's balance moves with its invoices'."""
+        if cents:
+            self._debts[customer_id] += cents
+
+    def settle(self) -> None:
+        """Write the moved balances. ServiceTitan: a balance change moves the customer's `modifiedOn`."""
+        store = self.stores["customers"]
+        for customer_id, cents in self._debts.items():
+            row = store.rows.get(customer_id)
+            if row is not None and row.made and cents:
+                balance = (round(row.as_dict()["balance"] * 100) + cents) / 100
+                store.rewrite(row, {"balance": balance}, self.now.now() if self.now else None, accounting=True)
+                if self.now:
+                    self.log.append(("customers", "changed", customer_id))
+        self._debts.clear()
+
+    def generate(self, entity: str, count: int) -> list[int]:
+        """Make `count` records of an entity and put them in its store. Returns their ids."""
+        followers, store, made = self._followers(entity), self.stores[entity], []
+        for record in GENERATORS[entity].make(self, self.chance(entity), count):
+            row = store.add(record, self._drawn)
+            self._drawn = None
+            row.deleted = (entity, row.key) in self._buried
+            made.append(row.key)
+            for waiting, times in followers:
+                waiting.extend([row.key] * times)
+        return made
+
+
+def seed_company(company: Company, sizes: Sizes) -> None:
+    """Make up the whole history."""
+    for generator in in_order():
+        company.generate(generator.entity, generator.count(sizes))
+    company.newcomers.clear()
+    company.forget_buried()

@@ -1,0 +1,133 @@
+"""One tenant: its credentials, its records, its faults and counters.
+
+Here: what belongs to a tenant, and the table of all of them. Not here: requests.
+"""
+
+from dataclasses import dataclass, field
+from itertools import count
+from typing import Any, Literal
+
+import msgspec
+
+from st_pipeline.simulator.clock import Clock, to_ticks
+from st_pipeline.simulator.facts import all_facts
+from st_pipeline.simulator.faults import Faults
+from st_pipeline.simulator.generate import Company, Sizes, seed_company
+from st_pipeline.simulator.generate.company import SEEDED_UNTIL
+from st_pipeline.simulator.oauth import Tokens
+from st_pipeline.simulator.settings import Settings, with_changes
+from st_pipeline.simulator.store import EntityStore
+from st_pipeline.simulator.traffic import Traffic
+
+Environment = Literal["production", "integration"]
+_serial = count(1)
+
+
+class TenantSpec(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """What a test or the demo says about a tenant. `scopes` None means all; `as_of` ends the made-up history."""
+
+    tenant_id: int
+    environment: Environment = "production"
+    name: str = ""
+    client_id: str
+    client_secret: str
+    app_key: str
+    scopes: list[str] | None = None
+    connected: bool = True
+    seed: int = 1
+    customers: int = 0
+    invoices: int = 0
+    as_of: str | None = None
+    settings: dict[str, Any] = {}
+
+
+@dataclass(eq=False)
+class Tenant:
+    """A running tenant. `uid` is never used twice, so caches cannot mix up tenants that share a number in turn."""
+
+    spec: TenantSpec
+    stores: dict[str, EntityStore]
+    company: Company
+    faults: Faults = field(default_factory=Faults)
+    traffic: Traffic = field(default_factory=Traffic)
+    uid: int = field(default_factory=lambda: next(_serial))
+    process_settings: Settings = field(default_factory=Settings)
+    _effective: tuple[Settings, Settings] | None = None
+
+    def __post_init__(self) -> None:
+        self.tenant_id, self.environment = self.spec.tenant_id, self.spec.environment
+        self.client_id, self.client_secret, self.app_key = (
+            self.spec.client_id,
+            self.spec.client_secret,
+            self.spec.app_key,
+        )
+
+    @property
+    def connected(self) -> bool:
+        """Has the tenant connected the app?"""
+        return self.spec.connected
+
+    @property
+    def settings(self) -> Settings:
+        """The process's settings with this tenant's own on top; the same object until either changes."""
+        if self._effective is None or self._effective[0] is not self.process_settings:
+            self._effective = (self.process_settings, with_changes(self.process_settings, self.spec.settings))
+        return self._effective[1]
+
+    def change_settings(self, changes: dict[str, Any]) -> Settings:
+        """Override settings for this tenant only. Raises msgspec.ValidationError."""
+        with_changes(self.settings, changes)
+        self.spec.settings, self._effective = {**self.spec.settings, **changes}, None
+        return self.settings
+
+    def granted_scopes(self) -> set[str]:
+        """What the app may read here."""
+        if self.spec.scopes is not None:
+            return set(self.spec.scopes)
+        return {facts.scope for facts in all_facts().values()}
+
+
+def build_tenant(spec: TenantSpec, process_settings: Settings, now: int) -> Tenant:
+    """Make up the company and everything around it. Raises msgspec.ValidationError, ValueError (`as_of`)."""
+    with_changes(process_settings, spec.settings)
+    stores = {name: EntityStore(bool(facts.export_only_fields)) for name, facts in all_facts().items()}
+    until = to_ticks(spec.as_of) if spec.as_of else min(SEEDED_UNTIL, now)
+    company = Company(spec.seed, stores, until)
+    if spec.customers or spec.invoices:
+        seed_company(company, Sizes(spec.customers, spec.invoices))
+    return Tenant(spec, stores, company, process_settings=process_settings)
+
+
+class World:
+    """Everything one process simulates."""
+
+    def __init__(self) -> None:
+        self.clock = Clock()
+        self.settings = Settings()
+        self.tokens = Tokens()
+        self.tenants: dict[tuple[str, int], Tenant] = {}
+
+    def add(self, tenant: Tenant) -> None:
+        """Put a tenant in place of the one with its number and environment."""
+        self.remove(tenant.environment, tenant.tenant_id)
+        tenant.process_settings = self.settings
+        self.tenants[tenant.environment, tenant.tenant_id] = tenant
+
+    def remove(self, environment: str, tenant_id: int) -> Tenant | None:
+        """Forget a tenant and its tokens."""
+        tenant = self.tenants.pop((environment, tenant_id), None)
+        if tenant:
+            self.tokens.revoke(tenant)
+        return tenant
+
+    def by_client(self, environment: str, client_id: str) -> Tenant | None:
+        """ServiceTitan: a client id belongs to one tenant in one environment."""
+        matching = (t for t in self.tenants.values() if t.environment == environment and t.client_id == client_id)
+        return next(matching, None)
+
+    def change_settings(self, changes: dict[str, Any]) -> Settings:
+        """Change the process's settings. Raises msgspec.ValidationError."""
+        self.settings = with_changes(self.settings, changes)
+        for tenant in self.tenants.values():
+            tenant.process_settings = self.settings
+        return self.settings

@@ -1,0 +1,70 @@
+import pytest
+from sqlalchemy import Engine, text
+
+from st_pipeline_tests.cli.conftest import Command
+
+
+def test_a_company_is_added_once_and_may_be_added_again(command: Command, engine: Engine):
+    arguments = ("companies", "add", "acme-plumbing", "--name", "Acme Plumbing", "--intacct-id", "C-1")
+    first, second = command(*arguments), command(*arguments)
+    assert (first.code, first.out) == (0, "company acme-plumbing added\n")
+    assert (second.code, second.out) == (0, "company acme-plumbing exists with these values; nothing changed\n")
+    other = command("companies", "add", "acme-plumbing", "--name", "Other")
+    assert other.code == 2
+    assert other.err.startswith("Error: company acme-plumbing exists with name 'Acme Plumbing'")
+    with engine.connect() as connection:
+        trail = connection.execute(text("SELECT action, result, details FROM audit_log")).all()
+    details = {"company": "acme-plumbing", "name": "Acme Plumbing", "intacct_id": "C-1", "trade": None}
+    assert trail == [("companies.add", "done", details)]
+
+
+def test_a_malformed_slug_is_refused_before_the_database_is_asked(command: Command, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("DATABASE_URL", "postgresql://nobody@127.0.0.1:1/nowhere")
+    said = command("companies", "add", "Acme Plumbing", "--name", "Acme")
+    assert (said.code, said.out) == (2, "")
+    assert said.err.count("\n") == 1
+    assert "'Acme Plumbing' is no company slug" in said.err
+
+
+def test_companies_are_listed_for_people_and_for_machines(command: Command):
+    assert command("companies", "list").out == "no company yet: add one with `st-pipeline companies add`\n"
+    assert command("companies", "list", "--json").json == []
+    command("companies", "add", "acme", "--name", "Acme [bold] :smile: " + "long name " * 12 + "end", "--trade", "hvac")
+    listed = command("companies", "list")
+    assert "[bold] :smile:" in listed.out
+    assert max(map(len, listed.out.splitlines())) <= 80
+    (company,) = command("companies", "list", "--json").json
+    assert (company["slug"], company["trade"], company["intacct_id"], company["enabled"]) == (
+        "acme",
+        "hvac",
+        None,
+        True,
+    )
+
+
+def test_a_company_is_updated_and_disabled(command: Command, engine: Engine):
+    command("companies", "add", "acme", "--name", "Acme")
+    assert command("companies", "update", "acme", "--trade", "hvac", "--disable").out == "company acme updated\n"
+    assert command("companies", "update", "acme", "--disable").out == "company acme: nothing changed\n"
+    assert command("companies", "list", "--json").json[0]["enabled"] is False
+    assert command("companies", "update", "acne", "--disable").code == 2
+    with engine.connect() as connection:
+        actions = connection.execute(text("SELECT action FROM audit_log ORDER BY id")).scalars().all()
+    assert actions == ["companies.add", "companies.update"]
+
+
+def test_an_unmigrated_database_says_what_to_run(
+    command: Command, empty_engine: Engine, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("DATABASE_URL", empty_engine.url.render_as_string(hide_password=False))
+    said = command("companies", "list")
+    assert said.code == 2
+    assert said.err.endswith("run `st-pipeline migrate`\n")
+
+
+def test_a_database_that_is_away_is_one_line(command: Command, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("DATABASE_URL", "postgresql://nobody:planted-password@127.0.0.1:1/nowhere")
+    said = command("companies", "list")
+    assert said.code == 1
+    assert said.err.count("\n") == 1
+    assert "planted-password" not in said.err

@@ -1,0 +1,29 @@
+"""Tenants and a stranger's client for the simulator's tests."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from st_pipeline.simulator.control import SimulatedTenant, SimulatorControl
+from st_pipeline_tests.simulator.stranger import NO_LIMIT, Stranger
+
+
+@pytest.fixture(scope="module")
+def company(servicetitan_simulator: SimulatorControl) -> Iterator[Stranger]:
+    """A mid-sized company that a module's tests only read."""
+    tenant = servicetitan_simulator.create_tenant(seed=5, customers=400, invoices=1200, settings=NO_LIMIT)
+    yield Stranger(tenant).log_in()
+    tenant.remove()
+
+
+@pytest.fixture
+def small(servicetitan_tenant: Callable[..., SimulatedTenant]) -> Callable[..., Stranger]:
+    """A small company of a test's own, logged in."""
+
+    def make(**spec: Any) -> Stranger:
+        spec = {"seed": 6, "customers": 60, "invoices": 120, **spec}
+        spec["settings"] = {**NO_LIMIT, **spec.get("settings", {})}
+        return Stranger(servicetitan_tenant(**spec)).log_in()
+
+    return make

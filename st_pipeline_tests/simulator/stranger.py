@@ -1,0 +1,95 @@
+"""A client written by somebody else: httpx and nothing of ours. What the simulator serves is judged through it."""
+
+import ssl
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+
+from st_pipeline.simulator.control import SimulatedTenant
+
+PATHS = {
+    "customers": "crm/v2/tenant/{}/{}customers",
+    "customer_contacts": "crm/v2/tenant/{}/{}customers/contacts",
+    "locations": "crm/v2/tenant/{}/{}locations",
+    "memberships": "memberships/v2/tenant/{}/{}memberships",
+    "membership_types": "memberships/v2/tenant/{}/{}membership-types",
+    "invoices": "accounting/v2/tenant/{}/{}invoices",
+}
+ANY_STATE = {
+    "customers": {"active": "Any"},
+    "customer_contacts": {"modifiedOnOrAfter": "2000-01-01"},
+    "locations": {"active": "Any"},
+    "memberships": {"active": "Any"},
+    "membership_types": {"active": "Any"},
+    "invoices": {"activeState": "All"},
+}
+NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # reading certificates for every client would cost 30 ms a test
+NO_LIMIT = {"rate_limit_per_second": None}
+
+
+class Stranger:
+    """Logs in once and asks; one tenant."""
+
+    def __init__(self, tenant: SimulatedTenant) -> None:
+        self.tenant = tenant
+        self.http = httpx.Client(base_url=tenant.url, timeout=30, trust_env=False, verify=NO_TLS)
+        self.http.headers["ST-App-Key"] = tenant.app_key
+
+    def token(self, **changes: str) -> httpx.Response:
+        """Ask for a token."""
+        form = {
+            "grant_type": "client_credentials",
+            "client_id": self.tenant.client_id,
+            "client_secret": self.tenant.client_secret,
+        }
+        return self.http.post("/connect/token", data={**form, **changes})
+
+    def log_in(self) -> "Stranger":
+        """Send the token from here on."""
+        self.http.headers["Authorization"] = self.token().json()["access_token"]
+        return self
+
+    def list(self, entity: str, **params: Any) -> httpx.Response:
+        """One list page; `__` in a name stands for the dot."""
+        return self._get(entity, "", params)
+
+    def feed(self, entity: str, **params: Any) -> httpx.Response:
+        """One feed page; `from_` stands for `from`."""
+        return self._get(entity, "export/", params)
+
+    def _get(self, entity: str, kind: str, params: dict[str, Any]) -> httpx.Response:
+        cleaned = {name.rstrip("_").replace("__", "."): value for name, value in params.items()}
+        return self.http.get("/" + PATHS[entity].format(self.tenant.tenant_id, kind), params=cleaned)
+
+    def path(self, path: str) -> httpx.Response:
+        """Any address below the tenant: `crm/v2/tenant/{}/customers/1`."""
+        return self.http.get("/" + path.format(self.tenant.tenant_id))
+
+    def walk_list(self, entity: str, **params: Any) -> "list[dict[str, Any]]":
+        """Every record of a list, in the widest state unless `params` say otherwise."""
+        records, page = [], 0
+        while True:
+            page += 1
+            body = (
+                self.list(entity, **{**ANY_STATE[entity], "pageSize": 500, **params, "page": page})
+                .raise_for_status()
+                .json()
+            )
+            records += body["data"]
+            if not body["hasMore"]:
+                return records
+
+    def walk_feed(self, entity: str, **params: Any) -> Iterator[dict[str, Any]]:
+        """Every page of a feed."""
+        while True:
+            body = self.feed(entity, **params).raise_for_status().json()
+            yield body
+            if not body["hasMore"]:
+                return
+            params["from_"] = body["continueFrom"]
+
+
+def ids(response: httpx.Response) -> list[int]:
+    """The ids on a page."""
+    return [record["id"] for record in response.raise_for_status().json()["data"]]

@@ -1,0 +1,75 @@
+"""The facts file: what it holds, and that the server knows what to do with all of it."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from st_pipeline.simulator.facts import EntityFacts, Field, all_facts
+from st_pipeline.simulator.filters import _COMPARERS, _OPERATORS
+from st_pipeline.simulator.generate.registry import GENERATORS, in_order
+
+_EXPECTED = """
+business_units technicians job_types call_reasons campaigns tag_types custom_fields customers locations jobs estimates
+appointments invoices payments equipment customer_contacts location_contacts memberships membership_types
+"""
+NINETEEN = set(_EXPECTED.split())
+ALL = list(all_facts().values())
+
+
+def all_fields(fields: tuple[Field, ...]) -> Iterator[Field]:
+    for field in fields:
+        yield field
+        yield from all_fields(field.properties)
+        if field.items:
+            yield from all_fields((field.items,))
+
+
+def test_all_nineteen_entities_and_the_eight_custom_field_lists_are_there():
+    assert {facts.name for facts in ALL if "." not in facts.name} == NINETEEN
+    assert sum(facts.name.startswith("custom_fields") for facts in ALL) == 8
+
+
+def test_no_address_means_two_things():
+    paths = [
+        path for f in ALL for path in (f.list_path, f.export_path, f.detail_path, f.parent and f.parent.path) if path
+    ]
+    assert len(set(paths)) == len(paths)
+
+
+@pytest.mark.parametrize("facts", ALL, ids=lambda facts: facts.name)
+def test_the_server_can_work_with_every_fact(facts: EntityFacts):
+    tops = {field.name for field in facts.fields}
+    kinds = {
+        "int32",
+        "int64",
+        "decimal",
+        "double",
+        "boolean",
+        "string",
+        "date-time",
+        "date",
+        "duration",
+        "enum",
+        "object",
+        "array",
+    }
+    assert {field.kind for field in all_fields(facts.fields)} <= kinds
+    assert all(field.values for field in all_fields(facts.fields) if field.kind == "enum")
+    for parameter in facts.list_params.values():
+        if parameter.test:
+            assert parameter.test in {*_OPERATORS, "one_of", "contact_phone"} or parameter.test in facts.list_params
+            assert parameter.path[0] in tops or parameter.test == "contact_phone"
+    assert facts.active_filter is None or facts.active_filter in facts.list_params
+    assert set(facts.include_flags.values()) <= tops
+    assert {name[0].lower() + name[1:] for name in facts.sort_fields} <= tops | {"name"}
+
+
+def test_a_parameter_that_names_its_comparison_offers_those_we_know():
+    assert set(all_facts()["invoices"].list_params["balanceFilter.Comparer"].values) == set(_COMPARERS)
+
+
+def test_generators_come_after_those_they_build_on():
+    order = [generator.entity for generator in in_order()]
+    assert set(order) == set(GENERATORS) <= set(all_facts())
+    for generator in in_order():
+        assert all(order.index(earlier) < order.index(generator.entity) for earlier in generator.after)

@@ -1,0 +1,157 @@
+"""Export feeds: tokens, dates, the 15-minute lag, repeats, deleted rows."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from st_pipeline.simulator.control import SimulatorControl
+from st_pipeline_tests.simulator.stranger import PATHS, Stranger, ids
+
+MoveClock = Callable[..., dict[str, Any]]
+RECENT = {"includeRecentChanges": "true"}
+
+
+@pytest.fixture
+def clock(servicetitan_simulator: SimulatorControl) -> Iterator[MoveClock]:
+    """Moves the simulator's clock; real time again after the test."""
+    yield servicetitan_simulator.set_clock
+    servicetitan_simulator.set_clock(offset_seconds=0)
+
+
+def last_token(stranger: Stranger, entity: str, **params: Any) -> str:
+    return str(list(stranger.walk_feed(entity, **params))[-1]["continueFrom"])
+
+
+@pytest.mark.parametrize("entity", PATHS)
+def test_a_feed_holds_every_row_active_inactive_and_deleted_once(company: Stranger, entity: str):
+    truth = company.tenant.truth()[entity]
+    pages = list(company.walk_feed(entity))
+    assert all(list(page) == ["hasMore", "continueFrom", "data"] for page in pages)
+    found = [record["id"] for page in pages for record in page["data"]]
+    assert len(found) == len(set(found)) == truth["live"] + truth["deleted"]
+    assert set(company.tenant.ids(entity)) <= set(found)
+
+
+@pytest.mark.parametrize("size", [50, 500])
+def test_the_page_size_is_a_setting_of_each_feed(small: Callable[..., Stranger], size: int):
+    stranger = small(settings={"export_page_sizes": {"invoices": size}}, invoices=600)
+    pages = list(stranger.walk_feed("invoices"))
+    assert [len(page["data"]) for page in pages[:-1]] == [size] * (len(pages) - 1)
+    assert sum(len(page["data"]) for page in pages) == 600
+    assert len(list(stranger.walk_feed("customer_contacts"))) == 1
+
+
+def test_a_token_is_returned_at_the_end_and_works_afterwards(small: Callable[..., Stranger]):
+    stranger = small()
+    token = last_token(stranger, "invoices", **RECENT)
+    assert stranger.feed("invoices", from_=token, **RECENT).json()["data"] == []
+    made = stranger.tenant.advance(created={"invoices": 2})["invoices"]["created"]
+    body = stranger.feed("invoices", from_=token, **RECENT).json()
+    assert [record["id"] for record in body["data"]] == made
+    assert body["hasMore"] is False
+    assert body["continueFrom"] != token
+
+
+def test_a_change_appears_fifteen_minutes_later_unless_recent_changes_are_included(
+    small: Callable[..., Stranger], clock: MoveClock
+):
+    stranger = small()
+    token = last_token(stranger, "customers")
+    made = stranger.tenant.advance(created=1)["customers"]["created"]
+    assert ids(stranger.feed("customers", from_=token)) == []
+    assert set(ids(stranger.feed("customers", from_=token, **RECENT))) == set(made)
+    clock(offset_seconds=14 * 60)
+    assert ids(stranger.feed("customers", from_=token)) == []
+    clock(offset_seconds=15 * 60 + 5)
+    stranger.log_in()
+    assert ids(stranger.feed("customers", from_=token)) == made
+
+
+def test_recent_rows_repeat_on_later_calls_and_old_ones_do_not(small: Callable[..., Stranger], clock: MoveClock):
+    stranger = small()
+    token = last_token(stranger, "invoices", **RECENT)
+    first = stranger.tenant.advance(created={"invoices": 5})["invoices"]["created"]
+    token = stranger.feed("invoices", from_=token, **RECENT).json()["continueFrom"]
+    assert ids(stranger.feed("invoices", from_=token, **RECENT)) == first[-3:]
+    assert ids(stranger.feed("invoices", from_=token)) == []
+    clock(offset_seconds=16 * 60)
+    stranger.log_in()
+    assert ids(stranger.feed("invoices", from_=token, **RECENT)) == []
+
+
+def test_a_walk_makes_progress_though_rows_repeat(small: Callable[..., Stranger]):
+    stranger = small(settings={"export_page_size": 2})
+    token = last_token(stranger, "invoices", **RECENT)
+    for _ in range(2):
+        made = stranger.tenant.advance(created={"invoices": 9})["invoices"]["created"]
+        pages = list(stranger.walk_feed("invoices", from_=token, **RECENT))
+        found = [record["id"] for page in pages for record in page["data"]]
+        assert set(made) <= set(found)
+        assert len(found) <= len(made) + 3
+        token = pages[-1]["continueFrom"]
+
+
+def test_from_can_be_a_date_compared_with_the_modification(company: Stranger):
+    everything = [record for page in company.walk_feed("locations") for record in page["data"]]
+    later = [record for page in company.walk_feed("locations", from_="2025-03-01") for record in page["data"]]
+    assert {record["id"] for record in later} == {r["id"] for r in everything if r["modifiedOn"] >= "2025-03-01"}
+    assert 0 < len(later) < len(everything)
+
+
+def test_tokens_belong_to_one_feed_of_one_tenant(small: Callable[..., Stranger]):
+    one, other = small(), small()
+    token = last_token(one, "customers")
+    for answer in (
+        one.feed("invoices", from_=token),
+        other.feed("customers", from_=token),
+        one.feed("customers", from_="no such token"),
+        one.feed("customers", from_=token[:-3]),
+    ):
+        assert answer.status_code == 400
+        assert list(answer.json()["errors"]) == ["from"]
+
+
+def test_tokens_can_expire(small: Callable[..., Stranger], clock: MoveClock):
+    stranger = small(settings={"export_token_lifetime_seconds": 3600, "token_lifetime_seconds": 90_000})
+    token = last_token(stranger, "customers")
+    clock(offset_seconds=3500)
+    assert stranger.feed("customers", from_=token).status_code == 200
+    clock(offset_seconds=3700)
+    assert stranger.feed("customers", from_=token).status_code == 400
+    assert stranger.feed("customers", from_="2020-01-01").status_code == 200
+
+
+def test_tokens_survive_a_restart_of_the_same_company(
+    small: Callable[..., Stranger], servicetitan_simulator: SimulatorControl
+):
+    """A developer who starts the simulator again must not have to reset the pipeline's cursors."""
+    first = small(seed=4, settings={"export_page_size": 40})
+    body = first.feed("customers").json()
+    same = {"seed": 4, "customers": 60, "invoices": 120, "settings": {"export_page_size": 40}}
+    again = servicetitan_simulator.create_tenant(first.tenant.tenant_id, **same)
+    assert ids(Stranger(again).log_in().feed("customers", from_=body["continueFrom"]))
+
+
+def test_deleted_rows_leave_the_list_and_stay_in_the_feed_as_inactive(small: Callable[..., Stranger]):
+    stranger = small()
+    token = last_token(stranger, "customer_contacts", **RECENT)
+    gone = stranger.tenant.advance(deleted={"customer_contacts": 2})["customer_contacts"]["deleted"]
+    fed = stranger.feed("customer_contacts", from_=token, **RECENT).json()["data"]
+    assert {record["id"]: record["active"] for record in fed} == dict.fromkeys(gone, False)
+    assert not set(gone) & {record["id"] for record in stranger.walk_list("customer_contacts")}
+
+
+def test_every_change_moves_its_row_to_the_end_of_the_feed(small: Callable[..., Stranger]):
+    stranger = small()
+    token = last_token(stranger, "memberships", **RECENT)
+    changed = stranger.tenant.advance(changed={"memberships": 3})["memberships"]["changed"]
+    body = stranger.feed("memberships", from_=token, **RECENT).json()
+    assert [record["id"] for record in body["data"]] == changed
+    moments = [record["modifiedOn"] for record in body["data"]]
+    assert moments == sorted(moments)
+
+
+def test_entities_nothing_makes_yet_answer_with_empty_pages(company: Stranger):
+    assert company.path("jpm/v2/tenant/{}/jobs").json()["data"] == []
+    assert company.path("accounting/v2/tenant/{}/export/payments").json()["hasMore"] is False
