@@ -6,6 +6,7 @@ read (sync.py), how rows are validated (validation/) and written (postgres/chunk
 
 from collections.abc import Iterator
 
+import pyarrow as pa
 import structlog
 
 from st_pipeline import deletions
@@ -47,7 +48,8 @@ class ChunkWriter:
         self._received = 0
         self._tokens: list[tuple[int, str | None]] = []
         with work.connection.begin():
-            self._compare = not work.rewrite and chunks.holds_rows(work.connection, work.spec, work.credential_id)
+            self._was_empty = not chunks.holds_rows(work.connection, work.spec, work.credential_id)
+            self._compare = not work.rewrite and not self._was_empty
             self._open_rejects = rejects.open_keys(work.connection, work.credential_id, work.spec.name)
 
     def write_all(self, pages: Iterator[Page]) -> None:
@@ -105,9 +107,7 @@ class ChunkWriter:
         self.newest_modified_on = later(self.newest_modified_on, valid.newest_modified_on)
         kept = valid.records if work.settings.keeps_full_data(spec.name) else None
         table = chunks.with_bookkeeping(valid.table, valid.hashes, kept)
-        written, refused = chunks.upsert_or_name_the_refused(
-            connection, spec, work.credential_id, table, rewrite=work.rewrite
-        )
+        written, refused = self._write_table(table)
         ids = chunks.row_ids(valid.table)
         failed = valid.rejects + [Reject(ids[index], valid.records[index], (why,)) for index, why in refused.items()]
         rejects.keep(connection, work.credential_id, spec.name, failed, work.log.id)
@@ -118,6 +118,16 @@ class ChunkWriter:
         counts.unchanged = counts.processed - counts.created - counts.updated - counts.failed
         counts.deleted = self._mark_deleted(ids, valid)
         return counts, valid
+
+    def _write_table(self, table: pa.Table) -> tuple[Counts, dict[int, str]]:
+        work = self.work
+        if self._was_empty:
+            first = chunks.copy_first_rows(work.connection, work.spec, work.credential_id, table)
+            if first is not None:
+                return first, {}
+        return chunks.upsert_or_name_the_refused(
+            work.connection, work.spec, work.credential_id, table, rewrite=work.rewrite
+        )
 
     def _mark_deleted(self, ids: list[int], valid: ValidChunk) -> int:
         """Mark what these rows say is gone. A full pass does so at its end, from the list."""

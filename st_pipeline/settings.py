@@ -6,7 +6,7 @@ Read from the environment (`ST_PIPELINE_<NAME>`, and `DATABASE_URL`), then from 
 """
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import AliasChoices, Field, PlainValidator, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -138,8 +138,8 @@ class Settings(BaseSettings):
     lease_seconds: float = Field(
         default=1200,
         gt=0,
-        description="A tenant belongs to one run at a time. A run that died frees its tenant when Postgres notices that "
-        "its connection is gone, usually at once; after this long in any case. Extended with every chunk, so it must "
+        description="A tenant belongs to one run at a time. A run that died frees its tenant when Postgres notices "
+        "that its connection is gone, usually at once; after this long in any case. Extended with every chunk, so it must "
         "outlast a page with all its retries.",
     )
     lease_wait_seconds: float = Field(
@@ -194,10 +194,10 @@ def variable_name(field: str) -> str:
     return "DATABASE_URL" if field.lower() == "database_url" else f"ST_PIPELINE_{field.upper()}"
 
 
-def load_settings(**overrides: object) -> Settings:
+def load_settings(**overrides: Any) -> Settings:
     """Read the settings now; `overrides` by field win. Raises ConfigurationError naming each wrong variable."""
     try:
-        return Settings(**overrides)  # type: ignore[arg-type] - pydantic checks them
+        return Settings(**overrides)
     except ValidationError as error:
         wrong = "; ".join(f"{variable_name(str(e['loc'][0]))}: {e['msg']}" for e in error.errors(include_input=False))
         raise ConfigurationError(

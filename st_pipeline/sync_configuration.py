@@ -69,7 +69,11 @@ class SyncConfiguration:
 
 @dataclass(slots=True)
 class EntityOutcome:
-    """An entity's result, or why it failed. `report`: does it deserve a row and a Dagster event?"""
+    """An entity's result, or why it failed.
+
+    `report`: is it worth an event? In a poll: something changed, failed for the first time, recovered, or was last
+    reported long ago. Always in any other sync.
+    """
 
     entity: str
     result: EntityResult

@@ -97,9 +97,13 @@ class TenantSync:
             if not self.quiet:
                 self.log.ensure(self.connection)
 
+    @property
+    def _is_poll(self) -> bool:
+        return self.configuration.sync_type == "scheduled" and self.configuration.mode is Mode.INCREMENTAL
+
     def _is_quiet_poll(self) -> bool:
         """A scheduled poll shows in the log when it found something, and once an hour all the same."""
-        if self.configuration.sync_type != "scheduled" or self.configuration.mode is not Mode.INCREMENTAL:
+        if not self._is_poll:
             return False
         rows = [cursors.load(self.connection, self.credential_id, entity) for entity in self.configuration.entities]
         return not any(self._is_due(row) for row in rows)
@@ -189,11 +193,13 @@ class TenantSync:
     def _succeeded(self, result: EntityResult) -> EntityOutcome:
         with database_errors(self.doing), self.connection.begin():
             cursor = cursors.load(self.connection, self.credential_id, result.entity)
-            report = not self.quiet or result.counts.changed > 0 or result.counts.failed > 0 or self._is_due(cursor)
+            found = result.counts.changed > 0 or result.counts.failed > 0
+            report = not self._is_poll or found or self._is_due(cursor)
             cursors.save(self.connection, self.credential_id, result.entity, last_failed_at=None)
             if report:
                 cursors.save(self.connection, self.credential_id, result.entity, last_reported_at="now")
                 self.log.progress(self.connection, result.entity, result.mode, result.counts, result.cursor_before)
+            if self.log.id is not None:  # its chunks may have begun a row although it is not worth an event
                 self.log.entity_ended(self.connection, result.entity, cursor_after=result.cursor_after)
         return EntityOutcome(result.entity, result, report=report)
 
@@ -207,6 +213,8 @@ class TenantSync:
             if self.connection.in_transaction():
                 self.connection.rollback()
             with self.connection.begin(), self.log.forgotten_on_rollback():
+                failed_before = cursors.load(self.connection, self.credential_id, result.entity).last_failed_at
+                outcome.report = not self._is_poll or failed_before is None
                 cursors.save(self.connection, self.credential_id, result.entity, last_failed_at="now")
                 self.log.progress(self.connection, result.entity, result.mode, result.counts, result.cursor_before)
                 self.log.entity_ended(self.connection, result.entity, message=outcome.message)

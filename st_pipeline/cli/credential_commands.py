@@ -136,7 +136,7 @@ def _store(engine: "Engine", settings: "Settings", new: "NewCredential", *, repl
 def list_(as_json: bool) -> None:
     """Show all tenants with the state of their connection. Never a secret."""
     from st_pipeline.cli.session import open_database
-    from st_pipeline.cli.tables import print_json, print_table
+    from st_pipeline.cli.tables import print_json, print_table, print_text
     from st_pipeline.credentials.store import all_tenants
     from st_pipeline.postgres.database import transaction
 
@@ -153,7 +153,7 @@ def list_(as_json: bool) -> None:
         )
         for tenant in found:
             if tenant.connection_message:
-                click.echo(f"{tenant.partition_key}: {tenant.connection_message}")
+                print_text(f"{tenant.partition_key}: {tenant.connection_message}")
     else:
         click.echo("no credentials yet: add some with `st-pipeline credentials add`")
 
@@ -216,11 +216,11 @@ def _test(tenant: str, settings: "Settings", engine: "Engine", *, as_json: bool)
 
 
 def _print_diagnosis(diagnosis: "Diagnosis") -> None:
-    from st_pipeline.cli.tables import print_table
+    from st_pipeline.cli.tables import print_table, print_text
 
     print_table(
         ("entity", "scope", "readable", "rows", "status"),
         ((e.entity, e.scope, e.granted, e.rows, e.status) for e in diagnosis.entities),
     )
     state = "connected" if diagnosis.connected else "NOT connected"
-    click.echo(f"{diagnosis.tenant}: {state}. {diagnosis.message}.")
+    print_text(f"{diagnosis.tenant}: {state}. {diagnosis.message}.")

@@ -13,8 +13,6 @@ def dev() -> None:
     Materialize a tenant, backfill several, watch records arrive. The five-minute poll is on. Postgres and the simulator
     go on afterwards; `st-pipeline down` stops them.
     """
-    from dagster import DagsterInstance
-
     from st_pipeline.cli import run
     from st_pipeline.cli.server_commands import run_dagster
     from st_pipeline.cli.setup import set_up
@@ -25,7 +23,7 @@ def dev() -> None:
         refuse_real_addresses,
         start_simulator,
     )
-    from st_pipeline.defs.partitions import register_tenants
+    from st_pipeline.defs.partitions import register_tenants_at_home
     from st_pipeline.postgres.database import main_url, open_engine
     from st_pipeline.settings import load_settings
 
@@ -38,8 +36,7 @@ def dev() -> None:
         if is_new:
             forget_rows_of_an_earlier_simulator(engine)
         onboard(run, click.echo)
-        with DagsterInstance.get() as instance:
-            register_tenants(instance, engine)
+        register_tenants_at_home(engine)
     finally:
         engine.dispose()
     run_dagster()

@@ -4,13 +4,12 @@ Here: the steps, each safe to repeat. Not here: the commands, and running Dagste
 """
 
 import os
-import secrets
-from base64 import b64encode
 from pathlib import Path
 
 from sqlalchemy import URL, Engine, text
 from sqlalchemy.exc import OperationalError, ProgrammingError
 
+from st_pipeline.credentials.vault import generate_key
 from st_pipeline.environment_file import read_file, write_values
 from st_pipeline.errors import ConfigurationError
 from st_pipeline.postgres import embedded
@@ -29,7 +28,6 @@ from st_pipeline.settings import Settings, load_settings
 
 STORAGE_VARIABLE = "ST_PIPELINE_DAGSTER_STORAGE"
 KEYS_VARIABLE = "ST_PIPELINE_ENCRYPTION_KEYS"
-KEY_BYTES = 32
 
 
 def set_up() -> Settings:
@@ -75,7 +73,7 @@ def _first_key(engine: Engine) -> str:
             f"{KEYS_VARIABLE} is not set, but the database holds {stored} credentials encrypted with it: put the key "
             "back into .env or the environment. Without it they must be entered again"
         )
-    return f"1:{b64encode(secrets.token_bytes(KEY_BYTES)).decode()}"
+    return generate_key()
 
 
 def ensure_dagster_database(url: URL) -> None:

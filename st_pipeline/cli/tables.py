@@ -27,6 +27,11 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Non
     Console(highlight=False).print(table)
 
 
+def print_text(text: str) -> None:
+    """A paragraph, wrapped as wide as the terminal."""
+    Console(highlight=False).print(Text(text))
+
+
 def print_json(value: Any) -> None:
     """Indented JSON on standard output; moments as ISO 8601 with their zone."""
     click.echo(json.dumps(value, indent=2, ensure_ascii=False, default=_plain))

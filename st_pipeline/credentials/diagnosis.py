@@ -87,8 +87,8 @@ class Diagnosis:
 def test_credentials(
     tenant: str,
     *,
-    settings: Settings | None = None,
-    engine: Engine | None = None,  # noqa: PT028 - it is no test
+    settings: Settings | None = None,  # noqa: PT028 - it is no test
+    engine: Engine | None = None,  # noqa: PT028
 ) -> Diagnosis:
     """Ask ServiceTitan what the tenant's credentials may read, and note the outcome: status, message, audit trail.
 

@@ -103,18 +103,21 @@ def why_refused(access: TenantAccess, settings: Settings, token: Token, spec: En
             f"with `--tenant-id {owner} --replace`, or ask {ADMINISTRATOR} of tenant {access.tenant_id} for its own"
         )
     ours = _refusal(access, settings, token, spec, access.app_key)
+    addresses = (
+        f"check that both addresses of the {access.environment} environment in the settings belong together: "
+        f"{_host(access.api_url)} and {_host(access.auth_url)}"
+    )
     if ours is not None and ours == _refusal(access, settings, token, spec, SecretStr(NO_APP_KEY)):
+        unauthorized = ours[0] == HTTPStatus.UNAUTHORIZED
+        otherwise = addresses if unauthorized else f"{ADMINISTRATOR} must connect the app ({APP_ACCESS})"
         return Verdict.WRONG_APP_KEY, (
             "ServiceTitan answers as it does to an app key that is certainly wrong. Ask "
             f"{APP_OWNER} for the key (`ak1.…`, My Apps) and set ST_PIPELINE_APP_KEY, or store the tenant's own with "
-            f"--app-key-file --replace. If the key is right, {ADMINISTRATOR} must connect the app ({APP_ACCESS})"
+            f"--app-key-file --replace. If the key is right, {otherwise}"
         )
     if ours is not None and ours[0] == HTTPStatus.UNAUTHORIZED:
-        return Verdict.TOKEN_REFUSED, (
-            f"The API refuses a token that the token address gave a moment ago. Check that both addresses of the "
-            f"{access.environment} environment in the settings belong together: {_host(access.api_url)} and "
-            f"{_host(access.auth_url)}"
-        )
+        refused = "The API refuses a token that was fetched a moment ago, though the app key is right"
+        return Verdict.TOKEN_REFUSED, f"{refused}: {addresses}"
     doubt = f"tenant id {access.tenant_id} is right and that " if owner is None else ""
     return Verdict.NOT_CONNECTED, (
         f"The keys are good, and ServiceTitan tenant {access.tenant_id} lets the app read nothing. Ask {ADMINISTRATOR} "
@@ -184,4 +187,5 @@ def _http(settings: Settings) -> httpx.Client:
 
 
 def _host(url: str) -> str:
-    return httpx.URL(url).host
+    """Host, and port where it is not the usual one."""
+    return httpx.URL(url).netloc.decode()

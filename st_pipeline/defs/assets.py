@@ -9,21 +9,17 @@ from collections.abc import Iterator
 import dagster as dg
 
 from st_pipeline.defs.materialize import materialize_tenants
-from st_pipeline.defs.metadata import column_schema
+from st_pipeline.defs.metadata import asset_key, column_schema
 from st_pipeline.defs.options import SyncOptions
 from st_pipeline.defs.partitions import TENANTS
 from st_pipeline.defs.resources import Postgres, ServiceTitan
 from st_pipeline.entities import ENTITIES
 from st_pipeline.entities.spec import EntitySpec
 
-KEY_PREFIX = "servicetitan"
 OWNERS = ["team:data-platform"]
 TENANTS_PER_BACKFILL_RUN = 25
-
-
-def asset_key(entity: str) -> dg.AssetKey:
-    """The asset of an entity."""
-    return dg.AssetKey([KEY_PREFIX, entity])
+# Minutes: the client has retried for seconds already. An error that no retry helps is not tried again.
+RETRY_DELAY_SECONDS = 60
 
 
 def asset_spec(spec: EntitySpec) -> dg.AssetSpec:
@@ -48,7 +44,7 @@ def asset_spec(spec: EntitySpec) -> dg.AssetSpec:
     )
 
 
-def build_assets() -> dg.AssetsDefinition:
+def build_assets(retry_delay_seconds: float = RETRY_DELAY_SECONDS) -> dg.AssetsDefinition:
     """The multi-asset. Built in a function: a decorator in a loop would bind its last entity everywhere."""
 
     @dg.multi_asset(
@@ -56,9 +52,11 @@ def build_assets() -> dg.AssetsDefinition:
         specs=[asset_spec(spec) for spec in ENTITIES.values()],
         can_subset=True,
         backfill_policy=dg.BackfillPolicy.multi_run(TENANTS_PER_BACKFILL_RUN),
-        # Minutes: the client has retried for seconds already. An error that no retry helps is not tried again.
         retry_policy=dg.RetryPolicy(
-            max_retries=2, delay=60, backoff=dg.Backoff.EXPONENTIAL, jitter=dg.Jitter.PLUS_MINUS
+            max_retries=2,
+            delay=retry_delay_seconds,
+            backoff=dg.Backoff.EXPONENTIAL,
+            jitter=dg.Jitter.PLUS_MINUS,
         ),
     )
     def sync_tenants(

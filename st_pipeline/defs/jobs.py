@@ -5,10 +5,8 @@ Here: three jobs. Not here: when they run (schedules.py), their bodies (material
 
 import dagster as dg
 
-from st_pipeline.defs.partitions import TENANTS
 from st_pipeline.defs.poll import poll_tenants
 
-SHARD_TAG = "st_pipeline/shard"
 MODE_TAG = "st_pipeline/mode"
 MAX_RUNTIME_TAG = "dagster/max_runtime"
 # Run monitoring ends a run whose machine died; without it the run would hold its place in the queue for ever.
@@ -18,7 +16,6 @@ FULL_MAX_SECONDS = 6 * 3600
 incremental_sync = dg.define_asset_job(
     "incremental_sync",
     selection=dg.AssetSelection.all(),
-    partitions_def=TENANTS,
     executor_def=dg.in_process_executor,
     description="What changed since the last sync, for the tenants you choose. A tenant's first sync reads everything.",
     tags={MODE_TAG: "incremental"},
@@ -27,7 +24,6 @@ incremental_sync = dg.define_asset_job(
 full_sync = dg.define_asset_job(
     "full_sync",
     selection=dg.AssetSelection.all(),
-    partitions_def=TENANTS,
     executor_def=dg.in_process_executor,
     config={"ops": {"sync_tenants": {"config": {"mode": "full"}}}},
     description="Everything, for the tenants you choose, and mark what is gone. Every night by schedule.",

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 import dagster as dg
 
-from st_pipeline.defs.metadata import materialization_metadata, result_tags, run_tags
+from st_pipeline.defs.metadata import asset_key, counts_from_tags, materialization_metadata, result_tags, run_tags
 from st_pipeline.defs.options import SyncOptions
 from st_pipeline.defs.resources import Postgres, ServiceTitan
 from st_pipeline.entities import ENTITIES
@@ -21,19 +21,26 @@ from st_pipeline.errors import PipelineError
 from st_pipeline.logs import configure_logs
 from st_pipeline.records import Counts
 from st_pipeline.tenant_sync import TenantSync
+from st_pipeline.work import EntityResult
 
 RESUME_TAG = "dagster/is_resume_retry"
-SCHEDULE_TAG = "dagster/schedule_name"
+AUTOMATION_TAGS = {"dagster/schedule_name", "dagster/sensor_name"}
 EVENTS_A_PAGE = 1000
 
 
 @dataclass(slots=True)
 class RunReport:
-    """What the run has done so far, over all tenants."""
+    """What the run has done so far, over all tenants. `still_failing`: pairs whose failure an earlier poll told."""
 
     counts: Counts = field(default_factory=Counts)
     failures: dict[str, str] = field(default_factory=dict)
+    still_failing: int = 0
     retry_helps: bool = False
+
+    @property
+    def tags(self) -> dict[str, str]:
+        """The result so far, as tags of the run."""
+        return result_tags(self.counts, len(self.failures) + self.still_failing)
 
     def fail(self, name: str, message: str, *, retry_helps: bool) -> None:
         """Note what failed, under `tenant` or `tenant / entity`."""
@@ -47,15 +54,19 @@ def materialize_tenants(
     """Sync each tenant of the run and yield one event for each entity that succeeded. Raises Failure if any failed."""
     selected = {key.path[-1] for key in context.selected_asset_keys}
     entities = [name for name in ENTITIES if name in selected]
-    sync_type = "scheduled" if SCHEDULE_TAG in context.run.tags else "manual"
-    report = RunReport()
+    sync_type = "scheduled" if AUTOMATION_TAGS & context.run.tags.keys() else "manual"
+    run_id = context.run.run_id
+    report = RunReport(counts_so_far(context))
     try:
         configuration = options.configuration(entities, sync_type)  # type: ignore[arg-type]
         settings = servicetitan.settings()
         configure_logs(settings)
-        done = already_done(context)
-        tags = run_tags(configuration, context.partition_keys, context.run_id)
-        context.instance.add_run_tags(context.run_id, tags)
+        tags = run_tags(configuration, context.partition_keys, run_id) | report.tags
+        context.instance.add_run_tags(run_id, tags)
+        done = done_by(context.instance, run_id)
+        for carried in carried_over(context, done):
+            yield carried
+            done.add((str(carried.partition), carried.asset_key.path[-1]))
         with postgres.engine() as engine:
             for tenant in context.partition_keys:
                 sync = TenantSync(
@@ -63,15 +74,15 @@ def materialize_tenants(
                     settings,
                     tenant,
                     configuration,
-                    sync_id=uuid.UUID(context.run_id),
-                    dagster_run_id=context.run_id,
+                    sync_id=uuid.UUID(run_id),
+                    dagster_run_id=run_id,
                     wait_seconds=settings.lease_wait_seconds,
                     after_chunk=ProgressLines(context, tenant),
                 )
                 yield from _materialize_tenant(context, sync, report, done)
     except PipelineError as error:  # set-up: nothing was synced, or nothing more can be
         raise dg.Failure(str(error), allow_retries=error.retry_helps) from error
-    context.instance.add_run_tags(context.run_id, result_tags(report.counts, len(report.failures)))
+    context.instance.add_run_tags(run_id, report.tags)
     if report.failures:
         raise failure(report)
 
@@ -88,7 +99,7 @@ def _materialize_tenant(
             for outcome in sync.entities(skip=lambda entity: (tenant, entity) in done):
                 report.counts.add(outcome.result.counts)
                 if outcome.error is None:
-                    yield materialization(tenant, sync, outcome.entity)
+                    yield materialization(tenant, outcome.result, sync.log.id)
                 else:
                     retry_helps = isinstance(outcome.error, PipelineError) and outcome.error.retry_helps
                     report.fail(f"{tenant} / {outcome.entity}", str(outcome.message), retry_helps=retry_helps)
@@ -98,37 +109,53 @@ def _materialize_tenant(
         context.log.error(f"{tenant}: {error}")
 
 
-def materialization(tenant: str, sync: TenantSync, entity: str) -> dg.AssetMaterialization:
+def materialization(tenant: str, result: EntityResult, sync_log_id: int | None) -> dg.AssetMaterialization:
     """The event of one tenant and entity."""
-    result = next(outcome.result for outcome in sync.result.outcomes if outcome.entity == entity)
-    return dg.AssetMaterialization(
-        dg.AssetKey(["servicetitan", entity]),
-        partition=tenant,
-        metadata=materialization_metadata(result, sync.log.id),
-    )
+    metadata = materialization_metadata(result, sync_log_id)
+    return dg.AssetMaterialization(asset_key(result.entity), partition=tenant, metadata=metadata)
 
 
-def already_done(context: dg.AssetExecutionContext) -> set[tuple[str, str]]:
-    """Tenant and entity pairs this run has done before an in-run retry, or the run it resumes did before it failed.
+def counts_so_far(context: dg.AssetExecutionContext) -> Counts:
+    """What the run has done before an in-run retry."""
+    run = context.instance.get_run_by_id(context.run.run_id) if context.retry_number else None
+    return counts_from_tags(run.tags) if run else Counts()
 
-    Not on a plain re-execution, which a person asks for in order to do it all again.
+
+def carried_over(context: dg.AssetExecutionContext, done: set[tuple[str, str]]) -> list[dg.AssetMaterialization]:
+    """One event for each tenant and entity that the run this one resumes did, and this one has not noted yet.
+
+    Without it, what is not done again would show as failed when the resuming run fails too: it was planned once more.
+    A plain re-execution carries nothing over: a person asks for it in order to do it all again.
     """
-    run_ids = [context.run_id]
-    if context.run.tags.get(RESUME_TAG) == "true" and context.run.parent_run_id is not None:
-        run_ids.append(context.run.parent_run_id)
+    parent = context.run.parent_run_id
+    if context.run.tags.get(RESUME_TAG) != "true" or parent is None:
+        return []
+    before = done_by(context.instance, parent) - done
+    context.log.info(f"resumes run {parent}, which did {len(before)} of its tenants' entities")
+    return [
+        dg.AssetMaterialization(
+            asset_key(entity),
+            partition=tenant,
+            metadata={"carried_over_from": dg.MetadataValue.dagster_run(parent)},
+        )
+        for tenant, entity in sorted(before)
+    ]
+
+
+def done_by(instance: dg.DagsterInstance, run_id: str) -> set[tuple[str, str]]:
+    """Tenant and entity pairs a run has materialized so far; for itself, before an in-run retry."""
     done: set[tuple[str, str]] = set()
-    for run_id in run_ids:
-        cursor, has_more = None, True
-        while has_more:
-            page = context.instance.get_records_for_run(
-                run_id, cursor=cursor, of_type=dg.DagsterEventType.ASSET_MATERIALIZATION, limit=EVENTS_A_PAGE
-            )
-            cursor, has_more = page.cursor, page.has_more
-            done |= {
-                (record.partition_key, record.asset_key.path[-1])
-                for record in page.records
-                if record.partition_key is not None and record.asset_key is not None
-            }
+    cursor, has_more = None, True
+    while has_more:
+        page = instance.get_records_for_run(
+            run_id, cursor=cursor, of_type=dg.DagsterEventType.ASSET_MATERIALIZATION, limit=EVENTS_A_PAGE
+        )
+        cursor, has_more = page.cursor, page.has_more
+        done |= {
+            (record.partition_key, record.asset_key.path[-1])
+            for record in page.records
+            if record.partition_key is not None and record.asset_key is not None
+        }
     return done
 
 

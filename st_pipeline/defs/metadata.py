@@ -3,7 +3,8 @@
 Here: translating our values to Dagster's. Not here: the values.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from typing import Any
 
 import dagster as dg
@@ -13,8 +14,14 @@ from st_pipeline.records import Counts
 from st_pipeline.sync_configuration import SyncConfiguration
 from st_pipeline.work import EntityResult
 
+KEY_PREFIX = "servicetitan"
 TAG_PREFIX = "st_pipeline"
 SEVERAL = "several"
+
+
+def asset_key(entity: str) -> dg.AssetKey:
+    """The asset of an entity."""
+    return dg.AssetKey([KEY_PREFIX, entity])
 
 
 def column_schema(spec: EntitySpec) -> dg.TableSchema:
@@ -94,3 +101,9 @@ def result_tags(counts: Counts, failed_pairs: int) -> dict[str, str]:
     """The sync log's figures as tags of the run, so that the list of runs reads like the log."""
     named = {**figures(counts), "failed_entities": failed_pairs}
     return {f"{TAG_PREFIX}/{name}": str(value) for name, value in named.items()}
+
+
+def counts_from_tags(tags: Mapping[str, str]) -> Counts:
+    """The figures that `result_tags` wrote, zero where there are none."""
+    written = {field.name: tags.get(f"{TAG_PREFIX}/{field.name}", "0") for field in fields(Counts)}
+    return Counts(**{name: int(value) for name, value in written.items()})

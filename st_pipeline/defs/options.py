@@ -23,7 +23,7 @@ class ModeChoice(Enum):
     window = Mode.WINDOW.value
 
 
-class SyncOptions(dg.Config):  # type: ignore[misc]
+class SyncOptions(dg.Config):
     """Options of a sync."""
 
     mode: ModeChoice = Field(

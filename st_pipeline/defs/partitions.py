@@ -34,6 +34,12 @@ def pending_change(instance: dg.DagsterInstance, engine: Engine) -> PartitionCha
     )
 
 
+def register_tenants_at_home(engine: Engine) -> PartitionChange:
+    """As `register_tenants`, in the instance that DAGSTER_HOME names."""
+    with dg.DagsterInstance.get() as instance:
+        return register_tenants(instance, engine)
+
+
 def register_tenants(instance: dg.DagsterInstance, engine: Engine) -> PartitionChange:
     """Make the partitions equal to the enabled credentials now. Returns what changed."""
     change = pending_change(instance, engine)

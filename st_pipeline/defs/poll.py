@@ -13,7 +13,7 @@ from collections.abc import Iterator
 import dagster as dg
 
 from st_pipeline.defs.materialize import RunReport, failure, materialization
-from st_pipeline.defs.metadata import result_tags, run_tags
+from st_pipeline.defs.metadata import run_tags
 from st_pipeline.defs.resources import Postgres, ServiceTitan
 from st_pipeline.errors import PipelineError, TenantBusy
 from st_pipeline.logs import configure_logs
@@ -21,7 +21,7 @@ from st_pipeline.sync_configuration import SyncConfiguration
 from st_pipeline.tenant_sync import TenantSync
 
 
-class PollOptions(dg.Config):  # type: ignore[misc]
+class PollOptions(dg.Config):
     """The tenants of a tick's run, by partition key."""
 
     tenants: list[str]
@@ -53,7 +53,7 @@ def poll_tenants(
                 yield from _poll(context, sync, report)
     except PipelineError as error:
         raise dg.Failure(str(error)) from error
-    context.instance.add_run_tags(context.run_id, result_tags(report.counts, len(report.failures)))
+    context.instance.add_run_tags(context.run_id, report.tags)
     if report.failures:
         raise failure(report)
 
@@ -65,10 +65,11 @@ def _poll(context: dg.OpExecutionContext, sync: TenantSync, report: RunReport) -
             for outcome in sync.entities():
                 report.counts.add(outcome.result.counts)
                 if outcome.error is None and outcome.report:
-                    yield materialization(tenant, sync, outcome.entity)
+                    yield materialization(tenant, outcome.result, sync.log.id)
                 elif outcome.error is not None and outcome.report:
                     report.fail(f"{tenant} / {outcome.entity}", str(outcome.message), retry_helps=False)
                 elif outcome.error is not None:
+                    report.still_failing += 1
                     context.log.warning(f"{tenant} / {outcome.entity}: still failing: {outcome.message}")
     except TenantBusy as error:
         context.log.info(str(error))

@@ -15,7 +15,7 @@ from st_pipeline.postgres.migrations import check_current
 from st_pipeline.settings import Settings, load_settings
 
 
-class Postgres(dg.ConfigurableResource):  # type: ignore[misc]
+class Postgres(dg.ConfigurableResource[None]):
     """Our tables. The address is the settings': DATABASE_URL, or the embedded server."""
 
     @contextmanager
@@ -29,7 +29,7 @@ class Postgres(dg.ConfigurableResource):  # type: ignore[misc]
             engine.dispose()
 
 
-class ServiceTitan(dg.ConfigurableResource):  # type: ignore[misc]
+class ServiceTitan(dg.ConfigurableResource[None]):
     """How ServiceTitan is asked. Empty: as in the settings (docs/settings.md)."""
 
     rate_limit: str = ""

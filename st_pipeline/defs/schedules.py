@@ -9,20 +9,11 @@ from collections.abc import Iterator, Sequence
 import dagster as dg
 
 from st_pipeline.credentials.store import enabled_tenants
-from st_pipeline.defs.jobs import SHARD_TAG, full_sync, incremental_poll
+from st_pipeline.defs.active_runs import RANGE_END_TAG, RANGE_START_TAG, SHARD_TAG, active_shards
+from st_pipeline.defs.jobs import full_sync, incremental_poll
 from st_pipeline.defs.partitions import TENANTS_NAME
 from st_pipeline.postgres.database import main_url, open_engine, transaction
 from st_pipeline.settings import Settings, load_settings
-
-ACTIVE = [
-    dg.DagsterRunStatus.QUEUED,
-    dg.DagsterRunStatus.NOT_STARTED,
-    dg.DagsterRunStatus.STARTING,
-    dg.DagsterRunStatus.STARTED,
-    dg.DagsterRunStatus.CANCELING,
-]
-RANGE_START_TAG = "dagster/asset_partition_range_start"
-RANGE_END_TAG = "dagster/asset_partition_range_end"
 
 
 def build_schedules() -> list[dg.ScheduleDefinition]:
@@ -40,7 +31,7 @@ def build_schedules() -> list[dg.ScheduleDefinition]:
         tenants = _pollable(load_settings())
         if not tenants:
             yield dg.SkipReason("no tenant to poll: add one with `st-pipeline credentials add`")
-        busy = _active_shards(context.instance)
+        busy = active_shards(context.instance)
         for shard in shards(tenants, load_settings().tenants_per_run):
             name = shard_name(shard)
             if name in busy:
@@ -90,8 +81,3 @@ def _pollable(settings: Settings) -> list[str]:
             return [tenant.partition_key for tenant in enabled_tenants(connection) if tenant.is_pollable]
     finally:
         engine.dispose()
-
-
-def _active_shards(instance: dg.DagsterInstance) -> set[str]:
-    runs = instance.get_runs(dg.RunsFilter(job_name=incremental_poll.name, statuses=ACTIVE))
-    return {run.tags[SHARD_TAG] for run in runs if SHARD_TAG in run.tags}

@@ -6,13 +6,17 @@ partition is (partitions.py).
 
 import dagster as dg
 
+from st_pipeline.credentials.store import Tenant, enabled_tenants
+from st_pipeline.defs.active_runs import active_tenants
 from st_pipeline.defs.jobs import full_sync
-from st_pipeline.defs.partitions import TENANTS, pending_change
-from st_pipeline.postgres.database import main_url, open_engine
+from st_pipeline.defs.partitions import TENANTS, PartitionChange, pending_change
+from st_pipeline.postgres.database import main_url, open_engine, transaction
 from st_pipeline.postgres.sync_log import settle_abandoned
 from st_pipeline.settings import load_settings
 
 INTERVAL_SECONDS = 30
+# A run costs up to 0.3 s to launch, and a tick has 60 s; the other new tenants come with the next ticks.
+FIRST_SYNCS_A_TICK = 20
 
 
 @dg.sensor(
@@ -22,22 +26,51 @@ INTERVAL_SECONDS = 30
     default_status=dg.DefaultSensorStatus.RUNNING,
     description="Add a partition for each enabled credential, remove those of disabled ones, start first syncs.",
 )
-def tenants_from_credentials(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
-    """Compare credentials with partitions; settle what a dead process left running."""
+def tenants_from_credentials(context: dg.SensorEvaluationContext) -> dg.SensorResult:
+    """Compare credentials with partitions, start first syncs, settle what a dead process left running.
+
+    A first sync starts a tick after the tenant was first seen, so that whoever adds one may start it otherwise; the
+    cursor holds the tenants seen.
+    """
     engine = open_engine(main_url(load_settings()))
     try:
         change = pending_change(context.instance, engine)
-        with engine.begin() as connection:
+        with transaction(engine, "look for new tenants and abandoned syncs") as connection:
             settled = settle_abandoned(connection)
+            new = [tenant for tenant in enabled_tenants(connection) if awaits_first_sync(tenant)]
     finally:
         engine.dispose()
     if settled:
         context.log.info(f"{settled} syncs of dead processes marked as failed")
-    if not change.added and not change.removed:
-        return dg.SkipReason("partitions equal enabled credentials")
-    requests = []
+    seen = (context.cursor or "").split()
+    active = active_tenants(context.instance) | set(change.added)
+    starting = [tenant for tenant in new if tenant.partition_key in seen and tenant.partition_key not in active]
+    nothing = not starting and not change.added and not change.removed
+    return dg.SensorResult(
+        run_requests=[first_sync(tenant) for tenant in starting[:FIRST_SYNCS_A_TICK]],
+        dynamic_partitions_requests=_partition_requests(change),
+        skip_reason=dg.SkipReason("partitions equal enabled credentials, no first sync to start") if nothing else None,
+        cursor=" ".join(tenant.partition_key for tenant in new),
+    )
+
+
+def awaits_first_sync(tenant: Tenant) -> bool:
+    """Never synced, and ServiceTitan has not refused its credentials."""
+    return tenant.last_sync_at is None and tenant.connection_status != "error"
+
+
+def first_sync(tenant: Tenant) -> dg.RunRequest:
+    """A full sync, once for each time the credential was tested: one that failed is not started over and over."""
+    tested = "untested" if tenant.last_tested_at is None else f"tested {tenant.last_tested_at.isoformat()}"
+    return dg.RunRequest(run_key=f"first sync of {tenant.partition_key}, {tested}", partition_key=tenant.partition_key)
+
+
+def _partition_requests(
+    change: PartitionChange,
+) -> list[dg.AddDynamicPartitionsRequest | dg.DeleteDynamicPartitionsRequest]:
+    requests: list[dg.AddDynamicPartitionsRequest | dg.DeleteDynamicPartitionsRequest] = []
     if change.added:
         requests.append(TENANTS.build_add_request(list(change.added)))
     if change.removed:
         requests.append(TENANTS.build_delete_request(list(change.removed)))
-    return dg.SensorResult(dynamic_partitions_requests=requests)
+    return requests

@@ -20,8 +20,8 @@ DRIVER = "postgresql+psycopg"
 # SQLAlchemy 2.1 takes psycopg 3 for a bare postgresql://, whose NOTIFY dagster-postgres cannot use.
 DAGSTER_DRIVER = "postgresql+psycopg2"
 CONNECT_TIMEOUT_SECONDS = 10
-# What Postgres answers when a value is the trouble: one row's, not the chunk's. Text and numbers out of range, bad JSON,
-# and a field or key too large for a page.
+# What Postgres answers when a value is the trouble, one row's and not the chunk's: text and numbers out of range, bad
+# JSON, a field or key too large for a page.
 DATA_ERRORS = (psycopg.DataError, psycopg.errors.ProgramLimitExceeded)
 
 
@@ -72,6 +72,7 @@ def open_engine(url: URL) -> Engine:
     return create_engine(
         url,
         pool_pre_ping=True,
+        hide_parameters=True,  # an error's text would carry a record's values into tracebacks
         pool_size=4,
         connect_args={
             "connect_timeout": CONNECT_TIMEOUT_SECONDS,

@@ -56,7 +56,7 @@ def migrate(engine: Engine, version: str = "head") -> tuple[str | None, str | No
 def check_ours(connection: Connection) -> str | None:
     """The database's version, None when it is empty. Raises ConfigurationError when it is not for this code."""
     server = connection.dialect.server_version_info
-    if server is not None and server[0] < MINIMUM_SERVER_VERSION:
+    if server is not None and int(server[0]) < MINIMUM_SERVER_VERSION:
         raise ConfigurationError(f"Postgres {server[0]} is too old: {MINIMUM_SERVER_VERSION} or newer is needed")
     current = _version(connection)
     database = connection.engine.url.database

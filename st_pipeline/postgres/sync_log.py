@@ -109,7 +109,8 @@ class SyncLog:
         connection.execute(
             text("""
                 UPDATE sync_log_entities SET completed_at = clock_timestamp(), message = :message,
-                    status = CASE WHEN CAST(:message AS text) IS NULL THEN 'completed' ELSE 'failed' END, cursor_after = :after
+                    status = CASE WHEN CAST(:message AS text) IS NULL THEN 'completed' ELSE 'failed' END,
+                    cursor_after = :after
                 WHERE sync_log_id = :log AND entity = :entity
             """),
             {"log": self.id, "entity": entity, "message": message, "after": cursor_after},

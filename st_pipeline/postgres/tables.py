@@ -4,6 +4,7 @@ Here: the one translation. Not here: creating tables (sql/ does; a test compares
 """
 
 import functools
+from typing import Any
 
 from sqlalchemy import BIGINT, BOOLEAN, DATE, DOUBLE_PRECISION, INTEGER, NUMERIC, TEXT, Column, MetaData, Table
 from sqlalchemy.dialects.postgresql import JSON, JSONB, TIMESTAMP
@@ -11,7 +12,7 @@ from sqlalchemy.types import TypeEngine
 
 from st_pipeline.entities.spec import KEY, EntitySpec, Kind
 
-TYPES: dict[Kind, TypeEngine[object]] = {
+TYPES: dict[Kind, TypeEngine[Any]] = {
     Kind.INTEGER: BIGINT(),
     Kind.TEXT: TEXT(),
     Kind.BOOLEAN: BOOLEAN(),

@@ -53,7 +53,7 @@ def read_body(response: httpx.Response, limit_bytes: int, doing: str) -> bytes:
             raise InvalidApiResponseFormat(f"{doing}: the body was cut off")
     if len(body) > limit_bytes:
         raise InvalidApiResponseFormat(
-            f"{doing}: the body is larger than {limit_bytes:,} bytes; raise ST_PIPELINE_MAX_RESPONSE_BYTES if that is right"
+            f"{doing}: the body is larger than {limit_bytes:,} bytes; raise ST_PIPELINE_MAX_RESPONSE_BYTES if it may be"
         )
     return body
 
@@ -67,17 +67,19 @@ def error_for(response: httpx.Response, body: bytes, doing: str, scope: str | No
         wait = stated_wait(response.headers.get("retry-after"), told.title)
         return RateLimitExceeded(f"{what}, too many requests; lower ST_PIPELINE_RATE_LIMIT if it happens often", wait)
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR or status in RETRYABLE:
-        return ServiceUnavailable(f"{what}; ServiceTitan is in trouble, the next sync goes on from here",
-                                  stated_wait(response.headers.get("retry-after"), None))
+        return ServiceUnavailable(
+            f"{what}; ServiceTitan is in trouble, the next sync goes on from here",
+            stated_wait(response.headers.get("retry-after"), None),
+        )
     if status == HTTPStatus.FORBIDDEN and told.title == SCOPE_TITLE:
         return ScopeMissing(
-            f"{what}: the app lacks scope {scope or 'for this entity'}. Add it to the app in the developer portal; then the "
-            "company's ServiceTitan administrator must accept the app's new version"
+            f"{what}: the app lacks scope {scope or 'for this entity'}. Add it to the app in the developer portal; then "
+            "the company's ServiceTitan administrator must accept the app's new version"
         )
     if status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
         return AccessRefused(
-            f"{what}: refused. Check the app key (ST_PIPELINE_APP_KEY), the tenant id, and that the company's ServiceTitan "
-            "administrator has connected the app; `st-pipeline credentials test` tells which"
+            f"{what}: refused. Check the app key (ST_PIPELINE_APP_KEY), the tenant id, and that the company's "
+            "ServiceTitan administrator has connected the app; `st-pipeline credentials test` tells"
         )
     if status == HTTPStatus.NOT_FOUND:
         return PermanentApiError(

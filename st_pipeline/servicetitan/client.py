@@ -101,7 +101,9 @@ class ServiceTitanClient:
             error = state.outcome.exception() if state.outcome else None
             wait = round(state.next_action.sleep, 2) if state.next_action else 0
             kind = type(error).__name__
-            log.warning("retry", tenant=self.access.tenant, doing=doing, error=kind, attempt=state.attempt_number, wait=wait)
+            log.warning(
+                "retry", tenant=self.access.tenant, doing=doing, error=kind, attempt=state.attempt_number, wait=wait
+            )
 
         return tenacity.Retrying(
             stop=tenacity.stop_after_attempt(self.settings.max_attempts),
@@ -122,9 +124,9 @@ class ServiceTitanClient:
         """What ServiceTitan asked for, and no less than a doubling, jittered back-off."""
         error = state.outcome.exception() if state.outcome else None
         stated = error.wait_seconds if isinstance(error, RateLimitExceeded | ServiceUnavailable) else None
-        doubled = self.settings.retry_initial_seconds * 2 ** (state.attempt_number - 1)
-        jittered = min(doubled, self.settings.retry_max_seconds) * random.uniform(0.75, 1.25)  # noqa: S311 - no secret
-        return max(stated or 0.0, jittered)
+        doubled = self.settings.retry_initial_seconds * 2.0 ** (state.attempt_number - 1)
+        jitter = random.uniform(0.75, 1.25)  # noqa: S311 - no secret
+        return max(stated or 0.0, min(doubled, self.settings.retry_max_seconds) * jitter)
 
     def _attempt(self, path: str, params: dict[str, str], doing: str, scope: str | None) -> bytes:
         """One try. The token is asked for anew: a back-off can outlive it."""
@@ -143,7 +145,9 @@ class ServiceTitanClient:
                 self.statistics.count("rate_limited")
             raise error
         if body.lstrip()[:1] != b"{":
-            raise InvalidApiResponseFormat(f"{doing}: HTTP 200, but the body is no JSON object; a proxy or an outage page?")
+            raise InvalidApiResponseFormat(
+                f"{doing}: HTTP 200, but the body is no JSON object; a proxy or an outage page?"
+            )
         return body
 
     def _send(

@@ -142,7 +142,8 @@ def count(client: ServiceTitanClient, spec: EntitySpec) -> int:
 _decoder = msgspec.json.Decoder(Envelope)
 _CONTROL_TO_SPACE = bytes(max(byte, 0x20) for byte in range(256))
 _ESCAPE = re.compile(
-    rb"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(?P<half>u[dD][89a-fA-F][0-9a-fA-F]{2})|.)", re.DOTALL
+    rb"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(?P<half>u[dD][89a-fA-F][0-9a-fA-F]{2})|.)",
+    re.DOTALL,
 )
 
 
@@ -205,5 +206,3 @@ class _Source:
     def close(self) -> None:
         """Start no further request."""
         self._ended = True
-
-

@@ -122,10 +122,12 @@ class TokenSource:
         if answer.error in ("invalid_client", "unauthorized_client"):
             return InvalidCredentials(
                 f"{what}: ServiceTitan does not know this client id and secret in the {self._access.environment} "
-                "environment. Ask the company's ServiceTitan administrator for both again (Settings > Integrations > API "
-                "Application Access), and check that the environment is right and no line break came along"
+                "environment. Ask the company's ServiceTitan administrator for both again (Settings > Integrations > "
+                "API Application Access), and check that the environment is right and no line break came along"
             )
-        return OAuthHandshakeFailed(f"{what}: neither a token nor a known refusal; check the token address ({self._host})")
+        return OAuthHandshakeFailed(
+            f"{what}: neither a token nor a known refusal; check the token address ({self._host})"
+        )
 
     @property
     def _doing(self) -> str:

@@ -181,6 +181,6 @@ _FAULT_ANSWERS: dict[str, Callable[[Rule, Settings], Answer]] = {
 
 def _cut(answer: Answer, rules: Sequence[ActiveRule]) -> Answer:
     for active in rules:
-        if active.rule.kind == "cut_body":
+        if active.rule.kind == "cut_body" and answer.delivery == "whole":
             answer.delivery = "truncated" if active.rule.how == "truncate" else "closed_midway"
     return answer

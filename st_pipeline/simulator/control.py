@@ -109,6 +109,12 @@ class SimulatorControl:
         """Replace a tenant's fault rules."""
         return list(self._send("PUT", f"tenants/{environment}/{tenant_id}/faults", list(rules)))
 
+    def add_fault(
+        self, tenant_id: int, environment: str = "production", *, rule: Mapping[str, Any]
+    ) -> list[dict[str, Any]]:
+        """Add one rule to those set."""
+        return list(self._send("POST", f"tenants/{environment}/{tenant_id}/faults", dict(rule)))
+
     def faults(self, tenant_id: int, environment: str = "production") -> list[dict[str, Any]]:
         """The rules, with how often each was `seen` and `struck`."""
         return list(self._ask("GET", f"tenants/{environment}/{tenant_id}/faults"))
@@ -180,10 +186,8 @@ class SimulatedTenant:
         return self.control.advance(self.tenant_id, self.environment, **counts)
 
     def fault(self, kind: str, **rule: Any) -> None:
-        """Add one fault rule to those set."""
-        known = ("seen", "struck")
-        rules = [{key: value for key, value in old.items() if key not in known} for old in self.faults()]
-        self.control.set_faults(self.tenant_id, self.environment, rules=[*rules, {"kind": kind, **rule}])
+        """Add one fault rule to those set, which keep their counts."""
+        self.control.add_fault(self.tenant_id, self.environment, rule={"kind": kind, **rule})
 
     def faults(self) -> list[dict[str, Any]]:
         """The rules set, with their counts."""

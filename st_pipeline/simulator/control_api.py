@@ -145,6 +145,11 @@ def _set_faults(_world: World, tenant: Tenant, request: Request, _rest: list[str
     return _faults(tenant)
 
 
+def _add_fault(_world: World, tenant: Tenant, request: Request, _rest: list[str]) -> Any:
+    tenant.faults.add(_decode(request.body, Rule))
+    return _faults(tenant)
+
+
 def _get_faults(_world: World, tenant: Tenant, _request: Request, _rest: list[str]) -> Any:
     return _faults(tenant)
 
@@ -209,6 +214,7 @@ _TENANT_ROUTES: dict[tuple[str, str], Callable[[World, Tenant, Request, list[str
     ("POST", "settings"): _own_settings,
     ("POST", "advance"): _advance,
     ("PUT", "faults"): _set_faults,
+    ("POST", "faults"): _add_fault,
     ("GET", "faults"): _get_faults,
     ("DELETE", "faults"): _clear_faults,
     ("POST", "revoke-tokens"): _revoke,

@@ -132,6 +132,10 @@ class Faults:
         """Set the rules anew, counts at zero."""
         self.rules = [ActiveRule(rule) for rule in rules]
 
+    def add(self, rule: Rule) -> None:
+        """One more rule; the others keep their counts."""
+        self.rules.append(ActiveRule(rule))
+
     def striking(self, asked: Asked, settings: Settings) -> list[ActiveRule]:
         """The rules that strike this request, in order; every rule counts it."""
         if self._implied[0] is not settings:

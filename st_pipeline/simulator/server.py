@@ -55,6 +55,7 @@ def serve(
         access_log=False,
         lifespan="off",
         timeout_graceful_shutdown=1,
+        timeout_keep_alive=75,  # the default of 5 s is shorter than a client's back-off
         server_header=False,
     )
     for number in (signal.SIGTERM, signal.SIGINT):  # uvicorn stops on them, then raises them once more

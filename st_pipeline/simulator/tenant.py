@@ -56,11 +56,21 @@ class Tenant:
 
     def __post_init__(self) -> None:
         self.tenant_id, self.environment = self.spec.tenant_id, self.spec.environment
-        self.client_id, self.client_secret, self.app_key = (
-            self.spec.client_id,
-            self.spec.client_secret,
-            self.spec.app_key,
-        )
+
+    @property
+    def client_id(self) -> str:
+        """The client id it takes now."""
+        return self.spec.client_id
+
+    @property
+    def client_secret(self) -> str:
+        """The secret it takes now; a test may change it."""
+        return self.spec.client_secret
+
+    @property
+    def app_key(self) -> str:
+        """The app key it takes now."""
+        return self.spec.app_key
 
     @property
     def connected(self) -> bool:

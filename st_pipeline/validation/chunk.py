@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import msgspec
-import pyarrow
+import pyarrow as pa
 import pyarrow.compute as pc
 
 from st_pipeline.entities.spec import MODIFIED, EntitySpec
@@ -29,7 +29,7 @@ NEVER = -(2**62)
 class ValidChunk:
     """`table`: the entity's columns, one row a key; `records` and `hashes`: of each row, at the same index."""
 
-    table: pyarrow.Table
+    table: pa.Table
     records: list[bytes]
     hashes: list[int]
     rejects: list[Reject]
@@ -52,7 +52,7 @@ def validate_chunk(spec: EntitySpec, records: Sequence[bytes]) -> ValidChunk:
     if reasons:
         rejects += [Reject(_bigint(rows[index].id), kept[index], tuple(reasons[index])) for index in sorted(reasons)]
         good = [index for index in range(len(rows)) if index not in reasons]
-        table = table.take(pyarrow.array(good, type=pyarrow.int64()))
+        table = table.take(pa.array(good, type=pa.int64()))
         rows, kept = [rows[index] for index in good], [kept[index] for index in good]
     return ValidChunk(
         table=table,
@@ -91,7 +91,7 @@ def instant(value: datetime | None) -> int:
     return ((value if value.tzinfo else value.replace(tzinfo=UTC)) - EPOCH) // MICROSECOND
 
 
-def _newest(table: pyarrow.Table, records: list[bytes]) -> str | None:
+def _newest(table: pa.Table, records: list[bytes]) -> str | None:
     """As `newest_modified_on`, without a loop over the rows."""
     newest = pc.max(table[MODIFIED])
     if not newest.is_valid:

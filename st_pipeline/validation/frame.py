@@ -8,14 +8,14 @@ from datetime import date, datetime
 from decimal import Decimal
 from typing import Any
 
-import pyarrow
+import pyarrow as pa
 
 from st_pipeline.entities.spec import EntitySpec, Kind
 from st_pipeline.validation.decode import column_values
 from st_pipeline.validation.schema import ARROW_TYPES, arrow_schema
 
 
-def build_table(spec: EntitySpec, rows: Sequence[Any]) -> tuple[pyarrow.Table, dict[int, list[str]]]:
+def build_table(spec: EntitySpec, rows: Sequence[Any]) -> tuple[pa.Table, dict[int, list[str]]]:
     """Rows to a table in the entity's schema, and reasons by row index for rows with a value no column can hold.
 
     Such a value stands as null in the table; the row must be rejected. Examples: an id beyond int64, a total of NaN.
@@ -28,10 +28,10 @@ def build_table(spec: EntitySpec, rows: Sequence[Any]) -> tuple[pyarrow.Table, d
         taken = values[column.name]
         try:
             converted = taken if convert is None else [None if value is None else convert(value) for value in taken]
-            arrays.append(pyarrow.array(converted, type=ARROW_TYPES[column.kind]))
-        except (pyarrow.ArrowInvalid, pyarrow.ArrowTypeError, OverflowError, ValueError):
+            arrays.append(pa.array(converted, type=ARROW_TYPES[column.kind]))
+        except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError, ValueError):
             arrays.append(_one_by_one(column.name, column.kind, taken, reasons))
-    return pyarrow.Table.from_arrays(arrays, schema=arrow_schema(spec)), reasons
+    return pa.Table.from_arrays(arrays, schema=arrow_schema(spec)), reasons
 
 
 def decimal_text(value: Decimal) -> str:
@@ -51,15 +51,15 @@ MAX_NUMERIC_DIGITS = 16_000
 CONVERT: dict[Kind, Callable[[Any], Any]] = {Kind.DECIMAL: decimal_text, Kind.DAY: day}
 
 
-def _one_by_one(name: str, kind: Kind, values: list[Any], reasons: dict[int, list[str]]) -> pyarrow.Array:
+def _one_by_one(name: str, kind: Kind, values: list[Any], reasons: dict[int, list[str]]) -> pa.Array:
     convert = CONVERT.get(kind, lambda value: value)
     good: list[Any] = []
     for index, value in enumerate(values):
         try:
             converted = None if value is None else convert(value)
-            pyarrow.scalar(converted, type=ARROW_TYPES[kind])
-        except (pyarrow.ArrowInvalid, pyarrow.ArrowTypeError, OverflowError, ValueError):
+            pa.scalar(converted, type=ARROW_TYPES[kind])
+        except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError, ValueError):
             reasons.setdefault(index, []).append(f"{name} does not fit its column ({kind.value})")
             converted = None
         good.append(converted)
-    return pyarrow.array(good, type=ARROW_TYPES[kind])
+    return pa.array(good, type=ARROW_TYPES[kind])

@@ -7,43 +7,43 @@ import functools
 from collections import Counter, defaultdict
 
 import pandas as pd
-import pandera.pandas as pa
-import pyarrow
+import pandera.pandas as pandera
+import pyarrow as pa
 import pyarrow.compute as pc
 from pandera.errors import SchemaErrors
 
 from st_pipeline.entities.spec import EntitySpec, Kind, Rule, Severity
 from st_pipeline.errors import ConfigurationError
 
-ARROW_TYPES: dict[Kind, pyarrow.DataType] = {
-    Kind.INTEGER: pyarrow.int64(),
-    Kind.TEXT: pyarrow.string(),
-    Kind.BOOLEAN: pyarrow.bool_(),
+ARROW_TYPES: dict[Kind, pa.DataType] = {
+    Kind.INTEGER: pa.int64(),
+    Kind.TEXT: pa.string(),
+    Kind.BOOLEAN: pa.bool_(),
     # The number's own digits: no decimal128 holds 20 digits before the point and the 28 behind it that .NET prints.
-    Kind.DECIMAL: pyarrow.string(),
-    Kind.FLOAT: pyarrow.float64(),
-    Kind.TIMESTAMP: pyarrow.timestamp("us", "UTC"),
-    Kind.DAY: pyarrow.date32(),
-    Kind.JSON: pyarrow.string(),
+    Kind.DECIMAL: pa.string(),
+    Kind.FLOAT: pa.float64(),
+    Kind.TIMESTAMP: pa.timestamp("us", "UTC"),
+    Kind.DAY: pa.date32(),
+    Kind.JSON: pa.string(),
 }
 
 
 @functools.cache
-def arrow_schema(spec: EntitySpec) -> pyarrow.Schema:
+def arrow_schema(spec: EntitySpec) -> pa.Schema:
     """The Arrow schema of a chunk: the entity's columns in order."""
-    return pyarrow.schema([(column.name, ARROW_TYPES[column.kind]) for column in spec.columns])
+    return pa.schema([(column.name, ARROW_TYPES[column.kind]) for column in spec.columns])
 
 
 @functools.cache
-def pandera_schema(spec: EntitySpec) -> pa.DataFrameSchema:
+def pandera_schema(spec: EntitySpec) -> pandera.DataFrameSchema:
     """The schema of a chunk: every column's dtype, and the rules that reject. Built once; nothing is coerced."""
     rejecting: dict[str, list[Rule]] = defaultdict(list)
     for rule in spec.rules:
         if rule.severity is Severity.REJECT:
             rejecting[rule.column].append(rule)
-    return pa.DataFrameSchema(
+    return pandera.DataFrameSchema(
         {
-            column.name: pa.Column(
+            column.name: pandera.Column(
                 pd.ArrowDtype(ARROW_TYPES[column.kind]),
                 checks=[check for rule in rejecting[column.name] for check in _checks(rule)],
                 nullable=not any(rule.not_null for rule in rejecting[column.name]),
@@ -56,16 +56,16 @@ def pandera_schema(spec: EntitySpec) -> pa.DataFrameSchema:
     )
 
 
-def _checks(rule: Rule) -> list[pa.Check]:
+def _checks(rule: Rule) -> list[pandera.Check]:
     checks = []
     if rule.minimum is not None:
-        checks.append(pa.Check.ge(rule.minimum, name=rule.name, error=rule.name))
+        checks.append(pandera.Check.ge(rule.minimum, name=rule.name, error=rule.name))
     if rule.maximum is not None:
-        checks.append(pa.Check.le(rule.maximum, name=rule.name, error=rule.name))
+        checks.append(pandera.Check.le(rule.maximum, name=rule.name, error=rule.name))
     return checks
 
 
-def failing_rows(spec: EntitySpec, table: pyarrow.Table) -> dict[int, list[str]]:
+def failing_rows(spec: EntitySpec, table: pa.Table) -> dict[int, list[str]]:
     """Validate a chunk. Returns the reasons by row index; empty when all is well.
 
     Raises ConfigurationError when the chunk does not have the schema's columns and dtypes: that is our mistake, not
@@ -87,7 +87,7 @@ def failing_rows(spec: EntitySpec, table: pyarrow.Table) -> dict[int, list[str]]
     return {}
 
 
-def warnings(spec: EntitySpec, table: pyarrow.Table) -> Counter[str]:
+def warnings(spec: EntitySpec, table: pa.Table) -> Counter[str]:
     """How many rows break each rule that warns, and how many show an enum value never heard of."""
     found: Counter[str] = Counter()
     for rule in spec.rules:
@@ -96,12 +96,12 @@ def warnings(spec: EntitySpec, table: pyarrow.Table) -> Counter[str]:
     for column in spec.columns:
         if column.known_values:
             values = table[column.name]
-            known = pc.is_in(values, value_set=pyarrow.array(column.known_values))
+            known = pc.is_in(values, value_set=pa.array(column.known_values))
             found[f"unknown value ({column.name})"] = len(values) - values.null_count - (pc.sum(known).as_py() or 0)
     return +found
 
 
-def _broken(rule: Rule, values: pyarrow.ChunkedArray) -> int:
+def _broken(rule: Rule, values: pa.ChunkedArray) -> int:
     count = values.null_count if rule.not_null else 0
     if rule.minimum is not None:
         count += pc.sum(pc.less(values, rule.minimum)).as_py() or 0

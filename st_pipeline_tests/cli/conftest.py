@@ -6,12 +6,15 @@ import subprocess
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import Engine, text
 
 from st_pipeline.cli import run
 from st_pipeline.settings import Settings
+from st_pipeline_tests.credentials import planted
 
 
 @dataclass(frozen=True)
@@ -26,6 +29,11 @@ class Said:
     def json(self) -> Any:
         """Standard output, parsed."""
         return json.loads(self.out)
+
+    @property
+    def words(self) -> str:
+        """Standard output without its line breaks."""
+        return " ".join(self.out.split())
 
     @property
     def all(self) -> str:
@@ -59,13 +67,14 @@ def command(variables: dict[str, str], monkeypatch: pytest.MonkeyPatch, capsys: 
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
 
-    def say(*arguments: str) -> Said:
-        capsys.readouterr()
-        code = run(list(arguments))
-        written = capsys.readouterr()
-        return Said(code, written.out, written.err)
+    return _here(capsys)
 
-    return say
+
+@pytest.fixture
+def unconnected(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
+    """`command` without a database: what ends well here never asked for one."""
+    monkeypatch.setenv("DATABASE_URL", "postgresql://nobody@127.0.0.1:1/nowhere")
+    return _here(capsys)
 
 
 @pytest.fixture
@@ -84,3 +93,35 @@ def process(variables: dict[str, str]) -> Command:
         return Said(done.returncode, done.stdout.decode(), done.stderr.decode())
 
     return say
+
+
+@pytest.fixture
+def secret_file(tmp_path: Path) -> Path:
+    """The planted client secret, as a careful operator keeps it."""
+    file = tmp_path / "secret"
+    file.write_text(planted.CLIENT_SECRET + "\n")
+    file.chmod(0o600)
+    return file
+
+
+def _here(capsys: pytest.CaptureFixture[str]) -> Command:
+    def say(*arguments: str) -> Said:
+        capsys.readouterr()
+        code = run(list(arguments))
+        written = capsys.readouterr()
+        return Said(code, written.out, written.err)
+
+    return say
+
+
+def assert_refused(said: Said, reason: str, engine: Engine | None = None) -> None:
+    """Exit code 2, one line, no secret, nothing half-written."""
+    assert (said.code, said.out) == (2, "")
+    assert said.err.startswith("Error: ")
+    assert said.err.count("\n") == 1
+    assert reason in said.err
+    assert not [secret for secret in planted.PLANTED if secret in said.err]
+    if engine is not None:
+        with engine.connect() as connection:
+            assert connection.execute(text("SELECT count(*) FROM servicetitan_credentials")).scalar_one() == 0
+        planted.assert_nothing_planted(engine)

@@ -5,17 +5,17 @@ import os
 import pty
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
-from pydantic import SecretStr
 from sqlalchemy import Engine, text
 
 from st_pipeline.credentials import store
 from st_pipeline.credentials.vault import generate_key
 from st_pipeline.settings import Settings
-from st_pipeline_tests.cli.conftest import Command, Said
+from st_pipeline.simulator.control import SimulatedTenant, SimulatorControl
+from st_pipeline_tests.cli.conftest import Command, Said, assert_refused
 from st_pipeline_tests.credentials import planted
 from st_pipeline_tests.credentials.planted import CLIENT_ID, CLIENT_SECRET
 
@@ -28,14 +28,6 @@ def _company(command: Command) -> None:
     command("companies", "add", "acme", "--name", "Acme")
 
 
-@pytest.fixture
-def secret_file(tmp_path: Path) -> Path:
-    file = tmp_path / "secret"
-    file.write_text(CLIENT_SECRET + "\n")
-    file.chmod(0o600)
-    return file
-
-
 def stored(engine: Engine, settings: Settings, tenant: str = "acme"):
     with engine.connect() as connection:
         return store.load_access(connection, settings, tenant)
@@ -46,17 +38,6 @@ def assert_stored(engine: Engine, settings: Settings, said: Said) -> None:
     assert "tenant acme: credentials added (ServiceTitan tenant 1001)\n" in said.out
     assert "not tested yet: `st-pipeline credentials test acme`" in said.out
     assert stored(engine, settings).client_secret.get_secret_value() == CLIENT_SECRET
-    planted.assert_nothing_planted(engine, said.all)
-
-
-def assert_refused(engine: Engine, said: Said, reason: str) -> None:
-    """Exit code 2, one line, no secret, nothing half-written."""
-    assert said.code == 2
-    assert said.err.splitlines()[-1].startswith("Error: ")
-    assert len([line for line in said.err.splitlines() if line.startswith("Error: ")]) == 1
-    assert reason in said.err
-    with engine.connect() as connection:
-        assert connection.execute(text("SELECT count(*) FROM servicetitan_credentials")).scalar_one() == 0
     planted.assert_nothing_planted(engine, said.all)
 
 
@@ -107,66 +88,6 @@ def test_a_credential_file_holds_everything(command: Command, engine: Engine, se
     assert stored(engine, settings).app_key.get_secret_value() == planted.APP_KEY
 
 
-GOOD = {"tenant_id": 1001, "client_id": CLIENT_ID, "client_secret": CLIENT_SECRET}
-
-
-@pytest.mark.parametrize(
-    ("held", "reason"),
-    [
-        ("", "is no JSON: it breaks at line 1, column 1"),
-        ('{"client_secret": "' + CLIENT_SECRET + '"', "is no JSON: it breaks at line 1"),
-        ("[" * 100_000, "larger than 64 KB"),
-        ("[" * 60_000, "a key stands there twice, or a value is out of range"),
-        (f'["{CLIENT_SECRET}"]', "holds no JSON object"),
-        ({"tenant_id": 1001, "client_id": CLIENT_ID}, "client_secret is missing"),
-        ({}, "tenant_id, client_id, client_secret is missing"),
-        ({**GOOD, "clientSecret": "x", "secret": "y"}, "unknown key secret:"),
-        ({**GOOD, CLIENT_SECRET: "x"}, "unknown key (not shown):"),
-        ({**GOOD, "tenant_id": "1001"}, "tenant_id must be a positive number, without quotes"),
-        ({**GOOD, "tenant_id": True}, "tenant_id must be"),
-        ({**GOOD, "tenant_id": -1}, "tenant_id must be"),
-        ({**GOOD, "tenant_id": 2**63}, "tenant_id must be"),
-        ({**GOOD, "client_secret": None}, "client_secret must be text in quotes"),
-        ({**GOOD, "client_secret": ""}, "the client_secret in"),
-        ({**GOOD, "client_secret": CLIENT_SECRET + "\n"}, "has blanks or line breaks inside"),
-        ({**GOOD, "app_key": planted.APP_KEY + " x"}, "has blanks or line breaks inside"),
-        (json.dumps(GOOD)[:-1] + ', "tenant_id": 5}', "a key stands there twice"),
-        (b"\xff\xfe\x00", "is no UTF-8 text"),
-    ],
-)
-def test_a_malformed_credential_file_is_refused_in_one_line(
-    command: Command, engine: Engine, tmp_path: Path, held: Any, reason: str
-):
-    file = tmp_path / "acme.json"
-    file.write_bytes(
-        held if isinstance(held, bytes) else (held if isinstance(held, str) else json.dumps(held)).encode()
-    )
-    file.chmod(0o600)
-    said = command(*ADD, "--file", str(file))
-    assert_refused(engine, said, reason)
-    assert str(file) in said.err
-
-
-@pytest.mark.parametrize(
-    ("held", "reason"),
-    [
-        (b"", "the client secret is empty"),
-        (b" \n", "the client secret is empty"),
-        (b"cs1.planted -client-secret", "has blanks or line breaks inside"),
-        (CLIENT_SECRET.encode() + b"\n" + CLIENT_ID.encode(), "has blanks or line breaks inside"),
-        (b"cs1.\x00planted", "holds characters that no key has"),
-        (b"\xff\xfe", "is no UTF-8 text"),
-        (b"x" * 70_000, "larger than 64 KB"),
-        (b"x" * 5_000, "has 5,000 characters"),
-    ],
-)
-def test_a_file_that_holds_no_secret_is_refused(
-    command: Command, engine: Engine, secret_file: Path, held: bytes, reason: str
-):
-    secret_file.write_bytes(held)
-    assert_refused(engine, command(*SINGLY, "--client-secret-file", str(secret_file)), reason)
-
-
 def test_blanks_around_a_secret_are_removed_and_mentioned(
     command: Command, engine: Engine, settings: Settings, secret_file: Path
 ):
@@ -176,59 +97,9 @@ def test_blanks_around_a_secret_are_removed_and_mentioned(
     assert said.err == "Note: blanks around the client secret were removed\n"
 
 
-def test_nothing_on_standard_input_is_refused(process: Command, engine: Engine):
-    assert_refused(engine, process(*SINGLY), "the client secret is empty")
-
-
-@pytest.mark.parametrize(
-    ("arguments", "reason"),
-    [
-        (("--client-secret-file", CLIENT_SECRET), "cannot read the file of --client-secret-file: No such file"),
-        (("--client-secret-env", CLIENT_SECRET), "the variable that --client-secret-env names is not set"),
-        (("--app-key-env", planted.APP_KEY, "--client-secret-stdin"), "the variable that --app-key-env names"),
-    ],
-)
-def test_a_secret_put_where_its_source_belongs_is_not_repeated(
-    command: Command, engine: Engine, arguments: tuple[str, ...], reason: str
-):
-    assert_refused(engine, command(*SINGLY, *arguments), reason)
-
-
-@pytest.mark.parametrize("option", ["--client-secret", "--app-key", "--secret"])
-def test_no_option_takes_a_secret(command: Command, engine: Engine, option: str):
-    """An argument stands in the process list and in the shell's history."""
-    assert command(*SINGLY, option, "cs1.something").code == 2
-    assert command(*SINGLY, f"{option}=cs1.something").code == 2
-    with engine.connect() as connection:
-        assert connection.execute(text("SELECT count(*) FROM servicetitan_credentials")).scalar_one() == 0
-
-
-@pytest.mark.parametrize(
-    ("arguments", "reason"),
-    [
-        ((), "--tenant-id and --client-id are needed, or --file"),
-        (("--tenant-id", "1", "--client-id", "x", "--file", "f"), "--file holds everything"),
-        (("--file", "f", "--client-secret-stdin"), "--file holds everything"),
-        (("--file", "missing.json"), "cannot read missing.json: No such file"),
-        (
-            ("--tenant-id", "1", "--client-id", "x", "--client-secret-env", "A", "--client-secret-file", "f"),
-            "two sources",
-        ),
-        (("--tenant-id", "1", "--client-id", "x", "--client-secret-env", "A", "--client-secret-stdin"), "two sources"),
-        (("--tenant-id", "1", "--client-id", "x", "--app-key-env", "A", "--app-key-file", "f"), "two sources"),
-        (("--tenant-id", "1", "--client-id", " ", "--client-secret-env", "A"), "the client id is empty"),
-    ],
-)
-def test_contradicting_sources_are_refused(
-    command: Command, engine: Engine, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...], reason: str
-):
-    monkeypatch.setenv("A", "cs1.something")
-    assert_refused(engine, command(*ADD, *arguments), reason)
-
-
 def test_an_unknown_company_is_told_its_nearest_name(command: Command, engine: Engine, secret_file: Path):
     said = command("credentials", "add", "acmee", *SINGLY[3:], "--client-secret-file", str(secret_file))
-    assert_refused(engine, said, "unknown company 'acmee': did you mean acme?")
+    assert_refused(said, "unknown company 'acmee': did you mean acme?", engine)
     with engine.connect() as connection:
         last = connection.execute(text("SELECT action, tenant, result FROM audit_log ORDER BY id DESC LIMIT 1")).one()
     assert last == ("credentials.add", "acmee", "refused")
@@ -267,7 +138,7 @@ def test_no_keyring_is_named_before_anything_is_written(
 ):
     monkeypatch.delenv("ST_PIPELINE_ENCRYPTION_KEYS")
     said = command(*SINGLY, "--client-secret-file", str(secret_file))
-    assert_refused(engine, said, "ST_PIPELINE_ENCRYPTION_KEYS is not set")
+    assert_refused(said, "ST_PIPELINE_ENCRYPTION_KEYS is not set", engine)
 
 
 def test_credentials_are_listed_masked(command: Command, engine: Engine, secret_file: Path):
@@ -297,12 +168,6 @@ def test_a_list_shows_what_does_not_open_instead_of_stopping(
     assert command("credentials", "list", "--json").json[0]["client_id"] is None
 
 
-def test_short_client_ids_are_masked_whole():
-    from st_pipeline.credentials.secret_text import mask
-
-    assert [mask(SecretStr(text)) for text in ("cid.ab", "short", "abcdefghijklmnop")] == ["cid.…", "…", "…mnop"]
-
-
 def test_commands_about_credentials_load_neither_pandas_nor_dagster(variables: dict[str, str]):
     """They would cost a second each."""
     code = (
@@ -313,3 +178,76 @@ def test_commands_about_credentials_load_neither_pandas_nor_dagster(variables: d
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, env={**os.environ, **variables}
     )
     assert done.stdout.splitlines()[-1] == "[]"
+
+
+@pytest.fixture
+def simulated(
+    servicetitan_tenant: Callable[..., SimulatedTenant],
+    servicetitan_simulator: SimulatorControl,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> SimulatedTenant:
+    """A tenant of the simulator, the simulator in ServiceTitan's place, and the secret in a file."""
+    tenant = servicetitan_tenant(customers=12, invoices=1500)
+    monkeypatch.setenv("ST_PIPELINE_PRODUCTION_API_URL", servicetitan_simulator.production_url)
+    monkeypatch.setenv("ST_PIPELINE_PRODUCTION_AUTH_URL", f"{servicetitan_simulator.production_url}/connect/token")
+    monkeypatch.setenv("ST_PIPELINE_APP_KEY", tenant.app_key)
+    secret = tmp_path / "simulated"
+    secret.write_text(tenant.client_secret)
+    secret.chmod(0o600)
+    return tenant
+
+
+def test_added_credentials_are_tested_at_once(command: Command, simulated: SimulatedTenant, tmp_path: Path):
+    said = command(
+        "credentials", "add", "acme", "--tenant-id", str(simulated.tenant_id), "--client-id", simulated.client_id,
+        "--client-secret-file", str(tmp_path / "simulated"),
+    )  # fmt: skip
+    assert said.code == 0, said.err
+    assert "tn.acc.invoices:r" in said.out
+    invoices = simulated.truth()["invoices"]["live"]
+    assert f"{invoices:,}" in said.out
+    assert "acme: connected. ServiceTitan accepts the credentials; all" in said.words
+    assert max(map(len, said.out.splitlines())) <= 80
+    machines = command("credentials", "test", "acme", "--json")
+    assert machines.code == 0
+    assert (machines.json["tenant"], machines.json["connected"], machines.json["complete"]) == ("acme", True, True)
+    assert {"entity": "invoices", "scope": "tn.acc.invoices:r", "granted": True, "rows": invoices, "status": "ok"} in (
+        machines.json["entities"]
+    )
+    assert simulated.client_secret not in said.all + machines.all
+    assert command("credentials", "list", "--json").json[0]["connection_status"] == "connected"
+
+
+def test_a_test_that_fails_ends_with_1_and_says_what_to_do(
+    command: Command, simulated: SimulatedTenant, secret_file: Path
+):
+    arguments = ("--tenant-id", str(simulated.tenant_id), "--client-id", simulated.client_id)
+    added = command("credentials", "add", "acme", *arguments, "--client-secret-file", str(secret_file))
+    assert added.code == 1
+    assert "tenant acme: credentials added" in added.out
+    tested = command("credentials", "test", "acme")
+    assert tested.code == 1
+    assert "acme: NOT connected. ServiceTitan does not know this client id and secret" in tested.words
+    assert CLIENT_SECRET not in added.all + tested.all
+    machines = command("credentials", "test", "acme", "--json")
+    assert machines.code == 1
+    assert machines.json["verdict"] == "wrong client id or secret"
+    unknown = command("credentials", "test", "acne")
+    assert (unknown.code, unknown.err) == (
+        2, "Error: unknown tenant 'acne': did you mean acme? `st-pipeline credentials list` shows all\n",
+    )  # fmt: skip
+
+
+def test_a_missing_scope_ends_with_1_though_the_tenant_is_connected(
+    command: Command, simulated: SimulatedTenant, tmp_path: Path
+):
+    """A script that goes on after 0 may count on every entity."""
+    simulated.change(scopes=["tn.crm.customers:r"])
+    said = command(
+        "credentials", "add", "acme", "--tenant-id", str(simulated.tenant_id), "--client-id", simulated.client_id,
+        "--client-secret-file", str(tmp_path / "simulated"),
+    )  # fmt: skip
+    assert said.code == 1
+    assert "acme: connected. Scopes are missing for" in said.words
+    assert command("credentials", "list", "--json").json[0]["connection_status"] == "connected"

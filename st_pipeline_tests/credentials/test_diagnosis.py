@@ -2,98 +2,23 @@
 
 import base64
 import json
-import socket
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 import pytest
 from pydantic import SecretStr
-from sqlalchemy import Engine, text
+from sqlalchemy import Engine
 
 import st_pipeline
 from st_pipeline.credentials import store
-from st_pipeline.credentials.diagnosis import Diagnosis, test_credentials
+from st_pipeline.credentials.diagnosis import test_credentials
 from st_pipeline.credentials.refusal import Verdict, tenant_of
-from st_pipeline.credentials.registration import NewCredential
 from st_pipeline.entities import ENTITIES
 from st_pipeline.errors import ConfigurationError
 from st_pipeline.servicetitan.access import Token
 from st_pipeline.settings import Settings, variable_name
-from st_pipeline.simulator.control import SimulatedTenant, SimulatorControl
+from st_pipeline.simulator.control import SimulatorControl
 from st_pipeline_tests.credentials import planted
-from st_pipeline_tests.credentials.planted import put_tenant
-
-Simulated = Callable[..., SimulatedTenant]
-Test = Callable[..., Diagnosis]
-
-
-@pytest.fixture
-def settings(settings: Settings, servicetitan_simulator: SimulatorControl) -> Settings:
-    """The test's settings, with the simulator in ServiceTitan's place."""
-    simulator = servicetitan_simulator
-    return settings.model_copy(
-        update={
-            "production_api_url": simulator.production_url,
-            "production_auth_url": f"{simulator.production_url}/connect/token",
-            "integration_api_url": simulator.integration_url,
-            "integration_auth_url": f"{simulator.integration_url}/connect/token",
-        }
-    )
-
-
-@pytest.fixture
-def diagnose(engine: Engine, settings: Settings) -> Test:
-    """Register the simulated tenant, as it is or with something changed, and test it; no secret may show anywhere."""
-
-    def diagnose(simulated: SimulatedTenant, changed: dict[str, Any] | None = None, **wrong: Any) -> Diagnosis:
-        values = {
-            "environment": simulated.environment,
-            "tenant_id": simulated.tenant_id,
-            "client_id": simulated.client_id,
-            "client_secret": simulated.client_secret,
-            "app_key": simulated.app_key,
-            **wrong,
-        }
-        new = NewCredential(
-            "acme",
-            values["environment"],
-            values["tenant_id"],
-            SecretStr(values["client_id"]),
-            SecretStr(values["client_secret"]),
-            SecretStr(values["app_key"]),
-        )
-        put_tenant(engine, settings, new)
-        diagnosis = test_credentials(
-            new.partition_key, settings=settings.model_copy(update=changed or {}), engine=engine
-        )
-        secrets = (values["client_id"], values["client_secret"], values["app_key"])
-        shown = json.dumps(diagnosis.as_dict(), default=str)
-        planted.assert_nothing_planted(engine, shown, repr(diagnosis), secrets=secrets)
-        return diagnosis
-
-    return diagnose
-
-
-def noted(engine: Engine, tenant: str = "acme") -> tuple[str, str | None, str]:
-    """Connection status and message, and the result in the audit trail."""
-    with engine.connect() as connection:
-        found = store.find_tenant(connection, tenant)
-        sql = "SELECT result FROM audit_log WHERE action = 'credentials.test' AND tenant = :tenant ORDER BY id DESC LIMIT 1"
-        result = connection.execute(text(sql), {"tenant": tenant}).scalar_one()
-    assert found.last_tested_at is not None
-    return found.connection_status, found.connection_message, result
-
-
-def assert_refused(engine: Engine, diagnosis: Diagnosis, verdict: Verdict, *words: str) -> None:
-    """Not connected, for this reason, and everything noted."""
-    assert (diagnosis.verdict, diagnosis.connected, diagnosis.complete) == (verdict, False, False)
-    for word in words:
-        assert word in diagnosis.message
-    assert "\n" not in diagnosis.message
-    assert noted(engine) == ("error", diagnosis.message, "refused")
-    assert not [entity for entity in diagnosis.entities if entity.granted]
-    assert [entity.entity for entity in diagnosis.entities] == list(ENTITIES)
+from st_pipeline_tests.credentials.conftest import Simulated, Test, assert_refused, noted
 
 
 def test_good_credentials_show_every_entity_with_its_rows(
@@ -148,9 +73,9 @@ def test_keys_of_the_other_environment_are_recognised(engine: Engine, diagnose: 
 
 
 def test_a_secret_is_not_sent_elsewhere_when_both_environments_have_one_address(
-    engine: Engine, diagnose: Test, servicetitan_tenant: Simulated, settings: Settings
+    engine: Engine, diagnose: Test, servicetitan_tenant: Simulated, simulated_settings: Settings
 ):
-    changed = {"integration_auth_url": settings.production_auth_url}
+    changed = {"integration_auth_url": simulated_settings.production_auth_url}
     diagnosis = diagnose(servicetitan_tenant(), changed, client_secret="cs1.wrong")
     assert_refused(engine, diagnosis, Verdict.WRONG_KEYS)
 
@@ -218,94 +143,35 @@ def test_one_entity_without_an_answer_does_not_hide_the_others(
     assert noted(engine)[0] == "connected"
 
 
-@pytest.fixture
-def silent_port() -> int:
-    """A port nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-    return port
-
-
-@pytest.mark.parametrize("address", ["production_auth_url", "production_api_url"])
-def test_a_silent_network_is_named_by_host_and_says_nothing_about_the_credentials(
-    engine: Engine, diagnose: Test, servicetitan_tenant: Simulated, silent_port: int, address: str
-):
-    """An outage must not set aside a tenant that works: its status stays."""
-    diagnosis = diagnose(servicetitan_tenant(), {address: f"http://127.0.0.2:{silent_port}/connect/token"})
-    assert (diagnosis.verdict, diagnosis.connected) == (Verdict.UNREACHABLE, False)
-    assert diagnosis.message.startswith("127.0.0.2 does not answer")
-    assert noted(engine) == ("pending", diagnosis.message, "failed")
-    statuses = [entity.status for entity in diagnosis.entities]
-    assert statuses == ["no answer"] + ["not asked"] * (len(ENTITIES) - 1)
-
-
-def test_an_outage_after_a_good_test_leaves_the_tenant_connected(
-    engine: Engine, diagnose: Test, servicetitan_tenant: Simulated, settings: Settings
-):
-    simulated = servicetitan_tenant()
-    assert diagnose(simulated).connected
-    simulated.fault("status", status=503, body="html")
-    diagnosis = test_credentials("acme", settings=settings, engine=engine)
-    assert diagnosis.verdict is Verdict.UNREACHABLE
-    assert noted(engine) == ("connected", diagnosis.message, "failed")
-
-
-def test_being_asked_to_wait_is_no_refusal(engine: Engine, diagnose: Test, servicetitan_tenant: Simulated):
-    simulated = servicetitan_tenant()
-    simulated.fault("429", wait_seconds=50)
-    diagnosis = diagnose(simulated)
-    assert diagnosis.verdict is Verdict.BUSY
-    assert noted(engine)[0] == "pending"
-
-
-def test_something_else_at_the_token_address_is_named(engine: Engine, diagnose: Test, servicetitan_tenant: Simulated):
-    simulated = servicetitan_tenant()
-    simulated.fault("html_200", entity="token")
-    assert_refused(engine, diagnose(simulated), Verdict.NO_TOKEN, "127.0.0.1 answers, but with neither a token")
-
-
-def test_something_else_at_the_api_address_is_named(engine: Engine, diagnose: Test, servicetitan_tenant: Simulated):
-    simulated = servicetitan_tenant()
-    simulated.fault("html_200", path="/tenant/")
-    diagnosis = diagnose(simulated)
-    assert diagnosis.verdict is Verdict.UNEXPECTED
-    assert noted(engine)[0] == "pending"
-
-
-def test_a_token_that_the_api_never_takes_points_at_the_addresses(
-    engine: Engine, diagnose: Test, servicetitan_tenant: Simulated, servicetitan_simulator: SimulatorControl
-):
-    """A token address of one environment and an API address of the other."""
-    changed = {"production_api_url": servicetitan_simulator.integration_url}
-    diagnosis = diagnose(servicetitan_tenant(), changed)
-    assert diagnosis.verdict in (Verdict.TOKEN_REFUSED, Verdict.WRONG_APP_KEY)
-    assert noted(engine)[0] == "error"
-
-
 def test_the_stored_token_does_not_hide_a_revoked_secret(
-    engine: Engine, diagnose: Test, servicetitan_tenant: Simulated, settings: Settings
+    engine: Engine,
+    diagnose: Test,
+    servicetitan_tenant: Simulated,
+    servicetitan_simulator: SimulatorControl,
+    simulated_settings: Settings,
 ):
     """The test asks for a token of its own, and shares it: the next sync need not ask again."""
     simulated = servicetitan_tenant()
     diagnose(simulated)
     with engine.connect() as connection:
-        tokens = store.PostgresTokenStore(engine, settings, store.find_tenant(connection, "acme"))
+        tokens = store.PostgresTokenStore(engine, simulated_settings, store.find_tenant(connection, "acme"))
     token = tokens.load()
     assert token is not None
     assert token.expires_at > datetime.now(UTC) + timedelta(seconds=800)
     planted.assert_nothing_planted(engine, secrets=(token.value.get_secret_value(),))
-    simulated.change(client_secret="cs1.rotated")
-    assert_refused(engine, test_credentials("acme", settings=settings, engine=engine), Verdict.WRONG_KEYS)
+    servicetitan_simulator.create_tenant(
+        simulated.tenant_id, client_id=simulated.client_id, app_key=simulated.app_key, client_secret="cs1.rotated"
+    )
+    assert_refused(engine, test_credentials("acme", settings=simulated_settings, engine=engine), Verdict.WRONG_KEYS)
 
 
 def test_a_mended_credential_is_connected_again(
-    engine: Engine, diagnose: Test, servicetitan_tenant: Simulated, settings: Settings
+    engine: Engine, diagnose: Test, servicetitan_tenant: Simulated, simulated_settings: Settings
 ):
     simulated = servicetitan_tenant(connected=False)
     diagnose(simulated)
     simulated.change(connected=True)
-    assert test_credentials("acme", settings=settings, engine=engine).complete
+    assert test_credentials("acme", settings=simulated_settings, engine=engine).complete
     assert noted(engine) == ("connected", None, "done")
 
 
@@ -318,20 +184,20 @@ def test_few_tokens_are_asked_for(diagnose: Test, servicetitan_tenant: Simulated
     assert refused.requests()["token_requests"] == 1
 
 
-def test_an_unknown_tenant_is_an_error_and_not_a_diagnosis(engine: Engine, settings: Settings):
+def test_an_unknown_tenant_is_an_error_and_not_a_diagnosis(engine: Engine, simulated_settings: Settings):
     with pytest.raises(ConfigurationError, match="unknown tenant 'acme'"):
-        test_credentials("acme", settings=settings, engine=engine)
+        test_credentials("acme", settings=simulated_settings, engine=engine)
 
 
 def test_it_works_from_the_settings_alone(
-    diagnose: Test, servicetitan_tenant: Simulated, settings: Settings, monkeypatch: pytest.MonkeyPatch
+    diagnose: Test, servicetitan_tenant: Simulated, simulated_settings: Settings, monkeypatch: pytest.MonkeyPatch
 ):
     """As a program calls it that knows neither engines nor Dagster."""
     diagnose(servicetitan_tenant())
     for field in ("database_url", "encryption_keys"):
-        monkeypatch.setenv(variable_name(field), getattr(settings, field).get_secret_value())
+        monkeypatch.setenv(variable_name(field), getattr(simulated_settings, field).get_secret_value())
     for field in ("production_api_url", "production_auth_url"):
-        monkeypatch.setenv(variable_name(field), getattr(settings, field))
+        monkeypatch.setenv(variable_name(field), getattr(simulated_settings, field))
     assert st_pipeline.test_credentials("acme").complete
 
 

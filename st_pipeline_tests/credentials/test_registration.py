@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 from sqlalchemy import Engine, text
+from sqlalchemy.exc import IntegrityError
 
 from st_pipeline.credentials import companies, store
 from st_pipeline.credentials.registration import NewCredential, add_credential
@@ -34,25 +35,23 @@ def row(engine: Engine) -> Any:
         return connection.execute(text("SELECT * FROM servicetitan_credentials ORDER BY id LIMIT 1")).one()
 
 
-@pytest.mark.parametrize(
-    "slug", ["", "Acme", "acme plumbing", "-acme", "acme_plumbing", "a" * 64, "acme\n", "ácme", "a@b"]
-)
-def test_a_malformed_slug_is_refused_as_the_database_would(engine: Engine, slug: str):
-    with pytest.raises(ConfigurationError, match="is no company slug: use a to z") as refused:
-        add_company(engine, slug)
-    assert "\n" not in str(refused.value)
-    with engine.connect() as connection:
-        constraint = connection.execute(
-            text("SELECT CAST(:slug AS text) ~ '^[a-z0-9][a-z0-9-]{0,62}$'"), {"slug": slug}
-        )
-        assert constraint.scalar_one() is False or slug.endswith("\n")
+BAD_SLUGS = ("", "Acme", "acme plumbing", "-acme", "acme_plumbing", "a" * 64, "acme\n", "ácme", "a@b")
 
 
-@pytest.mark.parametrize("field", ["name", "intacct_id", "trade"])
-@pytest.mark.parametrize("value", ["", " ", " x", "a\x1b[31mb", "a\0b", "a\nb"])
-def test_text_that_would_spoil_a_table_is_refused(engine: Engine, field: str, value: str):
-    with pytest.raises(ConfigurationError, match=f"the company's {field.replace('_', ' ')} is empty"):
-        add_company(engine, **{field: value})
+def test_a_malformed_slug_is_refused_in_one_line_and_by_the_database_too(engine: Engine):
+    for slug in BAD_SLUGS:
+        with pytest.raises(ConfigurationError, match="is no company slug: use a to z") as refused:
+            add_company(engine, slug)
+        assert "\n" not in str(refused.value)
+        with engine.begin() as connection, pytest.raises(IntegrityError):
+            connection.execute(text("INSERT INTO companies (slug, name) VALUES (:slug, 'x')"), {"slug": slug})
+
+
+def test_text_that_would_spoil_a_table_is_refused(engine: Engine):
+    for field in ("name", "intacct_id", "trade"):
+        for value in ("", " ", " x", "a\x1b[31mb", "a\0b", "a\nb"):
+            with pytest.raises(ConfigurationError, match=f"the company's {field.replace('_', ' ')} is empty"):
+                add_company(engine, **{field: value})
 
 
 def test_a_company_can_be_added_again(engine: Engine):

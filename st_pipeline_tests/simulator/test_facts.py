@@ -1,12 +1,20 @@
 """The facts file: what it holds, and that the server knows what to do with all of it."""
 
 from collections.abc import Iterator
+from pathlib import Path
+from typing import get_args
 
 import pytest
 
+from st_pipeline.simulator.control_api import _TENANT_ROUTES
 from st_pipeline.simulator.facts import EntityFacts, Field, all_facts
+from st_pipeline.simulator.faults import Kind, Rule
 from st_pipeline.simulator.filters import _COMPARERS, _OPERATORS
+from st_pipeline.simulator.generate.activity import ACTIONS
 from st_pipeline.simulator.generate.registry import GENERATORS, in_order
+from st_pipeline.simulator.settings import Settings
+from st_pipeline.simulator.tenant import TenantSpec
+from st_pipeline_tests.simulator.stranger import Stranger
 
 _EXPECTED = """
 business_units technicians job_types call_reasons campaigns tag_types custom_fields customers locations jobs estimates
@@ -73,3 +81,32 @@ def test_generators_come_after_those_they_build_on():
     assert set(order) == set(GENERATORS) <= set(all_facts())
     for generator in in_order():
         assert all(order.index(earlier) < order.index(generator.entity) for earlier in generator.after)
+
+
+def test_the_docs_name_every_setting_fault_and_control_address():
+    docs = (Path(__file__).parents[2] / "docs" / "simulator.md").read_text()
+    names = [
+        *Settings.__struct_fields__,
+        *get_args(Kind),
+        *TenantSpec.__struct_fields__,
+        *ACTIONS,
+        *Rule.__struct_fields__,
+    ]
+    assert [name for name in names if f"`{name}`" not in docs] == []
+    assert [name for _, name in _TENANT_ROUTES if f"…/{name}" not in docs and name] == []
+
+
+VALUES = ("1", "-1", "99999999999999999999", "true", "2026-01-01", "abc", "A,B", "+Id", " ", "\x00", "é", "1e400", "")
+
+
+@pytest.mark.parametrize("facts", ALL, ids=lambda facts: facts.name)
+def test_no_value_of_any_parameter_makes_the_server_fail(company: Stranger, facts: EntityFacts):
+    company.tenant.insert(facts.name, b'{"id":1,"name":5,"total":"x","address":[],"balance":{},"createdOn":"never"}')
+    for path, parameters in ((facts.list_path, facts.list_params), (facts.export_path, facts.export_params)):
+        for name in parameters if path else ():
+            for value in VALUES:
+                url = str(path).format(tenant=company.tenant.tenant_id)
+                answer = company.http.get(
+                    url, params={name: value, "pageSize": "1"} if name != "pageSize" else {name: value}
+                )
+                assert answer.status_code in (200, 400), (name, value, answer.text)

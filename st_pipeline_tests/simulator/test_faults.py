@@ -114,6 +114,23 @@ def test_an_answer_can_be_slow_while_others_are_not(small: Callable[..., Strange
     assert time.monotonic() - began >= 0.4
 
 
+def test_a_rule_more_leaves_the_counts_of_the_others(small: Callable[..., Stranger]):
+    stranger = small()
+    stranger.tenant.fault("status", status=500, times=1)
+    assert statuses(stranger, 1) == [500]
+    stranger.tenant.fault("status", status=504, times=1)
+    assert statuses(stranger, 2) == [504, 200]
+
+
+def test_a_dropped_connection_stays_dropped_whatever_else_is_set(small: Callable[..., Stranger]):
+    stranger = small()
+    stranger.tenant.fault("drop_connection", times=1)
+    stranger.tenant.fault("cut_body", times=1)
+    with pytest.raises(httpx.TransportError):
+        stranger.list("customers")
+    assert stranger.list("customers").status_code == 200
+
+
 @pytest.mark.parametrize("kind", ["html_200", "not_json"])
 def test_a_200_can_be_no_json(small: Callable[..., Stranger], kind: str):
     stranger = small()

@@ -7,6 +7,8 @@ from collections import defaultdict, deque
 from dataclasses import dataclass, field
 from random import Random
 
+import msgspec
+
 from st_pipeline.simulator.clock import TICKS_PER_DAY, Clock, to_ticks
 from st_pipeline.simulator.generate.catalogue import Catalogue
 from st_pipeline.simulator.generate.registry import GENERATORS, in_order
@@ -129,8 +131,9 @@ class Company:
         store = self.stores["customers"]
         for customer_id, cents in self._debts.items():
             row = store.rows.get(customer_id)
-            if row is not None and row.made and cents:
-                balance = (round(row.as_dict()["balance"] * 100) + cents) / 100
+            balance = _balance(row) if row and cents else None
+            if row and balance is not None:
+                balance = (round(balance * 100) + cents) / 100
                 store.rewrite(row, {"balance": balance}, self.now.now() if self.now else None, accounting=True)
                 if self.now:
                     self.log.append(("customers", "changed", customer_id))
@@ -147,6 +150,15 @@ class Company:
             for waiting, times in followers:
                 waiting.extend([row.key] * times)
         return made
+
+
+def _balance(customer: Row) -> float | None:
+    """None for a record inserted by hand that has none."""
+    try:
+        balance = customer.as_dict().get("balance")
+    except msgspec.DecodeError:
+        return None
+    return float(balance) if isinstance(balance, int | float) else None
 
 
 def seed_company(company: Company, sizes: Sizes) -> None:

@@ -51,13 +51,14 @@ def invoices(company: Company, chance: Random, count: int) -> Iterator[Record]:
     sites: dict[int, _Site] = {}  # for this call only: customers may change before the next
     for _ in range(count):
         row = company.owner("invoices", "locations", chance)
-        if row is None:
-            return
         correcting = corrected if chance.random() < 0.2 else None  # of the tenth that is kept: 2 % adjust another
         row = correcting[1] if correcting else row
-        site = sites.get(row.key)
+        if row is None:
+            return
+        site = sites.get(row.key) or _Site.of(company, row)
         if site is None:
-            site = sites[row.key] = _Site.of(company, row)
+            continue
+        sites[row.key] = site
         invoice = _invoice(company, chance, site, correcting[0] if correcting else None)
         if (
             company.now is None
@@ -88,9 +89,13 @@ class _Site:
     location_address: msgspec.Raw
 
     @classmethod
-    def of(cls, company: Company, row: Row) -> "_Site":
+    def of(cls, company: Company, row: Row) -> "_Site | None":
+        """None where the customer was put in by hand and may lack anything."""
         location = row.as_dict()
-        customer = company.stores["customers"].rows[location["customerId"]].as_dict()
+        owner = company.stores["customers"].rows.get(location["customerId"])
+        if owner is None or not owner.made:
+            return None
+        customer = owner.as_dict()
         return cls(
             row.created,
             customer["id"],

@@ -1,0 +1,98 @@
+"""What the demo shows while it works and at its end, in 80 columns.
+
+Here: bars and tables. Not here: what they are about (demo_command.py).
+"""
+
+from collections.abc import Sequence
+from typing import Self
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.table import Table
+from sqlalchemy import Engine, text
+
+from st_pipeline.cli.proof import Proof
+
+
+class SyncBars:
+    """A bar for each run's tenant, drawn from the sync log while the runs go on. `tenants`: by Dagster run id."""
+
+    QUERY = text("""
+        SELECT dagster_run_id, status, records_processed, records_expected
+        FROM servicetitan_sync_logs WHERE dagster_run_id = ANY(:runs)
+    """)
+
+    def __init__(self, console: Console, engine: Engine, tenants: dict[str, str]) -> None:
+        self.engine = engine
+        self.progress = Progress(
+            SpinnerColumn(),
+            TextColumn("{task.description:26}"),
+            BarColumn(bar_width=20),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            console=console,
+        )
+        self.tasks = {run: self.progress.add_task(tenant, total=None) for run, tenant in tenants.items()}
+
+    def __enter__(self) -> Self:
+        self.progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.progress.stop()
+
+    def refresh(self, _statuses: dict[str, str]) -> None:
+        """Draw the figures that are committed by now."""
+        with self.engine.connect() as connection:
+            rows = connection.execute(self.QUERY, {"runs": list(self.tasks)}).all()
+        for run, status, processed, expected in rows:
+            total = processed if status != "running" else max(expected or 0, processed) or None
+            self.progress.update(self.tasks[run], completed=processed, total=total)
+
+
+def figures_table(engine: Engine, runs: Sequence[str]) -> Table:
+    """What the runs' sync logs say, a row for each tenant and entity."""
+    query = text("""
+        SELECT t.partition_key, e.entity, e.records_processed, e.records_created, e.records_updated,
+               e.records_unchanged, e.records_failed, e.records_deleted,
+               extract(epoch FROM e.completed_at - e.started_at)
+        FROM sync_log_entities e JOIN servicetitan_sync_logs l ON l.id = e.sync_log_id
+        JOIN tenants t ON t.credential_id = l.credential_id
+        WHERE l.dagster_run_id = ANY(:runs) ORDER BY t.partition_key, e.started_at
+    """)
+    table = Table("entity", box=None, pad_edge=False)
+    for name in ("processed", "created", "updated", "unchanged", "rejected", "deleted", "seconds"):
+        table.add_column(name, justify="right", no_wrap=True)
+    previous = None
+    with engine.connect() as connection:
+        for tenant, entity, *counts, seconds in connection.execute(query, {"runs": list(runs)}):
+            if tenant != previous:
+                table.add_row(f"[bold]{tenant}[/]")
+            table.add_row(f"  {entity}", *(f"{count:,}" for count in counts), f"{seconds or 0:.1f}")
+            previous = tenant
+    return table
+
+
+def proof_table(proofs: dict[str, Proof]) -> Table:
+    """The verdict on each tenant: do its tables equal the source?"""
+    table = Table("tenant", box=None, pad_edge=False)
+    for name in ("live rows", "deleted", "invoice total"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("equals the source", no_wrap=True)
+    for tenant, proof in proofs.items():
+        verdict = "[red]no[/]" if proof.differences else "[green]yes[/]"
+        table.add_row(tenant, f"{proof.live:,}", f"{proof.deleted:,}", f"{proof.invoice_total:,.2f}", verdict)
+    return table
+
+
+def print_proofs(console: Console, proofs: dict[str, Proof]) -> bool:
+    """Print the verdicts and every difference. True when all tenants equal the source."""
+    console.print()
+    console.print(proof_table(proofs))
+    console.print(
+        "compared for every entity: row count, sum of ids, sums of money, checksum of the records", style="dim"
+    )
+    for tenant, proof in proofs.items():
+        for difference in proof.differences:
+            console.print(f"{tenant}: {difference}", style="red")
+    return not any(proof.differences for proof in proofs.values())
