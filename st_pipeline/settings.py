@@ -139,8 +139,8 @@ class Settings(BaseSettings):
         default=1200,
         gt=0,
         description="A tenant belongs to one run at a time. A run that died frees its tenant when Postgres notices "
-        "that its connection is gone, usually at once; after this long in any case. Extended with every chunk, so it must "
-        "outlast a page with all its retries.",
+        "that its connection is gone, usually at once; after this long in any case. Extended with every chunk, so it "
+        "must outlast a page with all its retries.",
     )
     lease_wait_seconds: float = Field(
         default=120, ge=0, description="How long a sync that a person started waits for a busy tenant."

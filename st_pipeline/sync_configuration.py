@@ -18,7 +18,8 @@ from st_pipeline.work import EntityResult
 class SyncConfiguration:
     """What to sync and how.
 
-    `data_type`: customers, invoices, both, all, or entities by name, comma-separated. `incremental_only` false reads
+    `data_type`: customers, invoices, both, all, or entities by name, comma-separated. `only`: of these, the named
+    entities; `customers` alone is a data type, the entity is `only=("customers",)`. `incremental_only` false reads
     everything. A date range (timezone-aware, start inclusive, end exclusive) reads what was modified in it and moves no
     position. `batch_size`: rows a chunk, None for the setting. `rewrite`: write rows even when they did not change.
     `allow_deletions`: a person's word that the deletion guard is wrong.
@@ -26,6 +27,7 @@ class SyncConfiguration:
     """
 
     data_type: str = "all"
+    only: tuple[str, ...] = ()
     sync_type: SyncType = "manual"
     incremental_only: bool = True
     modified_from: datetime | None = None
@@ -36,7 +38,9 @@ class SyncConfiguration:
 
     def __post_init__(self) -> None:
         try:
-            entities_of(self.data_type)
+            unknown = set(self.only) - set(entities_of(self.data_type))
+            if unknown:
+                raise KeyError(", ".join(sorted(unknown)))
         except KeyError as error:
             known = ", ".join(ENTITIES)
             raise ConfigurationError(
@@ -57,7 +61,13 @@ class SyncConfiguration:
     @property
     def entities(self) -> tuple[str, ...]:
         """The entities, each after the ones it depends on."""
-        return entities_of(self.data_type)
+        named = entities_of(self.data_type)
+        return tuple(name for name in named if name in self.only) if self.only else named
+
+    @property
+    def label(self) -> str:
+        """The data type as the sync log shows it."""
+        return f"only {', '.join(self.entities)}" if self.only else self.data_type
 
     @property
     def mode(self) -> Mode:

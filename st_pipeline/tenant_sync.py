@@ -88,7 +88,7 @@ class TenantSync:
             self.result.sync_id,
             self.configuration.sync_type,
             self.configuration.mode,
-            self.configuration.data_type,
+            self.configuration.label,
             self._dagster_run_id,
         )
         with self.connection.begin():

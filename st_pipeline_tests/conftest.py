@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import structlog
 from sqlalchemy import Engine, make_url
 
 from st_pipeline.postgres import embedded
@@ -30,6 +31,13 @@ def _no_settings_of_the_machine(tmp_path_factory: pytest.TempPathFactory) -> Ite
                 patch.delenv(name)
         patch.chdir(tmp_path_factory.mktemp("working_folder"))
         yield
+
+
+@pytest.fixture(autouse=True)
+def _logs_as_they_come() -> Iterator[None]:
+    """A command run in this process sets up logging; the next test starts without that."""
+    yield
+    structlog.reset_defaults()
 
 
 @pytest.fixture(scope="session")

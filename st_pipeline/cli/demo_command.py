@@ -5,6 +5,8 @@ Here: the story. Not here: the parts it is made of (setup.py, simulated.py, dags
 """
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
     from st_pipeline.cli.simulated import SimulatedTenant, SimulatorState
     from st_pipeline.defs.launch import RunningDagster
     from st_pipeline.records import Mode
+    from st_pipeline.settings import Settings
 
 RUN_TIMEOUT_SECONDS = 600
 # What a morning does to a company, as counts for the simulator to bring about.
@@ -29,7 +32,7 @@ def demo() -> int:
     """Sync four simulated tenants from nothing, change the source, sync again, and prove the result.
 
     Starts a ServiceTitan simulator, onboards its companies by the commands you would use, and runs every sync as a
-    Dagster run. Safe to run again.
+    Dagster run. Stops what it started; the data stays. Safe to run again.
     """
     from rich.console import Console
 
@@ -43,23 +46,41 @@ def demo() -> int:
     console = Console(highlight=False)
     refuse_real_addresses(load_settings())
     folder = project_folder()
-    with console.status("Postgres, migrations, keys …"):
-        settings = set_up()
-    with console.status("a simulated ServiceTitan with three companies and 52,500 invoices …"):
-        simulator, is_new = start_simulator(settings, live=False)
-        point_at_simulator(simulator)
-    settings = load_settings()
-    engine = open_engine(main_url(settings))
-    try:
-        _introduce(console, engine, is_new)
-        with console.status("Dagster …") as status, background_dagster(settings, folder) as dagster:
-            status.stop()
-            console.print(f"\nDagster answers at {dagster.url}")
-            all_well = Story(console, engine, dagster, simulator, simulated_tenants()).tell()
-    finally:
-        engine.dispose()
+    with left_as_found(load_settings()):
+        with console.status("Postgres, migrations, keys …"):
+            settings = set_up()
+        with console.status("a simulated ServiceTitan with three companies and 52,500 invoices …"):
+            simulator, is_new = start_simulator(settings, live=False)
+            point_at_simulator(simulator)
+        settings = load_settings()
+        engine = open_engine(main_url(settings))
+        try:
+            _introduce(console, engine, is_new)
+            with console.status("Dagster …") as status, background_dagster(settings, folder) as dagster:
+                status.stop()
+                console.print(f"\nDagster answers at {dagster.url}")
+                all_well = Story(console, engine, dagster, simulator, simulated_tenants()).tell()
+        finally:
+            engine.dispose()
     _say_what_next(console, all_well, time.monotonic() - started)
     return 0 if all_well else 1
+
+
+@contextmanager
+def left_as_found(settings: "Settings") -> Iterator[None]:
+    """Stop at the end what was not running at the start; data stays."""
+    from st_pipeline.cli.simulated import running_simulator, stop_simulator
+    from st_pipeline.postgres import embedded
+
+    had_simulator = running_simulator(settings) is not None
+    had_server = embedded.attach(settings.home / "postgres") is not None
+    try:
+        yield
+    finally:
+        if not had_simulator:
+            stop_simulator(settings)
+        if not had_server:
+            embedded.stop(settings.home / "postgres")
 
 
 def _introduce(console: "Console", engine: "Engine", is_new: bool) -> None:
@@ -95,13 +116,12 @@ class Story:
         return self._sync(Mode.INCREMENTAL) and full
 
     def _sync(self, mode: "Mode") -> bool:
-        from st_pipeline.cli.demo_report import SyncBars, figures_table, print_proofs
+        from st_pipeline.cli.demo_report import SyncBars, print_figures, print_proofs
 
         runs = {self.dagster.launch_sync(mode, tenant.partition_key): tenant.partition_key for tenant in self.tenants}
         with SyncBars(self.console, self.engine, runs) as bars:
             statuses = self.dagster.wait(list(runs), RUN_TIMEOUT_SECONDS, bars.refresh)
-        self.console.print()
-        self.console.print(figures_table(self.engine, list(runs)))
+        print_figures(self.console, self.engine, list(runs))
         broken = [f"run of {runs[run]}: {status}" for run, status in statuses.items() if status != "SUCCESS"]
         for line in broken:
             self.console.print(line, style="red")
@@ -130,6 +150,5 @@ def _say_what_next(console: "Console", all_well: bool, seconds: float) -> None:
         console.print(f"\n[red]Something failed[/], after {seconds:.0f} s. `st-pipeline doctor` looks for the cause.")
         return
     console.print(f"\n[green]All well[/], in {seconds:.0f} s. What next:")
-    console.print("  make dev    the Dagster UI with these tenants, on data that moves on")
-    console.print("  make down   stop Postgres and the simulator; data stays")
+    console.print("  make dev    the Dagster UI with these tenants and their runs, on data that moves on")
     console.print("  README.md   how to point it at a real account and your own Postgres")

@@ -50,8 +50,11 @@ class SyncBars:
             self.progress.update(self.tasks[run], completed=processed, total=total)
 
 
-def figures_table(engine: Engine, runs: Sequence[str]) -> Table:
-    """What the runs' sync logs say, a row for each tenant and entity."""
+FIGURES = {"processed": 10, "created": 8, "updated": 8, "unchanged": 10, "rejected": 9, "deleted": 8, "seconds": 8}
+
+
+def print_figures(console: Console, engine: Engine, runs: Sequence[str]) -> None:
+    """Print what the runs' sync logs say, a line for each tenant and entity."""
     query = text("""
         SELECT t.partition_key, e.entity, e.records_processed, e.records_created, e.records_updated,
                e.records_unchanged, e.records_failed, e.records_deleted,
@@ -60,17 +63,16 @@ def figures_table(engine: Engine, runs: Sequence[str]) -> Table:
         JOIN tenants t ON t.credential_id = l.credential_id
         WHERE l.dagster_run_id = ANY(:runs) ORDER BY t.partition_key, e.started_at
     """)
-    table = Table("entity", box=None, pad_edge=False)
-    for name in ("processed", "created", "updated", "unchanged", "rejected", "deleted", "seconds"):
-        table.add_column(name, justify="right", no_wrap=True)
+    console.print(f"\n{'':19}" + "".join(f"{name:>{width}}" for name, width in FIGURES.items()), style="bold")
     previous = None
     with engine.connect() as connection:
         for tenant, entity, *counts, seconds in connection.execute(query, {"runs": list(runs)}):
             if tenant != previous:
-                table.add_row(f"[bold]{tenant}[/]")
-            table.add_row(f"  {entity}", *(f"{count:,}" for count in counts), f"{seconds or 0:.1f}")
+                console.print(tenant, style="bold")
+            shown = [f"{count:,}" for count in counts] + [f"{seconds or 0:.1f}"]
+            line = "".join(f"{figure:>{width}}" for figure, width in zip(shown, FIGURES.values(), strict=True))
+            console.print(f" {entity:18}{line}")
             previous = tenant
-    return table
 
 
 def proof_table(proofs: dict[str, Proof]) -> Table:

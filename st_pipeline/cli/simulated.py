@@ -34,11 +34,12 @@ TRADES = {"Birch & Sons Heating": "heating", "Acme Plumbing": "plumbing", "Summi
 
 
 class SimulatorState(msgspec.Struct, frozen=True):
-    """A simulator this project started: where it listens and which process it is."""
+    """A simulator this project started: where it listens, which process it is, whether its data moves on by itself."""
 
     pid: int
     production_url: str
     integration_url: str
+    live: bool
 
     def control(self) -> SimulatorControl:
         """A client of its control addresses."""
@@ -84,11 +85,13 @@ def running_simulator(settings: Settings) -> SimulatorState | None:
 def start_simulator(settings: Settings, *, live: bool) -> tuple[SimulatorState, bool]:
     """The running simulator, else a new one with the demo's companies. Returns it and whether it is new.
 
-    It goes on when this process ends; `st-pipeline down` stops it. Raises PipelineError when it does not come up.
+    `live`: its data must move on; a simulator that stands still is replaced. It goes on when this process ends;
+    `st-pipeline down` stops it. Raises PipelineError when it does not come up.
     """
     running = running_simulator(settings)
-    if running is not None:
+    if running is not None and (running.live or not live):
         return running, False
+    stop_simulator(settings)
     settings.home.mkdir(parents=True, exist_ok=True)
     log = settings.home / "simulator.log"
     command = [sys.executable, "-m", "st_pipeline.simulator", "serve", "--companies", "demo"]
@@ -101,7 +104,7 @@ def start_simulator(settings: Settings, *, live: bool) -> tuple[SimulatorState, 
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
-    state = _wait_until_ready(process, log)
+    state = _wait_until_ready(process, log, live=live)
     (settings.home / STATE_FILE).write_bytes(msgspec.json.encode(state))
     return state, True
 
@@ -111,13 +114,13 @@ def _port(wanted: int) -> int:
     return 0 if is_taken(HOST, wanted) else wanted
 
 
-def _wait_until_ready(process: "subprocess.Popen[bytes]", log: Path) -> SimulatorState:
+def _wait_until_ready(process: "subprocess.Popen[bytes]", log: Path, *, live: bool) -> SimulatorState:
     give_up_at = time.monotonic() + READY_TIMEOUT_SECONDS
     while time.monotonic() < give_up_at:
         for line in log.read_text().splitlines():
             if line.startswith("ready "):
                 urls = dict(part.split("=", 1) for part in line.split()[1:])
-                return SimulatorState(process.pid, urls["production"], urls["integration"])
+                return SimulatorState(process.pid, urls["production"], urls["integration"], live)
         if process.poll() is not None:
             raise PipelineError(f"the simulator did not start; its last words are in {log}")
         time.sleep(0.1)

@@ -1,7 +1,7 @@
 """Runs that are queued or going on, and what they work on.
 
-Here: reading them from the instance, so that a schedule or sensor does not launch the same work twice. Not here: who may
-write a tenant's rows: that is its lease (postgres/leases.py), which holds whatever launched the run.
+Here: reading them from the instance, so that a schedule or sensor does not launch the same work twice. Not here: who
+may write a tenant's rows: that is its lease (postgres/leases.py), which holds whatever launched the run.
 """
 
 import dagster as dg

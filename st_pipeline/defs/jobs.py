@@ -5,9 +5,9 @@ Here: three jobs. Not here: when they run (schedules.py), their bodies (material
 
 import dagster as dg
 
+from st_pipeline.defs.metadata import MODE_TAG
 from st_pipeline.defs.poll import poll_tenants
 
-MODE_TAG = "st_pipeline/mode"
 MAX_RUNTIME_TAG = "dagster/max_runtime"
 # Run monitoring ends a run whose machine died; without it the run would hold its place in the queue for ever.
 POLL_MAX_SECONDS = 900
@@ -25,7 +25,7 @@ full_sync = dg.define_asset_job(
     "full_sync",
     selection=dg.AssetSelection.all(),
     executor_def=dg.in_process_executor,
-    config={"ops": {"sync_tenants": {"config": {"mode": "full"}}}},
+    # The tag and no config: Dagster gives a partitioned job its config for one partition, but not for a range of them.
     description="Everything, for the tenants you choose, and mark what is gone. Every night by schedule.",
     tags={MODE_TAG: "full", MAX_RUNTIME_TAG: str(FULL_MAX_SECONDS)},
 )

@@ -45,7 +45,8 @@ class RunningDagster:
 
     def __init__(self, url: str) -> None:
         self.url = url
-        self._http = httpx.Client(base_url=url, timeout=TIMEOUT_SECONDS)
+        # On this machine: a proxy that the environment names is not for it.
+        self._http = httpx.Client(base_url=url, timeout=TIMEOUT_SECONDS, trust_env=False)
 
     def is_up(self) -> bool:
         """Does a Dagster webserver answer?"""

@@ -13,13 +13,20 @@ from dataclasses import dataclass, field
 
 import dagster as dg
 
-from st_pipeline.defs.metadata import asset_key, counts_from_tags, materialization_metadata, result_tags, run_tags
+from st_pipeline.defs.metadata import (
+    MODE_TAG,
+    asset_key,
+    counts_from_tags,
+    materialization_metadata,
+    result_tags,
+    run_tags,
+)
 from st_pipeline.defs.options import SyncOptions
 from st_pipeline.defs.resources import Postgres, ServiceTitan
 from st_pipeline.entities import ENTITIES
 from st_pipeline.errors import PipelineError
 from st_pipeline.logs import configure_logs
-from st_pipeline.records import Counts
+from st_pipeline.records import Counts, Mode
 from st_pipeline.tenant_sync import TenantSync
 from st_pipeline.work import EntityResult
 
@@ -55,10 +62,11 @@ def materialize_tenants(
     selected = {key.path[-1] for key in context.selected_asset_keys}
     entities = [name for name in ENTITIES if name in selected]
     sync_type = "scheduled" if AUTOMATION_TAGS & context.run.tags.keys() else "manual"
+    job_is_full = context.run.tags.get(MODE_TAG) == Mode.FULL
     run_id = context.run.run_id
     report = RunReport(counts_so_far(context))
     try:
-        configuration = options.configuration(entities, sync_type)  # type: ignore[arg-type]
+        configuration = options.configuration(entities, sync_type, job_is_full=job_is_full)  # type: ignore[arg-type]
         settings = servicetitan.settings()
         configure_logs(settings)
         tags = run_tags(configuration, context.partition_keys, run_id) | report.tags
@@ -106,7 +114,7 @@ def _materialize_tenant(
                     context.log.error(f"{tenant} / {outcome.entity}: {outcome.message}")
     except PipelineError as error:  # this tenant could not be opened: unknown, busy, credentials that do not decrypt
         report.fail(tenant, str(error), retry_helps=error.retry_helps)
-        context.log.error(f"{tenant}: {error}")
+        context.log.error(f"{tenant}: {error}")  # noqa: TRY400 - the message says it; a trace would bury it
 
 
 def materialization(tenant: str, result: EntityResult, sync_log_id: int | None) -> dg.AssetMaterialization:

@@ -16,6 +16,7 @@ from st_pipeline.work import EntityResult
 
 KEY_PREFIX = "servicetitan"
 TAG_PREFIX = "st_pipeline"
+MODE_TAG = f"{TAG_PREFIX}/mode"
 SEVERAL = "several"
 
 
@@ -84,17 +85,13 @@ def run_tags(configuration: SyncConfiguration, tenants: Sequence[str], sync_id: 
     tags = {
         "sync_type": configuration.sync_type,
         "mode": str(configuration.mode),
-        "data_type": data_type_label(configuration.data_type),
+        # Tags are for finding, not for listing.
+        "data_type": SEVERAL if "," in configuration.label else configuration.label,
         "company": companies[0] if len(companies) == 1 else SEVERAL,
         "environment": environments[0] if len(environments) == 1 else SEVERAL,
         "sync_id": sync_id,
     }
     return {f"{TAG_PREFIX}/{name}": value for name, value in tags.items()}
-
-
-def data_type_label(data_type: str) -> str:
-    """A data type, or one entity; several entities as `several`. Tags are for finding, not for listing."""
-    return SEVERAL if "," in data_type else data_type
 
 
 def result_tags(counts: Counts, failed_pairs: int) -> dict[str, str]:

@@ -9,6 +9,7 @@ from enum import Enum
 import dagster as dg
 from pydantic import Field
 
+from st_pipeline.entities import entities_of
 from st_pipeline.errors import ConfigurationError
 from st_pipeline.postgres.sync_log import SyncType
 from st_pipeline.records import Mode
@@ -26,10 +27,11 @@ class ModeChoice(Enum):
 class SyncOptions(dg.Config):
     """Options of a sync."""
 
-    mode: ModeChoice = Field(
-        default=ModeChoice.incremental,
+    mode: ModeChoice | None = Field(
+        default=None,
         description="incremental: from where the last sync ended (the first one reads everything). full: everything, "
-        "and mark what is gone. window: what was modified between modified_from and modified_to.",
+        "and mark what is gone. window: what was modified between modified_from and modified_to. Empty: as the job "
+        "says, full in full_sync and otherwise incremental.",
     )
     modified_from: str = Field(default="", description="Start of the window, inclusive, such as 2026-01-31T00:00:00Z.")
     modified_to: str = Field(default="", description="End of the window, exclusive. Empty: open.")
@@ -39,24 +41,31 @@ class SyncOptions(dg.Config):
         default=False, description="A person's word that a full sync may mark an unusual share of rows as deleted."
     )
 
-    def configuration(self, entities: list[str], sync_type: SyncType) -> SyncConfiguration:
+    def configuration(self, entities: list[str], sync_type: SyncType, *, job_is_full: bool) -> SyncConfiguration:
         """The engine's configuration. Raises ConfigurationError when the options contradict each other."""
+        mode = self.mode or (ModeChoice.full if job_is_full else ModeChoice.incremental)
         window = (moment("modified_from", self.modified_from), moment("modified_to", self.modified_to))
-        if (self.mode is ModeChoice.window) != any(window):
+        if (mode is ModeChoice.window) != any(window):
             raise ConfigurationError(
-                "mode window needs modified_from or modified_to, and no other mode takes them; "
-                f"mode is {self.mode.value}"
+                f"mode window needs modified_from or modified_to, and no other mode takes them; mode is {mode.value}"
             )
+        data_type = named_data_type(entities)
         return SyncConfiguration(
-            data_type=",".join(entities),
+            data_type=data_type or "all",
+            only=() if data_type else tuple(entities),
             sync_type=sync_type,
-            incremental_only=self.mode is not ModeChoice.full,
+            incremental_only=mode is not ModeChoice.full,
             modified_from=window[0],
             modified_to=window[1],
             batch_size=self.batch_size or None,
             rewrite=self.rewrite,
             allow_deletions=self.allow_deletions,
         )
+
+
+def named_data_type(entities: list[str]) -> str | None:
+    """The data type that stands for exactly these entities, if there is one."""
+    return next((name for name in ("all", "customers", "invoices") if set(entities_of(name)) == set(entities)), None)
 
 
 def moment(name: str, written: str) -> datetime | None:

@@ -4,7 +4,8 @@ Here: which tenants a tick takes. Not here: what a run does with them.
 Ticks stay cheap: one query, one run for up to 25 tenants (`ST_PIPELINE_TENANTS_PER_RUN`).
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from datetime import datetime
 
 import dagster as dg
 
@@ -27,20 +28,18 @@ def build_schedules() -> list[dg.ScheduleDefinition]:
         default_status=dg.DefaultScheduleStatus.RUNNING,
         description="Poll every enabled tenant whose credentials are not refused.",
     )
-    def poll_every_tenant(context: dg.ScheduleEvaluationContext) -> Iterator[dg.RunRequest | dg.SkipReason]:
-        tenants = _pollable(load_settings())
+    def poll_every_tenant(context: dg.ScheduleEvaluationContext) -> list[dg.RunRequest] | dg.SkipReason:
+        settings = load_settings()
+        tenants = _pollable(settings)
         if not tenants:
-            yield dg.SkipReason("no tenant to poll: add one with `st-pipeline credentials add`")
+            return dg.SkipReason("no tenant is enabled, synced once and accepted: see `st-pipeline credentials list`")
         busy = active_shards(context.instance)
-        for shard in shards(tenants, load_settings().tenants_per_run):
-            name = shard_name(shard)
-            if name in busy:
-                continue  # the run of an earlier tick is still at it; the next tick is its retry
-            yield dg.RunRequest(
-                run_key=f"{context.scheduled_execution_time.isoformat()} {name}",
-                run_config={"ops": {"poll_tenants": {"config": {"tenants": list(shard)}}}},
-                tags={SHARD_TAG: name},
-            )
+        requests = [
+            poll_request(shard, context.scheduled_execution_time)
+            for shard in shards(tenants, settings.tenants_per_run)
+            if shard_name(shard) not in busy
+        ]
+        return requests or dg.SkipReason("the runs of an earlier tick still go on; the next tick is their retry")
 
     @dg.schedule(
         name="full_sync_every_night",
@@ -49,18 +48,34 @@ def build_schedules() -> list[dg.ScheduleDefinition]:
         default_status=dg.DefaultScheduleStatus.RUNNING,
         description="Read every tenant in full and mark what is gone.",
     )
-    def full_sync_every_night(context: dg.ScheduleEvaluationContext) -> Iterator[dg.RunRequest | dg.SkipReason]:
+    def full_sync_every_night(context: dg.ScheduleEvaluationContext) -> list[dg.RunRequest] | dg.SkipReason:
         # The partitions' own order: a run covers a range of it.
         tenants = context.instance.get_dynamic_partitions(TENANTS_NAME)
-        if not tenants:
-            yield dg.SkipReason("no tenant is registered: add one with `st-pipeline credentials add`")
-        for shard in shards(tenants, load_settings().tenants_per_run):
-            yield dg.RunRequest(
-                run_key=f"{context.scheduled_execution_time.isoformat()} {shard[0]}",
-                tags={RANGE_START_TAG: shard[0], RANGE_END_TAG: shard[-1]},
-            )
+        requests = [
+            full_request(shard, context.scheduled_execution_time)
+            for shard in shards(tenants, load_settings().tenants_per_run)
+        ]
+        return requests or dg.SkipReason("no tenant is registered: add one with `st-pipeline credentials add`")
 
     return [poll_every_tenant, full_sync_every_night]
+
+
+def poll_request(shard: Sequence[str], tick: datetime) -> dg.RunRequest:
+    """One run of the poll for these tenants; asked for twice in a tick, it is launched once."""
+    name = shard_name(shard)
+    return dg.RunRequest(
+        run_key=f"{tick.isoformat()} {name}",
+        run_config={"ops": {"poll_tenants": {"config": {"tenants": list(shard)}}}},
+        tags={SHARD_TAG: name},
+    )
+
+
+def full_request(shard: Sequence[str], tick: datetime) -> dg.RunRequest:
+    """One full sync of these tenants, which are neighbours in the order of the partitions."""
+    return dg.RunRequest(
+        run_key=f"{tick.isoformat()} {shard_name(shard)}",
+        tags={RANGE_START_TAG: shard[0], RANGE_END_TAG: shard[-1]},
+    )
 
 
 def shards(tenants: Sequence[str], size: int) -> list[Sequence[str]]:

@@ -1,85 +1,94 @@
-"""An answer of ServiceTitan, read: its body, and the error it stands for.
+"""What an answer of ServiceTitan means: status and documented fields to the error they stand for, in one place.
 
-Here: unpacking, and status to error, in one place. Not here: sending and retrying (client.py).
+Here: reading refusals. Not here: sending and unpacking (exchange.py), retrying (client.py), pages (pages.py).
 Errors are told apart by status and by documented fields, never by searching texts.
 """
 
 import re
-import zlib
+from collections.abc import Collection
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 
-import httpx
 import msgspec
 
 from st_pipeline.errors import (
     AccessRefused,
-    InvalidApiResponseFormat,
     PermanentApiError,
     PipelineError,
     RateLimitExceeded,
     ScopeMissing,
     ServiceUnavailable,
 )
+from st_pipeline.servicetitan.exchange import Answer
 
 SCOPE_TITLE = "Scope validation failed"
 RETRYABLE = {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY}
-GZIP_OR_ZLIB = zlib.MAX_WBITS | 32
 # ServiceTitan: 429 {"status":429,"title":"Rate limit is exceeded. Try again in 50 seconds."}
-_SECONDS = re.compile(r"(\d+(?:\.\d+)?) second")
+_SECONDS = re.compile(r"(\d{1,9}(?:\.\d{1,9})?) second")
+_WHOLE_SECONDS = re.compile(r"\s*(\d{1,9})\s*")
+_PARAMETER = re.compile(r"[A-Za-z][A-Za-z0-9_.]{0,49}")
+_TRACE = re.compile(r"[A-Za-z0-9:|._-]{1,100}")
+_LONGEST_COMPLAINT = 200
 
 
 class ErrorBody(msgspec.Struct, rename="camel"):
     """What an error's body may tell. ServiceTitan: six keys, of which gateway errors carry only some."""
 
-    title: str | None = None
-    trace_id: str | None = None
-    errors: dict[str, msgspec.Raw] | None = None
+    title: object = None
+    trace_id: object = None
+    errors: object = None
 
-
-def read_body(response: httpx.Response, limit_bytes: int, doing: str) -> bytes:
-    """The body, unpacked. Raises InvalidApiResponseFormat: cut off, not what its encoding says, or beyond the limit."""
-    packed = b"".join(response.iter_raw())
-    if response.headers.get("content-encoding", "identity").lower() not in ("gzip", "deflate", "x-gzip"):
-        body = packed
-    else:
-        unpack = zlib.decompressobj(GZIP_OR_ZLIB)
+    @classmethod
+    def of(cls, body: bytes) -> "ErrorBody":
+        """Read one; empty where the body is HTML, cut off or of another shape."""
         try:
-            body = unpack.decompress(packed, limit_bytes + 1)
-        except zlib.error:
-            raise InvalidApiResponseFormat(f"{doing}: the compressed body cannot be unpacked") from None
-        if len(body) <= limit_bytes and not unpack.eof:
-            raise InvalidApiResponseFormat(f"{doing}: the body was cut off")
-    if len(body) > limit_bytes:
-        raise InvalidApiResponseFormat(
-            f"{doing}: the body is larger than {limit_bytes:,} bytes; raise ST_PIPELINE_MAX_RESPONSE_BYTES if it may be"
-        )
-    return body
+            return msgspec.json.decode(body, type=cls)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            return cls()
+
+    @property
+    def trace(self) -> str:
+        """` (trace 00-…)`, which ServiceTitan's support asks for; empty where there is none."""
+        known = isinstance(self.trace_id, str) and _TRACE.fullmatch(self.trace_id)
+        return f" (trace {self.trace_id})" if known else ""
+
+    def complaints(self, sent: Collection[str]) -> str:
+        """`: sort (The value …)`. The text is shown for parameters that were sent; others might quote data."""
+        if not isinstance(self.errors, dict):
+            return ""
+        ours = {name.lower() for name in sent}
+        named = []
+        for name, texts in sorted(self.errors.items()):
+            if not _PARAMETER.fullmatch(name):
+                continue
+            text = texts[0] if isinstance(texts, list) and texts and name.lower() in ours else None
+            shown = " ".join(text.split())[:_LONGEST_COMPLAINT] if isinstance(text, str) else ""
+            named.append(f"{name} ({shown})" if shown else name)
+        return f", it complains about {', '.join(named)}" if named else ""
 
 
-def error_for(response: httpx.Response, body: bytes, doing: str, scope: str | None) -> PipelineError:
-    """The error that an answer other than 200 stands for."""
-    told = _told(body)
-    status = response.status_code
-    what = f"{doing}: HTTP {status}{f' (trace {told.trace_id})' if told.trace_id else ''}"
+def error_for(answer: Answer, doing: str, *, scope: str | None, sent: Collection[str], now: datetime) -> PipelineError:
+    """The error that an answer other than 200 stands for. `sent`: the names of the request's parameters."""
+    told, status = ErrorBody.of(answer.body), answer.status
+    what = f"{doing}: HTTP {status}{told.trace}"
     if status == HTTPStatus.TOO_MANY_REQUESTS:
-        wait = stated_wait(response.headers.get("retry-after"), told.title)
-        return RateLimitExceeded(f"{what}, too many requests; lower ST_PIPELINE_RATE_LIMIT if it happens often", wait)
+        return RateLimitExceeded(
+            f"{what}, too many requests; lower ST_PIPELINE_RATE_LIMIT if it happens often", stated_wait(answer, now)
+        )
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR or status in RETRYABLE:
         return ServiceUnavailable(
-            f"{what}; ServiceTitan is in trouble, the next sync goes on from here",
-            stated_wait(response.headers.get("retry-after"), None),
+            f"{what}; ServiceTitan is in trouble, the next sync goes on from here", stated_wait(answer, now)
         )
     if status == HTTPStatus.FORBIDDEN and told.title == SCOPE_TITLE:
         return ScopeMissing(
-            f"{what}: the app lacks scope {scope or 'for this entity'}. Add it to the app in the developer portal; then "
-            "the company's ServiceTitan administrator must accept the app's new version"
+            f"{what}: the app lacks scope {scope or 'for this entity'}. Add it to the app in the developer portal; "
+            "then the company's ServiceTitan administrator must accept the app's new version"
         )
     if status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
         return AccessRefused(
             f"{what}: refused. Check the app key (ST_PIPELINE_APP_KEY), the tenant id, and that the company's "
-            "ServiceTitan administrator has connected the app; `st-pipeline credentials test` tells"
+            "ServiceTitan administrator has connected the app; see `st-pipeline credentials test`"
         )
     if status == HTTPStatus.NOT_FOUND:
         return PermanentApiError(
@@ -87,27 +96,22 @@ def error_for(response: httpx.Response, body: bytes, doing: str, scope: str | No
             "connected; `st-pipeline credentials test` tells more",
             status,
         )
-    named = f", it complains about {', '.join(sorted(told.errors))}" if told.errors else ""
-    return PermanentApiError(f"{what}{named}; the request is refused and will be again", status)
+    next_step = "the request is refused and will be again"
+    if status < HTTPStatus.BAD_REQUEST:
+        next_step = "that is no page; check the API address in the settings"
+    return PermanentApiError(f"{what}{told.complaints(sent)}; {next_step}", status)
 
 
-def _told(body: bytes) -> ErrorBody:
+def stated_wait(answer: Answer, now: datetime) -> float | None:
+    """Seconds to wait as `Retry-After` says (seconds or a date), else as the title of a 429 does."""
+    header = answer.headers.get("retry-after", "")
+    if found := _WHOLE_SECONDS.fullmatch(header):
+        return float(found[1])
     try:
-        return msgspec.json.decode(body, type=ErrorBody)
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        return ErrorBody()
-
-
-def stated_wait(retry_after: str | None, title: str | None) -> float | None:
-    """Seconds to wait as `Retry-After` says (seconds or a date), else as the 429's title does."""
-    if retry_after:
-        try:
-            return max(0.0, float(retry_after))
-        except ValueError:
-            pass
-        try:
-            return max(0.0, (parsedate_to_datetime(retry_after) - datetime.now(UTC)).total_seconds())
-        except (ValueError, TypeError):
-            pass
-    found = _SECONDS.search(title or "")
-    return float(found[1]) if found else None
+        moment = parsedate_to_datetime(header)
+    except ValueError:
+        title = ErrorBody.of(answer.body).title if answer.status == HTTPStatus.TOO_MANY_REQUESTS else None
+        found = _SECONDS.search(title) if isinstance(title, str) else None
+        return float(found[1]) if found else None
+    aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)  # `-0000`: UTC from who knows where
+    return max(0.0, (aware - now).total_seconds())

@@ -1,46 +1,54 @@
-"""One request to ServiceTitan: token, rate limit, retries, and an answer's body.
+"""One request to ServiceTitan: token, rate limit, retries, and an answer read.
 
-Here: `get`. Not here: pages (pages.py), what an answer means (answers.py), the database.
+Here: `get`. Not here: the exchange itself (exchange.py), what an answer means (answers.py), which errors are worth
+another try (retry.py), pages (pages.py), the database.
 """
 
-import functools
-import random
-import ssl
+import itertools
+import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from http import HTTPStatus
 from types import TracebackType
-from typing import Self
+from typing import Self, TypeVar
 
 import httpx
 import structlog
-import tenacity
 
-from st_pipeline.errors import (
-    InvalidApiResponseFormat,
-    PipelineError,
-    RateLimitExceeded,
-    ServiceUnavailable,
-    TokenRefreshFailed,
-    TransientApiError,
-)
+from st_pipeline.errors import ConfigurationError, InvalidApiResponseFormat, ServiceUnavailable, TokenRefreshFailed
 from st_pipeline.servicetitan.access import TenantAccess, Token, TokenStore
-from st_pipeline.servicetitan.answers import error_for, read_body
+from st_pipeline.servicetitan.answers import error_for
+from st_pipeline.servicetitan.exchange import Answer, exchange, no_tls, tls
 from st_pipeline.servicetitan.rate_limit import RateLimiter
+from st_pipeline.servicetitan.retry import Sleep, retrying
 from st_pipeline.servicetitan.statistics import RequestStatistics
 from st_pipeline.servicetitan.token import TokenSource, now_utc
 from st_pipeline.settings import Settings
 
 log = structlog.get_logger()
+T = TypeVar("T")
 CONNECTIONS = 4  # a tenant's sync has one request under way, two while it fetches ahead
+KEEP_ALIVE_SECONDS = 60  # httpx's own 5 s are less than writing a large page takes; a new TLS connection costs 100 ms
+
+
+@dataclass(frozen=True, slots=True)
+class _Request:
+    path: str
+    params: Mapping[str, str]
+    doing: str
+    entity: str
+    scope: str | None
+    stop: threading.Event
+    tries: Iterator[int]
 
 
 class ServiceTitanClient:
     """Speaks to ServiceTitan for one tenant: `with ServiceTitanClient(access, settings) as client: client.get(...)`.
 
     May be used by several threads. `store`: where the token is shared with other processes. `clock`, `sleep` and
-    `transport` are for tests.
+    `transport` are for tests. Raises ConfigurationError: an address or an app key that cannot be sent.
     """
 
     def __init__(
@@ -50,19 +58,22 @@ class ServiceTitanClient:
         *,
         store: TokenStore | None = None,
         clock: Callable[[], datetime] = now_utc,
-        sleep: Callable[[float], None] = time.sleep,
+        sleep: Sleep = threading.Event.wait,
         transport: httpx.BaseTransport | None = None,
     ) -> None:
         self.access = access
         self.settings = settings
         self.statistics = RequestStatistics()
+        self._clock = clock
         self._sleep = sleep
-        self._limiter = RateLimiter(settings.rate_limit, settings.rate_limit_burst, sleep=sleep)
+        self._limiter = RateLimiter(settings.rate_limit, settings.rate_limit_burst)
+        _check_app_key(access)
+        schemes = {_scheme(access, "API", access.api_url), _scheme(access, "token", access.auth_url)}
         self._http = httpx.Client(
             timeout=httpx.Timeout(settings.request_timeout_seconds, connect=settings.connect_timeout_seconds),
-            limits=httpx.Limits(max_connections=CONNECTIONS, max_keepalive_connections=CONNECTIONS),
+            limits=httpx.Limits(max_connections=CONNECTIONS, keepalive_expiry=KEEP_ALIVE_SECONDS),
             headers={"accept": "application/json", "accept-encoding": "gzip", "user-agent": "st-pipeline"},
-            verify=_certificates() if access.api_url.startswith("https") else False,
+            verify=no_tls() if schemes == {"http"} else tls(),
             transport=transport,
         )
         self._tokens = TokenSource(
@@ -86,96 +97,114 @@ class ServiceTitanClient:
         """Close the connections."""
         self._http.close()
 
-    def get(self, path: str, params: Mapping[str, str] | None = None, *, doing: str, scope: str | None = None) -> bytes:
-        """The body of a 200 answer, unpacked. `path` may hold `{tenant}`; `doing` and `scope` are for error messages.
+    def get(
+        self,
+        path: str,
+        params: Mapping[str, str],
+        *,
+        read: Callable[[bytes], T],
+        doing: str,
+        entity: str = "",
+        scope: str | None = None,
+        stop: threading.Event | None = None,
+    ) -> T:
+        """What `read` makes of the unpacked body of a 200 answer. `path` may hold `{tenant}`.
 
-        Retried: 429, 5xx, broken connections, cut bodies, answers that are no JSON object. Raises AuthError,
-        TransientApiError, InvalidApiResponseFormat, PermanentApiError.
+        Retried: 429, 5xx, broken connections, cut bodies, bodies that `read` refuses with InvalidApiResponseFormat.
+        `doing` and `scope` are for error messages, `entity` for the log. Setting `stop` ends waits and retries.
+        Raises AuthError, TransientApiError, InvalidApiResponseFormat, PermanentApiError.
         """
         path = path.replace("{tenant}", str(self.access.tenant_id))
-        return self._retrying(doing)(self._attempt, path, dict(params or {}), doing, scope)
+        stop = stop or threading.Event()
+        request = _Request(path, params, doing, entity, scope, stop, itertools.count(1))
 
-    def _retrying(self, doing: str) -> tenacity.Retrying:
-        def before_sleep(state: tenacity.RetryCallState) -> None:
+        def on_retry(error: BaseException | None, attempt: int, wait_seconds: float) -> None:
             self.statistics.count("retries")
-            error = state.outcome.exception() if state.outcome else None
-            wait = round(state.next_action.sleep, 2) if state.next_action else 0
-            kind = type(error).__name__
-            log.warning(
-                "retry", tenant=self.access.tenant, doing=doing, error=kind, attempt=state.attempt_number, wait=wait
-            )
+            figures = {"error": type(error).__name__, "attempt": attempt, "wait_seconds": round(wait_seconds, 2)}
+            log.warning("retry", **self._labels(request), doing=doing, **figures)
 
-        return tenacity.Retrying(
-            stop=tenacity.stop_after_attempt(self.settings.max_attempts),
-            wait=self._wait_seconds,
-            retry=tenacity.retry_if_exception(self._is_worth_a_retry),
-            sleep=self._sleep,
-            before_sleep=before_sleep,
-            reraise=True,
-        )
+        policy = retrying(self.settings, stop=stop, sleep=self._sleep, on_retry=on_retry)
+        result: T = policy(self._attempt, request, read)
+        return result
 
-    def _is_worth_a_retry(self, error: BaseException) -> bool:
-        """Would the same request help within this run? Not when ServiceTitan asks for a longer wait than we sit out."""
-        if isinstance(error, RateLimitExceeded | ServiceUnavailable):
-            return (error.wait_seconds or 0) <= self.settings.retry_max_seconds
-        return isinstance(error, TransientApiError | InvalidApiResponseFormat)
-
-    def _wait_seconds(self, state: tenacity.RetryCallState) -> float:
-        """What ServiceTitan asked for, and no less than a doubling, jittered back-off."""
-        error = state.outcome.exception() if state.outcome else None
-        stated = error.wait_seconds if isinstance(error, RateLimitExceeded | ServiceUnavailable) else None
-        doubled = self.settings.retry_initial_seconds * 2.0 ** (state.attempt_number - 1)
-        jitter = random.uniform(0.75, 1.25)  # noqa: S311 - no secret
-        return max(stated or 0.0, min(doubled, self.settings.retry_max_seconds) * jitter)
-
-    def _attempt(self, path: str, params: dict[str, str], doing: str, scope: str | None) -> bytes:
+    def _attempt(self, request: _Request, read: Callable[[bytes], T]) -> T:
         """One try. The token is asked for anew: a back-off can outlive it."""
+        doing, number = request.doing, next(request.tries)
         token = self._tokens.token()
-        status, body, error = self._send(path, params, token, doing, scope)
-        if status == HTTPStatus.UNAUTHORIZED:
+        answer = self._send(request, token, number)
+        is_new = False
+        # A stored token may be as dead as the one it replaces: only one fetched after the refusal has the last word.
+        while answer.status == HTTPStatus.UNAUTHORIZED and not is_new:
+            fetched = self.statistics.token_requests
             token = self._tokens.renew(refused=token)
-            status, body, error = self._send(path, params, token, doing, scope)
-            if status == HTTPStatus.UNAUTHORIZED:
-                raise TokenRefreshFailed(
-                    f"{doing}: HTTP 401 even with a fresh token; check the app key (ST_PIPELINE_APP_KEY). "
-                    "`st-pipeline credentials test` tells more"
-                )
-        if error is not None:
-            if isinstance(error, RateLimitExceeded):
-                self.statistics.count("rate_limited")
-            raise error
-        if body.lstrip()[:1] != b"{":
+            is_new = self.statistics.token_requests > fetched
+            answer = self._send(request, token, number)
+        if answer.status == HTTPStatus.UNAUTHORIZED:
+            raise TokenRefreshFailed(
+                f"{doing}: HTTP 401 even with a fresh token; check the app key (ST_PIPELINE_APP_KEY). "
+                "`st-pipeline credentials test` tells more"
+            )
+        if answer.status != HTTPStatus.OK:
+            raise error_for(answer, doing, scope=request.scope, sent=request.params.keys(), now=self._clock())
+        if answer.body.lstrip()[:1] != b"{":
             raise InvalidApiResponseFormat(
                 f"{doing}: HTTP 200, but the body is no JSON object; a proxy or an outage page?"
             )
-        return body
+        return read(answer.body)
 
-    def _send(
-        self, path: str, params: dict[str, str], token: Token, doing: str, scope: str | None
-    ) -> tuple[int, bytes, PipelineError | None]:
-        """Send once. Returns the status, the body, and the error that a status other than 200 stands for."""
-        self._limiter.wait()
+    def _send(self, request: _Request, token: Token, number: int) -> Answer:
+        """Send once, when the rate allows it, and count and log it however it ends."""
+        pause = self._limiter.reserve()
+        if pause:
+            self._sleep(request.stop, pause)
+        if request.stop.is_set():
+            raise ServiceUnavailable(f"{request.doing}: not asked, its reader has stopped")
         headers = {
             "authorization": f"Bearer {token.value.get_secret_value()}",
             "st-app-key": self.access.app_key.get_secret_value(),
         }
-        started = time.monotonic()
+        sent = self._http.build_request(
+            "GET", self.access.api_url + request.path, params=request.params, headers=headers
+        )
+        status, received, started = None, 0, time.monotonic()
         try:
-            with self._http.stream("GET", self.access.api_url + path, params=params, headers=headers) as response:
-                body = read_body(response, self.settings.max_response_bytes, doing)
-        except httpx.TimeoutException as error:
-            limit = f"{self.settings.request_timeout_seconds:g} s"
-            raise ServiceUnavailable(f"{doing}: no answer in {limit} ({type(error).__name__})") from None
-        except httpx.TransportError as error:
-            raise ServiceUnavailable(f"{doing}: the connection failed ({type(error).__name__})") from None
-        seconds = time.monotonic() - started
-        self.statistics.record(seconds, len(body))
-        status = response.status_code
-        log.debug("request", tenant=self.access.tenant, endpoint=path, status=status, seconds=round(seconds, 4))
-        return status, body, None if status == HTTPStatus.OK else error_for(response, body, doing, scope)
+            answer = exchange(self._http, sent, request.doing, limit_bytes=self.settings.max_response_bytes)
+            status, received = answer.status, len(answer.body)
+        finally:
+            seconds = time.monotonic() - started
+            self.statistics.record(seconds, received)
+            if status == HTTPStatus.TOO_MANY_REQUESTS:
+                self.statistics.count("rate_limited")
+            log.debug("request", **self._labels(request), status=status, seconds=round(seconds, 4), attempt=number)
+        return answer
+
+    def _labels(self, request: _Request) -> dict[str, str]:
+        return {
+            "tenant": self.access.tenant,
+            "environment": self.access.environment,
+            "entity": request.entity,
+            "endpoint": request.path,
+        }
 
 
-@functools.cache
-def _certificates() -> ssl.SSLContext:
-    """One for the process: loading the certificates takes some 20 ms."""
-    return httpx.create_ssl_context()
+def _scheme(access: TenantAccess, name: str, address: str) -> str:
+    try:
+        url = httpx.URL(address)
+    except httpx.InvalidURL:
+        url = httpx.URL()
+    if url.scheme not in ("http", "https") or not url.host:
+        raise ConfigurationError(
+            f"tenant {access.tenant}: the {name} address of the {access.environment} environment is no http or https "
+            f"address; mend ST_PIPELINE_{access.environment.upper()}_{'API' if name == 'API' else 'AUTH'}_URL"
+        )
+    return url.scheme
+
+
+def _check_app_key(access: TenantAccess) -> None:
+    """A key that HTTP cannot carry would come back inside the error of the library that refuses it."""
+    key = access.app_key.get_secret_value()
+    if not key or not key.isascii() or not key.isprintable() or " " in key:
+        raise ConfigurationError(
+            f"tenant {access.tenant}: the app key is empty or has blanks, line breaks or other characters that no key "
+            "has; mend ST_PIPELINE_APP_KEY, or the key stored with the tenant"
+        )

@@ -1,22 +1,26 @@
-"""Pages of records: the two styles of ServiceTitan's paging, and fetching ahead.
+"""Pages of records: the two styles of ServiceTitan's paging.
 
-Here: which request comes next, and when there is none. Not here: one request (client.py), what a record holds.
+Here: which request comes next, and when there is none. Not here: one request (client.py), the body of a page
+(envelope.py), the thread that fetches ahead (prefetch.py), what a record holds.
 ServiceTitan: `hasMore` is the only safe end of a walk, over empty pages too; a feed's token works after the end.
 """
 
-import re
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+from http import HTTPStatus
+from threading import Event
 
 import msgspec
 
 from st_pipeline.entities.spec import EntitySpec, Presence
 from st_pipeline.errors import CursorRejected, InvalidApiResponseFormat, PermanentApiError
 from st_pipeline.servicetitan.client import ServiceTitanClient
+from st_pipeline.servicetitan.envelope import Envelope, ids_of, read_envelope
+from st_pipeline.servicetitan.prefetch import fetched_ahead
 
 IDS_A_REQUEST = 50  # ServiceTitan: more is 400
+EMPTY_PAGES_IN_A_ROW = 100
 BEGINNING = "1900-01-01T00:00:00Z"
 
 
@@ -31,43 +35,35 @@ class Page:
     total: int | None = None
 
 
-class Envelope(msgspec.Struct, rename="camel"):
-    """What lists and feeds have in common, and what each adds. Unknown keys are ignored."""
-
-    data: list[msgspec.Raw]
-    has_more: bool
-    continue_from: str | None = None
-    total_count: int | None = None
-
-
 def iter_feed(client: ServiceTitanClient, spec: EntitySpec, *, start: str | None, prefetch: int = 1) -> Iterator[Page]:
     """An export feed from a stored token, a date, or (None) the beginning, to its end.
 
     Raises CursorRejected when the start is refused; InvalidApiResponseFormat when a token repeats.
     """
-    return _ahead(_feed_pages(client, spec, start), prefetch)
+    return fetched_ahead(partial(_feed_pages, client, spec, start), prefetch)
 
 
-def _feed_pages(client: ServiceTitanClient, spec: EntitySpec, start: str | None) -> Iterator[Page]:
+def _feed_pages(client: ServiceTitanClient, spec: EntitySpec, start: str | None, stop: Event) -> Iterator[Page]:
     if spec.feed_path is None:
         raise ValueError(f"{spec.name} has no feed")
-    token, number = start, 1
+    token, number, seen = start, 1, {start}
     while True:
         doing = f"read the feed of {spec.name} for tenant {client.access.tenant}, page {number}"
         params = {"includeRecentChanges": "true"} | ({"from": token} if token is not None else {})
         try:
-            envelope = _envelope(client.get(spec.feed_path, params, doing=doing, scope=spec.scope), doing)
+            page = _ask(client, spec, spec.feed_path, params, doing, stop)
         except PermanentApiError as error:
-            if number == 1 and start is not None and error.status == 400:  # noqa: PLR2004
+            if number == 1 and start is not None and error.status == HTTPStatus.BAD_REQUEST:
                 raise CursorRejected(f"{doing}: the stored position is refused", error.status) from error
             raise
-        if envelope.continue_from is None:
+        if page.continue_from is None:
             raise InvalidApiResponseFormat(f"{doing}: the page has no continueFrom")
-        if envelope.has_more and envelope.continue_from == token:
+        if page.has_more and page.continue_from in seen:
             raise InvalidApiResponseFormat(f"{doing}: continueFrom repeats, the feed would never end")
-        token = envelope.continue_from
-        yield Page(number, envelope.data, envelope.has_more, continue_from=token)
-        if not envelope.has_more:
+        token = page.continue_from
+        seen.add(token)
+        yield Page(number, page.data, page.has_more, continue_from=token)
+        if not page.has_more:
             return
         number += 1
 
@@ -83,18 +79,8 @@ def iter_list(
 ) -> Iterator[Page]:
     """A list, all states, from `modified_from` (inclusive) to `modified_before` (exclusive).
 
-    Raises InvalidApiResponseFormat when a page repeats.
+    Raises InvalidApiResponseFormat when a page repeats, and after EMPTY_PAGES_IN_A_ROW that promise more.
     """
-    return _ahead(_list_pages(client, spec, modified_from, modified_before, start_page), prefetch)
-
-
-def _list_pages(
-    client: ServiceTitanClient,
-    spec: EntitySpec,
-    modified_from: str | None,
-    modified_before: str | None,
-    start_page: int,
-) -> Iterator[Page]:
     params = {**spec.list_params, "pageSize": str(client.settings.list_page_size)}
     if spec.sort is not None:
         params["sort"] = spec.sort
@@ -102,28 +88,45 @@ def _list_pages(
         params["modifiedOnOrAfter"] = modified_from
     if modified_before is not None:
         params["modifiedBefore"] = modified_before
-    number, previous = start_page, None
+    return fetched_ahead(partial(_list_pages, client, spec, params, start_page), prefetch)
+
+
+def _list_pages(
+    client: ServiceTitanClient, spec: EntitySpec, params: Mapping[str, str], start_page: int, stop: Event
+) -> Iterator[Page]:
+    number, previous, empty = start_page, None, 0
     while True:
         doing = f"list {spec.name} for tenant {client.access.tenant}, page {number}"
-        asked = params | {"page": str(number)} | ({"includeTotal": "true"} if number == start_page else {})
-        envelope = _envelope(client.get(spec.list_path, asked, doing=doing, scope=spec.scope), doing)
-        content = [bytes(record) for record in envelope.data]
-        if envelope.has_more and content and content == previous:
+        asked = {**params, "page": str(number)} | ({"includeTotal": "true"} if number == start_page else {})
+        page = _ask(client, spec, spec.list_path, asked, doing, stop)
+        if page.has_more and page.data and page.data == previous:
             raise InvalidApiResponseFormat(f"{doing}: the page is the same as the one before")
-        yield Page(number, envelope.data, envelope.has_more, total=envelope.total_count)
-        if not envelope.has_more:
+        empty = 0 if page.data else empty + 1
+        if page.has_more and empty == EMPTY_PAGES_IN_A_ROW:
+            raise InvalidApiResponseFormat(f"{doing}: {empty} empty pages in a row, the list would never end")
+        yield Page(number, page.data, page.has_more, total=page.total_count)
+        if not page.has_more:
             return
-        number, previous = number + 1, content
+        number, previous = number + 1, page.data
 
 
 def fetch_by_ids(client: ServiceTitanClient, spec: EntitySpec, ids: Sequence[int]) -> list[msgspec.Raw]:
-    """The records of these ids that exist, in any state."""
+    """The records of these ids that exist, in any state.
+
+    Raises InvalidApiResponseFormat when other records come back: ServiceTitan ignores parameters it does not know, and
+    what it then leaves out would pass for deleted.
+    """
+    if not spec.ids_param:
+        raise ValueError(f"{spec.name} cannot be asked for by ids")
     found: list[msgspec.Raw] = []
     for start in range(0, len(ids), IDS_A_REQUEST):
-        asked = ",".join(map(str, ids[start : start + IDS_A_REQUEST]))
+        asked = ids[start : start + IDS_A_REQUEST]
         doing = f"look up {spec.name} by id for tenant {client.access.tenant}"
-        params = {**spec.list_params, "ids": asked, "pageSize": str(IDS_A_REQUEST)}
-        found += _envelope(client.get(spec.list_path, params, doing=doing, scope=spec.scope), doing).data
+        params = {**spec.list_params, "ids": ",".join(map(str, asked)), "pageSize": str(IDS_A_REQUEST)}
+        page = _ask(client, spec, spec.list_path, params, doing)
+        if page.has_more or not ids_of(page.data, doing) <= set(asked):
+            raise InvalidApiResponseFormat(f"{doing}: other records than those asked for came back")
+        found += page.data
     return found
 
 
@@ -133,76 +136,19 @@ def count(client: ServiceTitanClient, spec: EntitySpec) -> int:
     params = {**spec.list_params, "pageSize": "1", "includeTotal": "true"}
     if spec.presence is Presence.ACTIVE_FLAG:
         params["modifiedOnOrAfter"] = BEGINNING
-    total = _envelope(client.get(spec.list_path, params, doing=doing, scope=spec.scope), doing).total_count
+    total = _ask(client, spec, spec.list_path, params, doing).total_count
     if total is None:
         raise InvalidApiResponseFormat(f"{doing}: the answer has no totalCount")
     return total
 
 
-_decoder = msgspec.json.Decoder(Envelope)
-_CONTROL_TO_SPACE = bytes(max(byte, 0x20) for byte in range(256))
-_ESCAPE = re.compile(
-    rb"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(?P<half>u[dD][89a-fA-F][0-9a-fA-F]{2})|.)",
-    re.DOTALL,
-)
-
-
-def _envelope(body: bytes, doing: str) -> Envelope:
-    """Read a page. Text in one record that JSON does not allow must not cost the whole page."""
-    try:
-        try:
-            return _decoder.decode(body)
-        except msgspec.ValidationError:
-            raise
-        except msgspec.DecodeError:
-            return _decoder.decode(mended(body))
-    except msgspec.ValidationError as error:
-        raise InvalidApiResponseFormat(f"{doing}: the answer is no page: {error}") from None
-    except msgspec.DecodeError:
-        raise InvalidApiResponseFormat(f"{doing}: the body is no JSON page; cut off on its way?") from None
-
-
-def mended(body: bytes) -> bytes:
-    """The body with half surrogate pairs as U+FFFD and bare control characters as spaces; both are no JSON."""
-    return _ESCAPE.sub(_mend_escape, body.translate(_CONTROL_TO_SPACE))
-
-
-def _mend_escape(match: re.Match[bytes]) -> bytes:
-    return b"\\ufffd" if match["half"] else match[0]
-
-
-def _ahead(pages: Iterator[Page], prefetch: int) -> Iterator[Page]:
-    """The same pages, with up to `prefetch` fetched by another thread while the caller works on one.
-
-    Closing the generator lets the request under way end and starts no other; no thread is left.
-    """
-    if prefetch == 0:
-        yield from pages
-        return
-    with ThreadPoolExecutor(1, thread_name_prefix="fetch") as fetcher, closing(_Source(pages)) as source:
-        waiting = [fetcher.submit(source.next_page) for _ in range(prefetch)]
-        while (page := waiting.pop(0).result()) is not None:
-            waiting.append(fetcher.submit(source.next_page))
-            yield page
-
-
-class _Source:
-    """An iterator of pages that can be told to stop."""
-
-    def __init__(self, pages: Iterator[Page]) -> None:
-        self._pages = pages
-        self._ended = False
-
-    def next_page(self) -> Page | None:
-        """The next page, None at the end, after an error, and once closed."""
-        if self._ended:
-            return None
-        try:
-            return next(self._pages, None)
-        except BaseException:
-            self._ended = True
-            raise
-
-    def close(self) -> None:
-        """Start no further request."""
-        self._ended = True
+def _ask(
+    client: ServiceTitanClient,
+    spec: EntitySpec,
+    path: str,
+    params: Mapping[str, str],
+    doing: str,
+    stop: Event | None = None,
+) -> Envelope:
+    read = partial(read_envelope, doing=doing)
+    return client.get(path, params, read=read, doing=doing, entity=spec.name, scope=spec.scope, stop=stop)

@@ -1,6 +1,6 @@
 """How fast one tenant may be asked.
 
-Here: a token bucket. Not here: what happens after a 429 (client.py).
+Here: a token bucket. Not here: the waiting itself, and what happens after a 429 (client.py).
 ServiceTitan: 60 calls a second per app and tenant. A tenant has one spender, the run that holds its lease.
 """
 
@@ -14,29 +14,18 @@ from st_pipeline.rates import Rate
 class RateLimiter:
     """Lets `burst` calls go at once and then `rate`. Shared by the threads of one tenant's sync."""
 
-    def __init__(
-        self,
-        rate: Rate,
-        burst: int,
-        *,
-        clock: Callable[[], float] = time.monotonic,
-        sleep: Callable[[float], None] = time.sleep,
-    ) -> None:
+    def __init__(self, rate: Rate, burst: int, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._per_second = rate.per_second
         self._burst = burst
         self._clock = clock
-        self._sleep = sleep
         self._lock = threading.Lock()
-        self._tokens = float(burst)
+        self._free = float(burst)
         self._at = clock()
 
-    def wait(self) -> None:
-        """Return when the next call may go. Callers are served in turn."""
+    def reserve(self) -> float:
+        """Take a place in the queue: the seconds to wait before the call may go, 0 when it may go now."""
         with self._lock:
             now = self._clock()
-            self._tokens = min(self._burst, self._tokens + (now - self._at) * self._per_second)
+            self._free = min(self._burst, self._free + (now - self._at) * self._per_second) - 1
             self._at = now
-            self._tokens -= 1
-            pause = -self._tokens / self._per_second
-        if pause > 0:
-            self._sleep(pause)
+            return max(0.0, -self._free / self._per_second)

@@ -51,6 +51,10 @@ class RequestStatistics:
 
     def as_details(self) -> dict[str, Any]:
         """For the sync log, as JSON. `buckets`: exponent of 2^(n/4) ms to count."""
+        with self._lock:
+            return self._figures()
+
+    def _figures(self) -> dict[str, Any]:
         return {
             "requests": self.requests,
             "retries": self.retries,

@@ -9,23 +9,40 @@ import threading
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
-from typing import TypeGuard
+from typing import Annotated, TypeGuard
 
 import httpx
 import msgspec
 from pydantic import SecretStr
 
-from st_pipeline.errors import InvalidCredentials, OAuthHandshakeFailed, RateLimitExceeded, ServiceUnavailable
+from st_pipeline.errors import (
+    InvalidApiResponseFormat,
+    InvalidCredentials,
+    OAuthHandshakeFailed,
+    PipelineError,
+    RateLimitExceeded,
+    ServiceUnavailable,
+)
 from st_pipeline.servicetitan.access import TenantAccess, Token, TokenStore
-from st_pipeline.servicetitan.answers import stated_wait
+from st_pipeline.servicetitan.answers import RETRYABLE, stated_wait
+from st_pipeline.servicetitan.exchange import Answer, exchange
+
+LONGEST_LIFE_SECONDS = 366 * 24 * 3600
+LONGEST_ANSWER_BYTES = 64 * 1024  # ServiceTitan's has some 2 kB
 
 
 class TokenAnswer(msgspec.Struct):
-    """What the token address answers."""
+    """What the token address answers. The token is ASCII without blanks: it goes into a header."""
 
-    access_token: str | None = None
-    expires_in: float | None = None
+    access_token: Annotated[str, msgspec.Meta(pattern=r"^[!-~]+$")] | None = None
+    expires_in: Annotated[float, msgspec.Meta(gt=0, le=LONGEST_LIFE_SECONDS)] | None = None
     error: str | None = None
+
+
+class NoTokenInAnswer(OAuthHandshakeFailed):
+    """Status 200 without a usable token: an outage page or a cut body, so worth another try."""
+
+    retry_helps = True
 
 
 def now_utc() -> datetime:
@@ -48,7 +65,7 @@ class TokenSource:
     ) -> None:
         self._access = access
         self._http = http
-        self._threshold = timedelta(seconds=threshold_seconds)
+        self._threshold = self._margin = timedelta(seconds=threshold_seconds)
         self._store = store
         self._clock = clock
         self._on_fetch = on_fetch
@@ -69,7 +86,7 @@ class TokenSource:
             return self._from_memory_or_store(refused) or self._fetch()
 
     def _is_fresh(self, token: Token | None) -> TypeGuard[Token]:
-        return token is not None and self._clock() < token.expires_at - self._threshold
+        return token is not None and self._clock() < token.expires_at - self._margin
 
     def _from_memory_or_store(self, refused: Token | None) -> Token | None:
         candidates = [self._held, self._store.load() if self._store is not None else None]
@@ -85,11 +102,13 @@ class TokenSource:
         asked_at = self._clock()
         answer = self._ask()
         if not answer.access_token or not answer.expires_in:
-            raise OAuthHandshakeFailed(
+            raise NoTokenInAnswer(
                 f"{self._doing}: the answer holds no token; check the token address in the settings ({self._host})"
             )
-        token = Token(SecretStr(answer.access_token), asked_at + timedelta(seconds=answer.expires_in))
-        self._held = token
+        life = timedelta(seconds=answer.expires_in)
+        self._held = token = Token(SecretStr(answer.access_token), asked_at + life)
+        # A life shorter than the threshold would mean a token request for every call.
+        self._margin = min(self._threshold, life / 2)
         if self._store is not None:
             self._store.save(token)
         return token
@@ -100,26 +119,25 @@ class TokenSource:
             "client_id": self._access.client_id.get_secret_value(),
             "client_secret": self._access.client_secret.get_secret_value(),
         }
+        headers = {"accept": "application/json", "accept-encoding": "gzip"}
+        request = self._http.build_request("POST", self._access.auth_url, data=form, headers=headers)
         try:
-            response = self._http.post(self._access.auth_url, data=form)
-        except httpx.TransportError as error:
-            raise ServiceUnavailable(f"{self._doing}: {self._host} does not answer ({type(error).__name__})") from None
-        try:
-            answer = msgspec.json.decode(response.content, type=TokenAnswer)
-        except (msgspec.DecodeError, UnicodeDecodeError):
-            answer = TokenAnswer()
-        if response.status_code == HTTPStatus.OK:
-            return answer
-        raise self._refusal(response, answer)
+            answer = exchange(self._http, request, self._doing, limit_bytes=LONGEST_ANSWER_BYTES)
+        except InvalidApiResponseFormat:
+            return TokenAnswer()
+        told = _told(answer.body)
+        if answer.status != HTTPStatus.OK:
+            raise self._refusal(answer, told.error)
+        return told
 
-    def _refusal(self, response: httpx.Response, answer: TokenAnswer) -> Exception:
-        what = f"{self._doing}: HTTP {response.status_code}"
-        wait = stated_wait(response.headers.get("retry-after"), None)
-        if response.status_code == HTTPStatus.TOO_MANY_REQUESTS:
-            return RateLimitExceeded(f"{what}: too many token requests", wait)
-        if response.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR:
-            return ServiceUnavailable(f"{what} from {self._host}", wait)
-        if answer.error in ("invalid_client", "unauthorized_client"):
+    def _refusal(self, answer: Answer, error: str | None) -> PipelineError:
+        what = f"{self._doing}: HTTP {answer.status}"
+        wait = stated_wait(answer, self._clock())
+        if answer.status == HTTPStatus.TOO_MANY_REQUESTS:
+            return RateLimitExceeded(f"{what}: too many token requests; the next sync asks again", wait)
+        if answer.status >= HTTPStatus.INTERNAL_SERVER_ERROR or answer.status in RETRYABLE:
+            return ServiceUnavailable(f"{what} from {self._host}; the next sync asks again", wait)
+        if error in ("invalid_client", "unauthorized_client"):
             return InvalidCredentials(
                 f"{what}: ServiceTitan does not know this client id and secret in the {self._access.environment} "
                 "environment. Ask the company's ServiceTitan administrator for both again (Settings > Integrations > "
@@ -136,6 +154,13 @@ class TokenSource:
     @property
     def _host(self) -> str:
         return httpx.URL(self._access.auth_url).host
+
+
+def _told(body: bytes) -> TokenAnswer:
+    try:
+        return msgspec.json.decode(body, type=TokenAnswer)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return TokenAnswer()
 
 
 def _same(one: Token, other: Token) -> bool:

@@ -1,0 +1,71 @@
+"""Settings in the environment, where a run reads them, and an empty platform to put tenants on."""
+
+from collections.abc import Callable, Iterator
+
+import dagster as dg
+import pytest
+from sqlalchemy import Engine
+
+from st_pipeline.defs.partitions import TENANTS_NAME
+from st_pipeline.settings import Settings
+from st_pipeline.simulator.control import SimulatedTenant, SimulatorControl
+from st_pipeline_tests.defs.platform import Platform
+
+
+@pytest.fixture
+def environment(settings: Settings, servicetitan_simulator: SimulatorControl, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The test's settings where a run reads them, with the simulator in ServiceTitan's place."""
+    assert settings.database_url is not None
+    assert settings.encryption_keys is not None
+    simulator = servicetitan_simulator
+    variables = {
+        "DATABASE_URL": settings.database_url.get_secret_value(),
+        "ST_PIPELINE_HOME": str(settings.home),
+        "ST_PIPELINE_ENCRYPTION_KEYS": settings.encryption_keys.get_secret_value(),
+        "ST_PIPELINE_PRODUCTION_API_URL": simulator.production_url,
+        "ST_PIPELINE_PRODUCTION_AUTH_URL": f"{simulator.production_url}/connect/token",
+        "ST_PIPELINE_INTEGRATION_API_URL": simulator.integration_url,
+        "ST_PIPELINE_INTEGRATION_AUTH_URL": f"{simulator.integration_url}/connect/token",
+        "ST_PIPELINE_RETRY_INITIAL_SECONDS": "0.001",
+        "ST_PIPELINE_RETRY_MAX_SECONDS": "0.05",
+        "ST_PIPELINE_MAX_ATTEMPTS": "2",
+        "ST_PIPELINE_LEASE_WAIT_SECONDS": "0",
+    }
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+
+
+@pytest.fixture
+def instance() -> Iterator[dg.DagsterInstance]:
+    """A Dagster instance in memory."""
+    with dg.DagsterInstance.ephemeral() as instance:
+        yield instance
+
+
+@pytest.fixture(scope="module")
+def stored_instance(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dg.DagsterInstance]:
+    """An instance with storage in a folder, which ticks want; for a whole module, as it takes half a second."""
+    folder = str(tmp_path_factory.mktemp("dagster"))
+    with dg.DagsterInstance.local_temp(folder, overrides={"telemetry": {"enabled": False}}) as instance:
+        yield instance
+
+
+@pytest.fixture
+def emptied_instance(stored_instance: dg.DagsterInstance) -> dg.DagsterInstance:
+    """The stored instance without runs and partitions."""
+    stored_instance.wipe()
+    for key in stored_instance.get_dynamic_partitions(TENANTS_NAME):
+        stored_instance.delete_dynamic_partition(TENANTS_NAME, key)
+    return stored_instance
+
+
+@pytest.fixture
+def platform(
+    engine: Engine,
+    settings: Settings,
+    environment: None,  # noqa: ARG001 - asked for so that runs find the settings
+    instance: dg.DagsterInstance,
+    servicetitan_tenant: Callable[..., SimulatedTenant],
+) -> Platform:
+    """An empty platform."""
+    return Platform(engine, settings, instance, servicetitan_tenant)

@@ -1,0 +1,161 @@
+"""The five-minute poll: what it writes when nothing happened, what when something did, and what makes a run red."""
+
+import pytest
+
+from st_pipeline.credentials import store
+from st_pipeline.credentials.diagnosis import test_credentials as diagnose
+from st_pipeline.entities import ENTITIES
+from st_pipeline_tests.defs.platform import ALL, WRONG_SECRET, Platform, failures, materialized, pairs
+
+SCOPES = {spec.scope for spec in ENTITIES.values()}
+LOGS = "SELECT count(*) FROM servicetitan_sync_logs"
+# Dagster's own: run and step start and end, resources, the engine's events. An asset run would plan six more a tenant.
+EVENTS_OF_ANY_RUN = 20
+
+
+@pytest.fixture
+def synced(platform: Platform) -> Platform:
+    """Two tenants that were synced in full a moment ago."""
+    platform.add("acme", "birch")
+    assert platform.run("full_sync", "acme", "birch", mode="full").success
+    return platform
+
+
+def test_a_poll_that_finds_nothing_leaves_a_timestamp_and_nothing_else(synced: Platform):
+    polled = synced.rows("SELECT credential_id, entity, last_polled_at FROM sync_cursors ORDER BY 1, 2")
+    logs = synced.value(LOGS)
+    run = synced.poll("acme", "birch")
+    assert run.success
+    assert materialized(run) == {}
+    assert synced.value(LOGS) == logs
+    later = synced.rows("SELECT credential_id, entity, last_polled_at FROM sync_cursors ORDER BY 1, 2")
+    assert [row[:2] for row in later] == [row[:2] for row in polled]
+    assert all(now > before for (*_, now), (*_, before) in zip(later, polled, strict=True))
+
+
+def test_a_poll_plans_no_events(synced: Platform):
+    """The reason for the poll being an op: 500 tenants would plan 4 million events a day."""
+    run = synced.poll("acme", "birch")
+    events = [entry.dagster_event for entry in synced.instance.all_logs(run.run_id) if entry.is_dagster_event]
+    assert len(events) <= EVENTS_OF_ANY_RUN
+    assert not [event for event in events if event.is_asset_materialization_planned]
+
+
+def test_a_change_makes_exactly_its_own_materialization(synced: Platform):
+    birch = synced.simulated["birch"]
+    for invoice in birch.ids("invoices")[:2]:
+        birch.patch("invoices", invoice, {"summary": "mended"})
+    logs = synced.value(LOGS)
+    run = synced.poll("acme", "birch")
+    events = materialized(run)
+    assert events.keys() == {("birch", "invoices")}
+    assert (events["birch", "invoices"]["updated"], events["birch", "invoices"]["created"]) == (2, 0)
+    assert synced.value(LOGS) == logs + 1
+    newest = "SELECT dagster_run_id, sync_type, mode, status FROM servicetitan_sync_logs ORDER BY id DESC LIMIT 1"
+    assert synced.rows(newest) == [(run.run_id, "scheduled", "incremental", "completed")]
+    tags = synced.tags(run)
+    assert (tags["sync_type"], tags["mode"], tags["company"]) == ("scheduled", "incremental", "several")
+    assert tags["updated"] == "2"
+
+
+def test_every_entity_s_row_in_the_log_of_a_poll_is_closed(synced: Platform):
+    """What comes after a changed entity shares its log, though nothing of it changed."""
+    synced.simulated["acme"].advance(changed={"customers": 1})
+    synced.poll("acme")
+    states = synced.rows(
+        "SELECT DISTINCT status FROM sync_log_entities UNION SELECT status FROM servicetitan_sync_logs"
+    )
+    assert states == [("completed",)]
+
+
+def test_once_an_hour_a_poll_reports_what_did_not_change(synced: Platform, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("ST_PIPELINE_REPORT_UNCHANGED_MINUTES", "0")
+    logs = synced.value(LOGS)
+    run = synced.poll("acme")
+    assert materialized(run).keys() == pairs("acme")
+    assert {metadata["created"] + metadata["updated"] for metadata in materialized(run).values()} == {0}
+    assert synced.value(LOGS) == logs + 1
+
+
+def test_only_what_is_due_is_reported(synced: Platform):
+    """Not all of a tenant's entities because one of them is due."""
+    synced.change("UPDATE sync_cursors SET last_reported_at = now() - interval '61 minutes' WHERE entity = 'locations'")
+    assert materialized(synced.poll("acme", "birch")).keys() == {("acme", "locations"), ("birch", "locations")}
+    assert materialized(synced.poll("acme", "birch")) == {}
+
+
+def test_a_busy_tenant_is_left_alone_and_nothing_fails(synced: Platform):
+    synced.simulated["acme"].advance(changed={"customers": 1})
+    synced.simulated["birch"].advance(changed={"customers": 1})
+    with synced.held("acme"):
+        run = synced.poll("acme", "birch")
+    assert run.success
+    assert materialized(run).keys() == {("birch", "customers")}
+    assert materialized(synced.poll("acme", "birch")).keys() == {("acme", "customers")}
+
+
+def test_a_newly_broken_entity_fails_the_run_once_and_its_recovery_is_reported(synced: Platform):
+    """Red only for news. Meanwhile the log keeps every failure, and the other entities go on."""
+    synced.simulated["birch"].change(scopes=sorted(SCOPES - {"tn.acc.invoices:r"}))
+    first = synced.poll("acme", "birch")
+    assert not first.success
+    assert failures(first).keys() == {"birch / invoices"}
+    assert synced.tags(first)["failed_entities"] == "1"
+
+    synced.simulated["birch"].advance(changed={"customers": 1})
+    second = synced.poll("acme", "birch")
+    assert second.success
+    assert materialized(second).keys() == {("birch", "customers")}
+    assert synced.tags(second)["failed_entities"] == "1"
+    failed = "SELECT count(*) FROM sync_log_entities WHERE entity = 'invoices' AND status = 'failed'"
+    assert synced.value(failed) == 2
+
+    synced.simulated["birch"].change(scopes=sorted(SCOPES))
+    third = synced.poll("acme", "birch")
+    assert third.success
+    assert materialized(third).keys() == {("birch", "invoices")}
+    assert synced.tags(third)["failed_entities"] == "0"
+
+    synced.simulated["birch"].change(scopes=sorted(SCOPES - {"tn.acc.invoices:r"}))
+    assert not synced.poll("acme", "birch").success  # broken once more: news again
+
+
+def test_a_tenant_whose_credentials_are_refused_is_set_aside_until_a_test_of_them_passes(synced: Platform):
+    def pollable() -> list[str]:
+        with synced.engine.connect() as connection:
+            return [tenant.partition_key for tenant in store.enabled_tenants(connection) if tenant.is_pollable]
+
+    assert pollable() == ["acme", "birch"]
+    synced.store_secret("birch", WRONG_SECRET)
+    run = synced.poll("acme", "birch")
+    assert not run.success
+    assert failures(run).keys() == {f"birch / {entity}" for entity in ALL}
+    assert pollable() == ["acme"]
+    assert not diagnose("birch", settings=synced.settings_of_runs(), engine=synced.engine).connected
+    assert pollable() == ["acme"]
+
+    synced.store_secret("birch", synced.simulated["birch"].client_secret)
+    assert diagnose("birch", settings=synced.settings_of_runs(), engine=synced.engine).connected
+    assert pollable() == ["acme", "birch"]
+    recovered = synced.poll("acme", "birch")
+    assert recovered.success
+    assert materialized(recovered).keys() == pairs("birch")
+
+
+def test_a_tenant_that_is_gone_fails_the_run_and_not_the_others(synced: Platform):
+    """Removed between the tick and its run."""
+    synced.simulated["acme"].advance(changed={"customers": 1})
+    run = synced.poll("cedar", "acme")
+    assert failures(run).keys() == {"cedar"}
+    assert materialized(run).keys() == {("acme", "customers")}
+
+
+def test_a_poll_turns_a_failed_partition_green(platform: Platform):
+    platform.add("acme")
+    assert platform.run("incremental_sync", "acme").success
+    platform.simulated["acme"].change(scopes=sorted(SCOPES - {"tn.acc.invoices:r"}))
+    platform.run("incremental_sync", "acme")
+    assert platform.failed() == {("acme", "invoices")}
+    platform.simulated["acme"].change(scopes=sorted(SCOPES))
+    platform.poll("acme")
+    assert platform.failed() == set()

@@ -1,0 +1,173 @@
+"""Many tenants in one run, some of them broken: what the UI shows as failed, and what a retry does again.
+
+"Shown as failed" is read from the status cache that the UI's partition bars are drawn from.
+"""
+
+import dagster as dg
+import pytest
+
+from st_pipeline.entities import ENTITIES
+from st_pipeline_tests.defs.platform import (
+    ALL,
+    WRONG_SECRET,
+    Platform,
+    failures,
+    incremental_sync_job,
+    materialized,
+    pairs,
+)
+
+SCOPES = {spec.scope for spec in ENTITIES.values()}
+
+
+def test_of_four_tenants_exactly_the_broken_one_is_shown_as_failed(platform: Platform):
+    platform.add("acme", "birch", "dune")
+    platform.add("cedar", secret=WRONG_SECRET)
+    run = platform.run("incremental_sync", "acme", "cedar")
+    assert not run.success
+    assert platform.instance.get_dynamic_partitions("tenants") == ["acme", "birch", "dune", "cedar"]
+    assert platform.failed() == pairs("cedar")
+    events = materialized(run)
+    assert events.keys() == pairs("acme", "birch", "dune")
+    for (tenant, entity), metadata in events.items():
+        truth = platform.simulated[tenant].truth()[entity]
+        assert metadata["created"] == truth["live"] + truth["deleted"]
+    logs = platform.rows("SELECT DISTINCT dagster_run_id, sync_id::text FROM servicetitan_sync_logs")
+    assert logs == [(run.run_id, run.run_id)]
+    tags = platform.tags(run)
+    assert (tags["company"], tags["environment"], tags["failed_entities"]) == ("several", "production", "6")
+    assert failures(run).keys() == {f"cedar / {entity}" for entity in ALL}
+
+
+def test_the_range_follows_the_order_in_which_tenants_were_registered(platform: Platform):
+    platform.add("cedar")
+    platform.add("acme")
+    platform.add("birch")
+    run = platform.run("incremental_sync", "cedar", "acme", only="membership_types")
+    assert materialized(run).keys() == {("cedar", "membership_types"), ("acme", "membership_types")}
+
+
+def test_a_failing_entity_fails_only_itself_for_its_tenant(platform: Platform):
+    """ServiceTitan: scopes are granted one by one. Nothing waits for invoices; customers would take them along."""
+    platform.add("acme", "birch")
+    platform.simulated["birch"].change(scopes=sorted(SCOPES - {"tn.acc.invoices:r"}))
+    run = platform.run("incremental_sync", "acme", "birch")
+    assert not run.success
+    assert platform.failed() == {("birch", "invoices")}
+    assert "tn.acc.invoices:r" in failures(run)["birch / invoices"]
+    status = platform.value(
+        "SELECT connection_status FROM tenants WHERE partition_key = 'birch'",
+    )
+    assert status == "connected"
+
+
+def test_what_depends_on_a_failed_entity_is_not_tried_and_shown_as_failed(platform: Platform):
+    platform.add("acme")
+    platform.simulated["acme"].change(scopes=sorted(SCOPES - {"tn.crm.locations:r"}))
+    run = platform.run("incremental_sync", "acme")
+    assert platform.failed() == {("acme", "locations"), ("acme", "invoices")}
+    assert "not tried, as locations failed" in failures(run)["acme / invoices"]
+    assert platform.simulated["acme"].requests()["by_operation"].keys().isdisjoint({"invoices.list", "invoices.export"})
+
+
+def test_a_tenant_that_another_run_holds_is_shown_as_failed_and_the_others_go_on(platform: Platform):
+    platform.add("acme", "birch")
+    with platform.held("acme"):
+        run = platform.run("incremental_sync", "acme", "birch", only="membership_types")
+    assert platform.failed() == {("acme", "membership_types")}
+    assert "busy with another sync" in failures(run)["acme"]
+    assert materialized(run).keys() == {("birch", "membership_types")}
+
+
+def test_an_in_run_retry_does_only_what_is_missing(platform: Platform):
+    """The asset's own policy, which runs the whole step again. Two tries of a request, so two faults fail one sync."""
+    platform.add("acme", "birch")
+    platform.simulated["birch"].fault("status", status=503, entity="invoices", times=2)
+    run = platform.run("incremental_sync", "acme", "birch")
+    assert run.success
+    assert [event for event in run.all_events if event.is_step_up_for_retry]
+    assert materialized(run).keys() == pairs("acme", "birch")
+    assert platform.failed() == set()
+    entities = platform.rows(
+        "SELECT t.partition_key, l.id, count(*) FROM servicetitan_sync_logs l JOIN tenants t USING (credential_id) "
+        "JOIN sync_log_entities e ON e.sync_log_id = l.id GROUP BY 1, 2 ORDER BY 2"
+    )
+    assert [(tenant, number) for tenant, _, number in entities] == [("acme", 6), ("birch", 6), ("birch", 1)]
+
+
+def test_the_run_s_figures_count_what_was_done_before_a_retry(platform: Platform):
+    platform.add("acme")
+    platform.simulated["acme"].fault("status", status=503, entity="invoices", times=2)
+    run = platform.run("incremental_sync", "acme")
+    created = platform.value("SELECT sum(records_created) FROM servicetitan_sync_logs")
+    assert platform.tags(run)["created"] == str(created)
+    assert created == sum(metadata["created"] for metadata in materialized(run).values())
+    assert platform.tags(run)["failed_entities"] == "0"
+
+
+def test_an_error_that_no_retry_helps_is_not_tried_again(platform: Platform):
+    platform.add("acme", secret=WRONG_SECRET)
+    run = platform.run("incremental_sync", "acme")
+    assert not run.success
+    assert not [event for event in run.all_events if event.is_step_up_for_retry]
+
+
+@pytest.fixture
+def broken_run(platform: Platform) -> dg.ExecuteInProcessResult:
+    """Three tenants were to be synced, the middle one has a wrong secret."""
+    platform.add("acme")
+    platform.add("birch", secret=WRONG_SECRET)
+    platform.add("cedar")
+    return platform.run("incremental_sync", "acme", "cedar")
+
+
+def executed_again(platform: Platform, run_id: str, *, from_failure: bool) -> dg.JobExecutionResult:
+    """A re-execution with the parent's tags; from failure, with the tag that the UI and Dagster's run retries set."""
+    parent = platform.instance.get_run_by_id(run_id)
+    assert parent is not None
+    options = dg.ReexecutionOptions.from_failure(run_id, platform.instance)
+    return dg.execute_job(
+        dg.reconstructable(incremental_sync_job),
+        instance=platform.instance,
+        reexecution_options=options if from_failure else dg.ReexecutionOptions(run_id),
+        tags={**parent.tags, **({"dagster/is_resume_retry": "true"} if from_failure else {})},
+    )
+
+
+def test_a_run_resumed_from_failure_syncs_only_what_the_first_did_not(
+    platform: Platform, broken_run: dg.ExecuteInProcessResult
+):
+    platform.store_secret("birch", platform.simulated["birch"].client_secret)
+    again = executed_again(platform, broken_run.run_id, from_failure=True)
+    assert again.success
+    assert platform.failed() == set()
+    synced = platform.rows(
+        "SELECT t.partition_key FROM servicetitan_sync_logs JOIN tenants t USING (credential_id) "
+        "WHERE dagster_run_id = :run",
+        run=again.run_id,
+    )
+    assert synced == [("birch",)]
+    carried = {pair for pair, metadata in materialized(again).items() if "carried_over_from" in metadata}
+    assert carried == pairs("acme", "cedar")
+    assert materialized(again)["acme", "customers"] == {"carried_over_from": broken_run.run_id}
+
+
+def test_a_resumed_run_that_fails_again_leaves_the_done_ones_green(
+    platform: Platform, broken_run: dg.ExecuteInProcessResult
+):
+    """It was planned for all three, and what was planned and not materialized in a failed run is shown as failed."""
+    again = executed_again(platform, broken_run.run_id, from_failure=True)
+    assert not again.success
+    assert materialized(again).keys() == pairs("acme", "cedar")
+    assert platform.failed() == pairs("birch")
+
+
+def test_a_plain_re_execution_does_everything_again(platform: Platform, broken_run: dg.ExecuteInProcessResult):
+    platform.store_secret("birch", platform.simulated["birch"].client_secret)
+    again = executed_again(platform, broken_run.run_id, from_failure=False)
+    assert again.success
+    assert materialized(again).keys() == pairs("acme", "birch", "cedar")
+    assert not [pair for pair, metadata in materialized(again).items() if "carried_over_from" in metadata]
+    assert (
+        platform.value("SELECT count(*) FROM servicetitan_sync_logs WHERE dagster_run_id = :run", run=again.run_id) == 3
+    )

@@ -1,0 +1,170 @@
+"""The sensor: partitions follow credentials, new tenants get their first sync, dead processes' syncs are settled."""
+
+import dagster as dg
+import pytest
+from dagster._core.definitions.partitions.context import partition_loading_context
+
+from st_pipeline.defs import sensors
+from st_pipeline.defs.active_runs import ACTIVE
+from st_pipeline.defs.sensors import tenants_from_credentials
+from st_pipeline_tests.defs.platform import QUICK, Platform
+
+DISABLE = "UPDATE companies SET enabled = false WHERE slug = :slug"
+
+
+class Ticks:
+    """Ticks of the sensor, one after the other, as the daemon makes them: requests carried out, the cursor kept."""
+
+    def __init__(self, platform: Platform) -> None:
+        self.platform = platform
+        self.cursor: str | None = None
+
+    def __call__(self) -> list[dg.RunRequest] | str:
+        """Run requests of a tick, or why there is nothing to do."""
+        instance = self.platform.instance
+        with (
+            dg.build_sensor_context(
+                instance=instance, cursor=self.cursor, repository_def=QUICK.get_repository_def()
+            ) as context,
+            partition_loading_context(dynamic_partitions_store=instance),
+        ):
+            data = tenants_from_credentials.evaluate_tick(context)
+        self.cursor = data.cursor
+        for request in data.dynamic_partitions_requests or []:
+            if isinstance(request, dg.AddDynamicPartitionsRequest):
+                instance.add_dynamic_partitions("tenants", list(request.partition_keys))
+            else:
+                for key in request.partition_keys:
+                    instance.delete_dynamic_partition("tenants", key)
+        return data.skip_message or list(data.run_requests or [])
+
+    @property
+    def partitions(self) -> list[str]:
+        """The tenants Dagster knows."""
+        return list(self.platform.instance.get_dynamic_partitions("tenants"))
+
+    def first_syncs(self) -> list[str]:
+        """Tenants a tick starts."""
+        said = self()
+        return [] if isinstance(said, str) else [str(request.partition_key) for request in said]
+
+
+@pytest.fixture
+def instance(emptied_instance: dg.DagsterInstance) -> dg.DagsterInstance:
+    """A tick reads an instance that other processes can open."""
+    return emptied_instance
+
+
+@pytest.fixture
+def ticks(platform: Platform) -> Ticks:
+    """The sensor of an empty platform."""
+    return Ticks(platform)
+
+
+def new_tenants(platform: Platform, *tenants: str) -> None:
+    """Credentials that nobody has registered as partitions."""
+    platform.add(*tenants, customers=0, invoices=0, register=False)
+
+
+def test_partitions_are_added_and_removed_with_credentials(ticks: Ticks):
+    new_tenants(ticks.platform, "acme", "birch@integration")
+    ticks()
+    assert ticks.partitions == ["acme", "birch@integration"]
+    ticks.platform.change(DISABLE, slug="acme")
+    new_tenants(ticks.platform, "cedar")
+    ticks()
+    assert ticks.partitions == ["birch@integration", "cedar"]
+
+
+def test_a_tick_with_nothing_to_do_says_so(ticks: Ticks):
+    assert ticks() == "partitions equal enabled credentials, no first sync to start"
+
+
+def test_a_new_tenant_s_first_sync_starts_a_tick_after_it_was_seen(ticks: Ticks):
+    """So that who adds it may start it otherwise, as the demo does."""
+    new_tenants(ticks.platform, "acme")
+    assert ticks.first_syncs() == []
+    (request,) = ticks()
+    assert request.partition_key == "acme"
+    assert request.run_key == "first sync of acme, untested"
+
+
+def test_a_first_sync_that_did_not_succeed_is_not_started_over_and_over(ticks: Ticks):
+    """A run key is launched once; it changes when somebody tests the credential."""
+    new_tenants(ticks.platform, "acme")
+    ticks()
+    assert [request.run_key for request in ticks()] == [request.run_key for request in ticks()]
+    ticks.platform.change("UPDATE servicetitan_credentials SET last_tested_at = '2026-01-31T06:00:00Z'")
+    assert [request.run_key for request in ticks()] == ["first sync of acme, tested 2026-01-31T06:00:00+00:00"]
+
+
+@pytest.mark.parametrize(
+    "tags",
+    [
+        {"dagster/partition": "birch"},
+        {"dagster/asset_partition_range_start": "acme", "dagster/asset_partition_range_end": "cedar"},
+    ],
+    ids=["one partition", "a range of partitions"],
+)
+def test_a_tenant_that_a_run_works_on_is_not_started_beside_it(ticks: Ticks, tags: dict[str, str]):
+    new_tenants(ticks.platform, "acme", "birch", "cedar", "dune")
+    ticks()
+    job = QUICK.resolve_job_def("full_sync")
+    run = ticks.platform.instance.create_run_for_job(job, status=dg.DagsterRunStatus.STARTED, tags=tags)
+    busy = {"birch"} if "dagster/partition" in tags else {"acme", "birch", "cedar"}
+    assert set(ticks.first_syncs()) == {"acme", "birch", "cedar", "dune"} - busy
+    ticks.platform.instance.report_run_failed(run)
+    assert ticks.first_syncs() == ["acme", "birch", "cedar", "dune"]
+
+
+@pytest.mark.parametrize(
+    "state",
+    ["last_sync_at = now()", "connection_status = 'error'", "enabled = false"],
+    ids=["synced", "refused", "disabled"],
+)
+def test_tenants_that_were_synced_or_refused_or_disabled_are_not_started(ticks: Ticks, state: str):
+    new_tenants(ticks.platform, "acme")
+    ticks()
+    ticks.platform.change(f"UPDATE servicetitan_credentials SET {state}")  # noqa: S608 - ours
+    assert ticks.first_syncs() == []
+
+
+def test_every_run_that_has_not_ended_counts():
+    ended = {dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED}
+    unused = {dg.DagsterRunStatus.MANAGED, dg.DagsterRunStatus.SUSPENDED}  # runs of other orchestrators; never set
+    assert set(ACTIVE) == set(dg.DagsterRunStatus) - ended - unused
+
+
+def test_many_new_tenants_are_started_a_few_a_tick(ticks: Ticks, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(sensors, "FIRST_SYNCS_A_TICK", 2)
+    new_tenants(ticks.platform, "acme", "birch", "cedar")
+    ticks()
+    assert ticks.first_syncs() == ["acme", "birch"]
+
+
+def test_a_first_sync_runs_and_is_then_over(ticks: Ticks):
+    ticks.platform.add("acme", register=False)
+    ticks()
+    (request,) = ticks()
+    run = QUICK.resolve_job_def("full_sync").execute_in_process(
+        instance=ticks.platform.instance,
+        partition_key=request.partition_key,
+        tags=dict(request.tags),
+    )
+    assert ticks.platform.tags(run)["sync_type"] == "scheduled"
+    assert ticks.platform.rows("SELECT DISTINCT mode FROM servicetitan_sync_logs") == [("full",)]
+    assert ticks.first_syncs() == []
+
+
+def test_syncs_of_dead_processes_are_settled_and_living_ones_left_alone(ticks: Ticks):
+    new_tenants(ticks.platform, "acme", "birch")
+    with ticks.platform.held("birch"):
+        ticks.platform.change(
+            "INSERT INTO servicetitan_sync_logs (credential_id, sync_id, sync_type, mode, data_type) "
+            "SELECT credential_id, gen_random_uuid(), 'manual', 'full', 'all' FROM tenants WHERE partition_key = 'acme'"
+        )
+        ticks()
+        states = ticks.platform.rows(
+            "SELECT partition_key, status FROM servicetitan_sync_logs JOIN tenants USING (credential_id) ORDER BY 1"
+        )
+    assert states == [("acme", "failed"), ("birch", "running")]

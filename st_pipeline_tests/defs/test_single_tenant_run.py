@@ -1,0 +1,117 @@
+"""One tenant, one run: what the events, the run's tags and the sync log say, and that they say the same."""
+
+from st_pipeline.cli.proof import prove_tenant
+from st_pipeline_tests.defs.platform import Platform, materialized, pairs
+
+FIGURES = ("processed", "successful", "failed", "created", "updated", "unchanged", "deleted")
+
+
+def test_a_first_run_materializes_every_entity_with_its_figures(platform: Platform):
+    platform.add("acme")
+    run = platform.run("incremental_sync", "acme")
+    assert run.success
+    events = materialized(run)
+    assert events.keys() == pairs("acme")
+    truth = platform.simulated["acme"].truth()
+    log_id = platform.value("SELECT id FROM servicetitan_sync_logs")
+    for (_, entity), metadata in events.items():
+        read = truth[entity]["live"] + truth[entity]["deleted"]
+        assert {name: metadata[name] for name in FIGURES} == {
+            "processed": read,
+            "successful": read,
+            "failed": 0,
+            "created": read,
+            "updated": 0,
+            "unchanged": 0,
+            "deleted": truth[entity]["deleted"],
+        }
+        assert metadata["pages"] == 1
+        assert metadata["mode"] == "full"  # the first sync of an entity reads everything
+        assert metadata["rows_per_second"] > 0
+        assert metadata["seconds"] > 0
+        assert metadata["cursor_before"] == "none"
+        assert metadata["cursor_after"] != "none"
+        assert metadata["sync_log_id"] == log_id
+    with platform.engine.connect() as connection:
+        assert prove_tenant(connection, "acme", truth).differences == []
+    assert platform.failed() == set()
+
+
+def test_the_next_run_goes_on_from_the_cursor_of_the_first(platform: Platform):
+    platform.add("acme")
+    first = materialized(platform.run("incremental_sync", "acme"))
+    changed = platform.simulated["acme"].advance(changed={"invoices": 3}, created={"customers": 0})["invoices"]
+    metadata = materialized(platform.run("incremental_sync", "acme"))["acme", "invoices"]
+    assert (metadata["mode"], metadata["updated"], metadata["created"]) == ("incremental", len(changed["changed"]), 0)
+    assert metadata["cursor_before"] == first["acme", "invoices"]["cursor_after"] != metadata["cursor_after"]
+
+
+def test_the_run_s_tags_say_what_was_asked_and_what_came_of_it(platform: Platform):
+    platform.add("acme@integration")
+    run = platform.run("incremental_sync", "acme@integration")
+    truth = platform.simulated["acme@integration"].truth().values()
+    read, deleted = sum(t["live"] + t["deleted"] for t in truth), sum(t["deleted"] for t in truth)
+    assert platform.tags(run) == {
+        "sync_type": "manual",
+        "mode": "incremental",
+        "data_type": "all",
+        "company": "acme",
+        "environment": "integration",
+        "sync_id": run.run_id,
+        "processed": str(read),
+        "successful": str(read),
+        "failed": "0",
+        "created": str(read),
+        "updated": "0",
+        "unchanged": "0",
+        "deleted": str(deleted),
+        "failed_entities": "0",
+    }
+
+
+def test_the_sync_log_carries_the_run_s_id_and_the_same_figures(platform: Platform):
+    platform.add("acme")
+    run = platform.run("full_sync", "acme", mode="full")
+    (row,) = platform.rows(
+        "SELECT dagster_run_id, sync_id::text, sync_type, mode, data_type, status, message FROM servicetitan_sync_logs"
+    )
+    assert row == (run.run_id, run.run_id, "manual", "full", "all", "completed", None)
+    columns = ", ".join(f"records_{name}" for name in FIGURES)
+    logged = platform.rows(f"SELECT entity, {columns}, pages, cursor_after, status FROM sync_log_entities")  # noqa: S608
+    shown = {entity: metadata for (_, entity), metadata in materialized(run).items()}
+    assert {entity: (*figures,) for entity, *figures in logged} == {
+        entity: (*(metadata[name] for name in (*FIGURES, "pages", "cursor_after")), "completed")
+        for entity, metadata in shown.items()
+    }
+
+
+def test_a_run_of_one_entity_touches_that_entity_only(platform: Platform):
+    """`customers` is also the name of a data type, which stands for five entities."""
+    platform.add("acme")
+    run = platform.run("incremental_sync", "acme", only="customers")
+    assert materialized(run).keys() == {("acme", "customers")}
+    assert platform.tags(run)["data_type"] == "only customers"
+    assert platform.rows("SELECT entity FROM sync_log_entities") == [("customers",)]
+    assert platform.value("SELECT count(*) FROM st_customers") > 0
+    assert platform.value("SELECT count(*) FROM st_invoices") == 0
+
+
+def test_runs_that_nobody_started_are_scheduled_ones(platform: Platform):
+    platform.add("acme")
+    for tag in ("dagster/schedule_name", "dagster/sensor_name"):
+        run = platform.run("incremental_sync", "acme", only="customers", tags={tag: "some_automation"})
+        assert platform.tags(run)["sync_type"] == "scheduled"
+    assert platform.rows("SELECT DISTINCT sync_type FROM servicetitan_sync_logs") == [("scheduled",)]
+
+
+def test_no_secret_is_in_anything_a_run_leaves_in_dagster(platform: Platform):
+    platform.add("acme")
+    run = platform.run("incremental_sync", "acme")
+    acme = platform.simulated["acme"]
+    token = platform.value("SELECT access_token IS NOT NULL FROM servicetitan_credentials")
+    assert token is True
+    written = "".join(str(entry) for entry in platform.instance.all_logs(run.run_id))
+    written += str(platform.instance.get_run_by_id(run.run_id))
+    assert "acme" in written
+    for secret in (acme.client_id, acme.client_secret, acme.app_key, "eyJ"):
+        assert secret not in written

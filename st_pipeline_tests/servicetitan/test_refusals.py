@@ -1,0 +1,84 @@
+"""Which error an answer stands for, and what its message tells."""
+
+from collections.abc import Callable
+
+import pytest
+
+from st_pipeline.errors import AccessRefused, PermanentApiError, ScopeMissing, ServiceUnavailable
+from st_pipeline.servicetitan.client import ServiceTitanClient
+from st_pipeline_tests.servicetitan.conftest import Vendor, answer, get, refusal
+
+Make = Callable[..., ServiceTitanClient]
+SCOPE = "Scope validation failed"
+
+
+def test_a_missing_scope_is_named(client: ServiceTitanClient, vendor: Vendor):
+    vendor.will(refusal(403, SCOPE))
+    with pytest.raises(ScopeMissing, match=r"tn\.acc\.invoices:r"):
+        get(client, scope="tn.acc.invoices:r")
+
+
+def test_a_missing_scope_is_known_by_its_title_whatever_else_the_body_holds(client: ServiceTitanClient, vendor: Vendor):
+    vendor.will(answer(403, {"title": SCOPE, "errors": [], "traceId": 7}))
+    with pytest.raises(ScopeMissing):
+        get(client)
+
+
+@pytest.mark.parametrize("body", [{"title": "Forbidden"}, {"title": None}, {"title": ["x"]}, [], b"<html>", b"\xff"])
+def test_any_other_403_is_a_refusal_of_the_tenant(client: ServiceTitanClient, vendor: Vendor, body: object):
+    vendor.will(answer(403, body))
+    with pytest.raises(AccessRefused, match=r"app key.*tenant id.*connected the app"):
+        get(client)
+
+
+def test_an_address_nobody_knows_says_what_to_check(client: ServiceTitanClient, vendor: Vendor):
+    vendor.will(answer(404, {"status": 404, "title": "Unable to match incoming request to an operation"}))
+    with pytest.raises(PermanentApiError, match=r"tenant id.*connected") as caught:
+        get(client)
+    assert caught.value.status == 404
+
+
+def test_a_bad_parameter_is_named_with_the_reason_and_the_trace(client: ServiceTitanClient, vendor: Vendor):
+    vendor.will(refusal(400, errors={"Page": ["The value 'x'\n is not valid for Page."]}))
+    with pytest.raises(PermanentApiError) as caught:
+        get(client)
+    assert str(caught.value) == (
+        "list invoices for tenant acme, page 3: HTTP 400 (trace 00-abc-def-00), it complains about "
+        "Page (The value 'x' is not valid for Page.); the request is refused and will be again"
+    )
+
+
+def test_complaints_about_anything_but_our_parameters_are_not_quoted(client: ServiceTitanClient, vendor: Vendor):
+    errors = {"name": ["Jane Doe of 12 Main Street"], "Jane Doe": ["x"], "page": [{"nested": "Jane"}], "a" * 60: []}
+    vendor.will(refusal(400, title="Jane Doe", errors=errors))
+    with pytest.raises(PermanentApiError, match=r"it complains about name, page;") as caught:
+        get(client)
+    assert "Jane" not in str(caught.value)
+
+
+@pytest.mark.parametrize("errors", [None, [], "text", {"page": None}, {"page": []}, {"page": "x"}, {"": ["x"]}])
+def test_an_error_body_of_another_shape_is_no_second_error(client: ServiceTitanClient, vendor: Vendor, errors: object):
+    vendor.will(refusal(400, errors=errors))
+    with pytest.raises(PermanentApiError, match="HTTP 400"):
+        get(client)
+
+
+def test_a_long_complaint_is_cut(client: ServiceTitanClient, vendor: Vendor):
+    vendor.will(refusal(400, errors={"page": ["y" * 10_000]}))
+    with pytest.raises(PermanentApiError) as caught:
+        get(client)
+    assert len(str(caught.value)) < 500
+
+
+def test_a_conflict_is_not_repeated_and_its_text_is_not_searched(client: ServiceTitanClient, vendor: Vendor):
+    vendor.will(refusal(409, "The service is suspended for maintenance. Please try again later."))
+    with pytest.raises(PermanentApiError) as caught:
+        get(client)
+    assert caught.value.status == 409
+
+
+def test_an_odd_trace_is_left_out(make_client: Make, vendor: Vendor):
+    vendor.will(refusal(500, traceId="Jane Doe\nsecond line"))
+    with pytest.raises(ServiceUnavailable) as caught:
+        get(make_client(max_attempts=1))
+    assert "Jane" not in str(caught.value)
