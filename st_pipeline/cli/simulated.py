@@ -82,8 +82,8 @@ def running_simulator(settings: Settings) -> SimulatorState | None:
     return state if state.answers() else None
 
 
-def start_simulator(settings: Settings, *, live: bool) -> tuple[SimulatorState, bool]:
-    """The running simulator, else a new one with the demo's companies. Returns it and whether it is new.
+def start_simulator(settings: Settings, *, live: bool, companies: str = "demo") -> tuple[SimulatorState, bool]:
+    """The running simulator, else a new one with `companies` (`demo`, or a file). Returns it and whether it is new.
 
     `live`: its data must move on; a simulator that stands still is replaced. It goes on when this process ends;
     `st-pipeline down` stops it. Raises PipelineError when it does not come up.
@@ -94,7 +94,7 @@ def start_simulator(settings: Settings, *, live: bool) -> tuple[SimulatorState, 
     stop_simulator(settings)
     settings.home.mkdir(parents=True, exist_ok=True)
     log = settings.home / "simulator.log"
-    command = [sys.executable, "-m", "st_pipeline.simulator", "serve", "--companies", "demo"]
+    command = [sys.executable, "-m", "st_pipeline.simulator", "serve", "--companies", companies]
     command += ["--port", str(_port(8710)), "--integration-port", str(_port(8711))]
     with log.open("wb") as output:
         process = subprocess.Popen(  # noqa: S603 - our own program
