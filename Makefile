@@ -45,6 +45,9 @@ lint: $(VENV)/installed-dev ## ruff, formatting, import layers
 types: $(VENV)/installed-dev ## mypy, strict
 	@$(BIN)/mypy
 
+bench: $(VENV)/installed ## What a sync costs in CPU, against the simulator
+	@$(BIN)/python benchmarks/sync.py
+
 down: ## Stop the embedded Postgres and the simulator; data stays
 	@$(BIN)/st-pipeline down
 
