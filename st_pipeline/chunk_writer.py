@@ -137,7 +137,7 @@ class ChunkWriter:
         if work.mode is not Mode.INCREMENTAL or spec.feed_path is None or not spec.has("active"):
             return 0
         flags = valid.table["active"].to_pylist()
-        inactive = [st_id for st_id, active in zip(ids, flags, strict=True) if active is False]
+        inactive = [st_id for st_id, active in zip(ids, flags, strict=True) if active is not True]
         return deletions.mark_gone(work, inactive) if inactive else 0
 
     def _worth_a_row(self, counts: Counts) -> bool:
