@@ -16,6 +16,8 @@ def configure_logs(settings: Settings) -> None:
     """Write events of the settings' level and above to standard error, in the settings' form."""
     as_json = settings.log_format == "json"
     form = structlog.processors.JSONRenderer() if as_json else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+    for library in ("httpx", "httpcore"):  # at INFO they write whole addresses, feed positions and all
+        logging.getLogger(library).setLevel(logging.WARNING)
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,

@@ -92,7 +92,7 @@ class Settings(BaseSettings):
         default=10, ge=1, description="Requests that may go at once after a pause, on top of the steady rate."
     )
     max_attempts: int = Field(
-        default=8, ge=1, description="Tries of one request before its error is reported: about 2 minutes of back-off."
+        default=8, ge=1, description="Tries of one request before its error is reported: about 1 minute of back-off."
     )
     retry_initial_seconds: float = Field(default=0.5, ge=0, description="First back-off; doubles each try, jittered.")
     retry_max_seconds: float = Field(

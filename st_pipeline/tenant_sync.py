@@ -70,6 +70,7 @@ class TenantSync:
             with database_errors(self.doing):
                 self._open()
         except BaseException:
+            self.connection.invalidate()  # a pooled connection that lives on would hold a lease just taken
             self.connection.close()
             raise
         return self
@@ -79,9 +80,9 @@ class TenantSync:
             tenant = store.find_tenant(self.connection, self.result.tenant)
             access = store.load_access(self.connection, self.settings, self.result.tenant)
         self.credential_id = tenant.credential_id
-        self.lease = self._take_lease(tenant.credential_id)
         tokens = store.PostgresTokenStore(self.engine, self.settings, tenant)
         self.client = ServiceTitanClient(access, self.settings, store=tokens)
+        self.lease = self._take_lease(tenant.credential_id)
         self.log = SyncLog(
             tenant.credential_id,
             self.result.tenant,
@@ -218,7 +219,7 @@ class TenantSync:
                 cursors.save(self.connection, self.credential_id, result.entity, last_failed_at="now")
                 self.log.progress(self.connection, result.entity, result.mode, result.counts, result.cursor_before)
                 self.log.entity_ended(self.connection, result.entity, message=outcome.message)
-                if isinstance(error, AuthError) and not isinstance(error, ScopeMissing):
+                if _is_refused(error):
                     store.mark_error(self.connection, self.credential_id, str(error))
         except Exception as second:  # noqa: BLE001 - the first error is the one to tell
             log.warning("failure not noted", tenant=self.result.tenant, because=type(second).__name__)
@@ -239,6 +240,7 @@ class TenantSync:
                 self.lease.release(self.connection)
         except Exception as second:  # noqa: BLE001 - the next start settles what could not be closed
             log.warning("sync not closed", tenant=self.result.tenant, because=type(second).__name__)
+            self.connection.invalidate()  # a pooled connection that lives on would hold the tenant's lease
         finally:
             self.result.sync_log_id = self.log.id
             self.connection.close()
@@ -261,6 +263,11 @@ class TenantSync:
             "warnings": warned,
             "records_with_nul": nul,
         }
+
+
+def _is_refused(error: Exception) -> bool:
+    """Is the credential itself refused? Not by an outage at the token address, and not for one entity's scope."""
+    return isinstance(error, AuthError) and not isinstance(error, ScopeMissing) and not error.retry_helps
 
 
 def _ends_the_tenant(error: Exception) -> bool:

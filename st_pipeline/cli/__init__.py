@@ -5,6 +5,7 @@ command does (one module per group). Exit codes: 0 all well, 1 something failed,
 """
 
 import importlib
+import signal
 import sys
 from typing import Any
 
@@ -51,6 +52,9 @@ def cli() -> None:
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line; never returns. Errors of ours are one line on standard error, without a traceback."""
+    # A shell starts background jobs with SIGINT ignored, and Dagster gives SIGTERM whatever SIGINT has: neither would
+    # end what is started from here.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     sys.exit(run(arguments))
 
 

@@ -13,8 +13,9 @@ from st_pipeline.credentials.store import enabled_tenants
 from st_pipeline.defs.active_runs import RANGE_END_TAG, RANGE_START_TAG, SHARD_TAG, active_shards
 from st_pipeline.defs.jobs import full_sync, incremental_poll
 from st_pipeline.defs.partitions import TENANTS_NAME
+from st_pipeline.errors import ConfigurationError
 from st_pipeline.postgres.database import main_url, open_engine, transaction
-from st_pipeline.settings import Settings, load_settings
+from st_pipeline.settings import Settings, load_settings, variable_name
 
 
 def build_schedules() -> list[dg.ScheduleDefinition]:
@@ -24,7 +25,7 @@ def build_schedules() -> list[dg.ScheduleDefinition]:
     @dg.schedule(
         name="poll_every_tenant",
         job=incremental_poll,
-        cron_schedule=settings.incremental_cron,
+        cron_schedule=cron(settings, "incremental_cron"),
         default_status=dg.DefaultScheduleStatus.RUNNING,
         description="Poll every enabled tenant whose credentials are not refused.",
     )
@@ -44,7 +45,7 @@ def build_schedules() -> list[dg.ScheduleDefinition]:
     @dg.schedule(
         name="full_sync_every_night",
         job=full_sync,
-        cron_schedule=settings.full_cron,
+        cron_schedule=cron(settings, "full_cron"),
         default_status=dg.DefaultScheduleStatus.RUNNING,
         description="Read every tenant in full and mark what is gone.",
     )
@@ -58,6 +59,19 @@ def build_schedules() -> list[dg.ScheduleDefinition]:
         return requests or dg.SkipReason("no tenant is registered: add one with `st-pipeline credentials add`")
 
     return [poll_every_tenant, full_sync_every_night]
+
+
+def cron(settings: Settings, field: str) -> str:
+    """The cron expression of a setting. Raises ConfigurationError that names the setting."""
+    written: str = getattr(settings, field)
+    try:
+        dg.ScheduleDefinition(job_name=field, cron_schedule=written)
+    except dg.DagsterInvalidDefinitionError:
+        raise ConfigurationError(
+            f"wrong setting: {variable_name(field)}: {written!r} is no cron expression; write five fields, such as "
+            "*/5 * * * *"
+        ) from None
+    return written
 
 
 def poll_request(shard: Sequence[str], tick: datetime) -> dg.RunRequest:

@@ -80,9 +80,10 @@ def test_a_tick_with_nothing_to_do_says_so(ticks: Ticks):
     assert ticks() == "partitions equal enabled credentials, no first sync to start"
 
 
-def test_a_new_tenant_s_first_sync_starts_a_tick_after_it_was_seen(ticks: Ticks):
-    """So that who adds it may start it otherwise, as the demo does."""
-    new_tenants(ticks.platform, "acme")
+@pytest.mark.parametrize("registered", [False, True], ids=["by the sensor", "by who added it"])
+def test_a_new_tenant_s_first_sync_starts_a_tick_after_it_was_seen(ticks: Ticks, registered: bool):
+    """So that who adds and registers it may start it otherwise, as the demo does."""
+    ticks.platform.add("acme", customers=0, invoices=0, register=registered)
     assert ticks.first_syncs() == []
     (request,) = ticks()
     assert request.partition_key == "acme"

@@ -115,15 +115,17 @@ def test_a_source_that_waits_is_woken_by_the_end():
 
 
 def test_a_request_under_way_is_not_waited_for_to_its_end():
-    release = threading.Event()
+    asked, release = threading.Event(), threading.Event()
 
     def source(_stop: threading.Event) -> Iterator[int]:
         yield 1
+        asked.set()
         release.wait(60)
         yield 2
 
     pages = fetched_ahead(source, 1)
     next(pages)
+    assert asked.wait(WAIT_SECONDS)
     started = time.monotonic()
     pages.close()
     assert time.monotonic() - started < 3

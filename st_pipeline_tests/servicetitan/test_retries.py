@@ -59,8 +59,8 @@ def test_without_a_stated_wait_the_back_off_doubles_with_jitter(
 
 
 def test_a_short_stated_wait_does_not_switch_the_back_off_off(make_client: Make, vendor: Vendor, clock: Clock):
-    """`Try again in 0 seconds`, eight times in a row, would be eight tries at once."""
-    vendor.will(*[answer(429, {"title": "Try again in 0 seconds."}) for _ in range(4)])
+    """`Try again in 1 seconds`, eight times in a row, would be all the tries within seven seconds."""
+    vendor.will(*[answer(429, {"title": "Try again in 1 seconds."}) for _ in range(4)])
     with pytest.raises(RateLimitExceeded):
         get(make_client(max_attempts=4))
     assert clock.slept[2] >= 1.5

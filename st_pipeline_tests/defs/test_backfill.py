@@ -1,0 +1,177 @@
+"""End to end, in a Dagster of its own: UI, daemon, code server and run workers, asked over GraphQL as the UI asks.
+
+One test, as starting it takes longer than all others: a backfill with one broken entity of one tenant, "retry from
+failure", and beside that a sync launched as the command line launches it.
+"""
+
+import os
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import SecretStr
+from sqlalchemy import Engine
+
+import st_pipeline
+from st_pipeline.cli.dagster_service import background_dagster
+from st_pipeline.defs.launch import RunningDagster
+from st_pipeline.defs.metadata import asset_key
+from st_pipeline.defs.partitions import register_tenants_at_home
+from st_pipeline.postgres.database import dagster_url
+from st_pipeline.records import Mode
+from st_pipeline_tests.defs.platform import ALL, Platform
+
+ROOT = Path(st_pipeline.__file__).parents[1]
+TIMEOUT_SECONDS = 120
+ONCE_A_YEAR = "0 0 1 1 *"
+# The backfill daemon looks every 30 s, which is no setting: in this Dagster's processes it looks every second.
+IMPATIENT = "import dagster._daemon.controller as controller\ncontroller.DEFAULT_DAEMON_INTERVAL_SECONDS = 1\n"
+
+BACKFILL = """
+mutation Backfill($params: LaunchBackfillParams!) {
+  launchPartitionBackfill(backfillParams: $params) { __typename ... on LaunchBackfillSuccess { backfillId } }
+}"""
+RETRY = """
+mutation Retry($params: ReexecutionParams!) {
+  reexecutePartitionBackfill(reexecutionParams: $params) { __typename ... on LaunchBackfillSuccess { backfillId } }
+}"""
+STATE = """
+query State($id: String!) { partitionBackfillOrError(backfillId: $id) { ... on PartitionBackfill {
+  status runs { runId status tags { key value } assetSelection { path } }
+} } }"""
+PARTITIONS = """
+query Partitions($key: AssetKeyInput!) { assetNodeOrError(assetKey: $key) { ... on AssetNode {
+  assetPartitionStatuses { ... on DefaultPartitionStatuses { materializedPartitions failedPartitions } }
+} } }"""
+
+
+@pytest.fixture
+def dagster(
+    platform: Platform, empty_engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[RunningDagster]:
+    """A Dagster of the test's own, as the demo starts it. Whatever it started is gone afterwards."""
+    home = tmp_path / "home"
+    (home / "impatient").mkdir(parents=True)
+    (home / "impatient" / "sitecustomize.py").write_text(IMPATIENT)
+    for name in ("dagster.yaml", "workspace.yaml"):
+        shutil.copy(ROOT / name, home)
+    address = SecretStr(empty_engine.url.render_as_string(hide_password=False))
+    storage = dagster_url(platform.settings.model_copy(update={"dagster_database_url": address}))
+    variables = {
+        "DAGSTER_HOME": str(home),
+        "ST_PIPELINE_DAGSTER_STORAGE": storage.render_as_string(hide_password=False),
+        "PYTHONPATH": f"{home / 'impatient'}{os.pathsep}{ROOT}",
+        "ST_PIPELINE_INCREMENTAL_CRON": ONCE_A_YEAR,
+        "ST_PIPELINE_FULL_CRON": ONCE_A_YEAR,
+        "ST_PIPELINE_LEASE_WAIT_SECONDS": "60",
+    }
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    settings = platform.settings.model_copy(update={"dagster_port": free_port()})
+    settings.home.mkdir()
+    before = descendants()
+    started: set[int] = set()
+    try:
+        with background_dagster(settings, home) as running:
+            yield running
+            started = descendants() - before
+        assert len(started) >= 4  # dagster dev, its code server, webserver and daemon
+        assert alive(started) == set()
+    finally:
+        for process in alive(descendants() - before | started):
+            os.kill(process, 9)
+
+
+def test_retrying_a_failed_backfill_redoes_exactly_what_is_broken(platform: Platform, dagster: RunningDagster):
+    platform.add("acme", "birch", register=False)
+    assert register_tenants_at_home(platform.engine).added == ("acme", "birch")
+    platform.simulated["birch"].fault("status", status=404, entity="invoices")
+
+    params = {"assetSelection": [{"path": key(name)} for name in ALL], "partitionNames": ["acme", "birch"]}
+    first = dagster._ask(BACKFILL, {"params": params})["launchPartitionBackfill"]["backfillId"]
+    state = ended(dagster, first)
+    assert state["status"] == "COMPLETED_FAILED"
+    assert [(run["status"], len(run["assetSelection"])) for run in state["runs"]] == [("FAILURE", len(ALL))]
+    assert shown(dagster, "failedPartitions") == {("birch", "invoices")}
+    assert len(shown(dagster, "materializedPartitions")) == 2 * len(ALL) - 1
+
+    platform.simulated["birch"].clear_faults()
+    retry = {"parentRunId": first, "strategy": "FROM_FAILURE"}
+    second = dagster._ask(RETRY, {"params": retry})["reexecutePartitionBackfill"]["backfillId"]
+    launched = dagster.launch_sync(Mode.FULL, "acme")
+    state = ended(dagster, second)
+    assert state["status"] == "COMPLETED_SUCCESS"
+    (run,) = state["runs"]
+    assert [key["path"] for key in run["assetSelection"]] == [key("invoices")]
+    assert shown(dagster, "failedPartitions") == set()
+    assert shown(dagster, "materializedPartitions") == {(tenant, name) for tenant in ("acme", "birch") for name in ALL}
+    touched = (
+        "SELECT partition_key, entity FROM servicetitan_sync_logs l JOIN tenants USING (credential_id) "
+        "JOIN sync_log_entities e ON e.sync_log_id = l.id WHERE dagster_run_id = :run"
+    )
+    assert platform.rows(touched, run=run["runId"]) == [("birch", "invoices")]
+
+    assert dagster.wait([launched], TIMEOUT_SECONDS, lambda _statuses: None) == {launched: "SUCCESS"}
+    modes = "SELECT partition_key, mode, sync_type FROM servicetitan_sync_logs JOIN tenants USING (credential_id) "
+    assert platform.rows(f"{modes} WHERE dagster_run_id = :run", run=launched) == [("acme", "full", "manual")]
+
+
+def key(entity: str) -> list[str]:
+    """The path of an entity's asset."""
+    return list(asset_key(entity).path)
+
+
+def ended(dagster: RunningDagster, backfill: str) -> dict[str, Any]:
+    """Wait for a backfill to end."""
+    give_up_at = time.monotonic() + TIMEOUT_SECONDS
+    while True:
+        state = dagster._ask(STATE, {"id": backfill})["partitionBackfillOrError"]
+        if state["status"] not in ("REQUESTED", "COMPLETING"):
+            return dict(state)
+        assert time.monotonic() < give_up_at, state
+        time.sleep(1)  # an answer costs the machine 0.2 s, which the run needs too
+
+
+def shown(dagster: RunningDagster, status: str) -> set[tuple[str, str]]:
+    """Tenant and entity of every partition that the UI shows in this state."""
+    return {
+        (tenant, entity)
+        for entity in ALL
+        for tenant in dagster._ask(PARTITIONS, {"key": {"path": key(entity)}})["assetNodeOrError"][
+            "assetPartitionStatuses"
+        ][status]
+    }
+
+
+def free_port() -> int:
+    """A port that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def descendants() -> set[int]:
+    """Processes that this one started, and what those started."""
+    listed = subprocess.run(["ps", "-A", "-o", "pid=,ppid="], capture_output=True, text=True, check=True).stdout  # noqa: S607
+    parent = {int(pid): int(ppid) for pid, ppid in (line.split() for line in listed.splitlines())}
+    found, new = set[int](), {os.getpid()}
+    while new:
+        new = {pid for pid, ppid in parent.items() if ppid in new}
+        found |= new
+    return found
+
+
+def alive(processes: set[int]) -> set[int]:
+    """Those that are still there after a moment to end in."""
+    give_up_at = time.monotonic() + 5
+    while True:
+        listed = subprocess.run(["ps", "-A", "-o", "pid="], capture_output=True, text=True, check=True).stdout  # noqa: S607
+        there = processes & {int(pid) for pid in listed.split()}
+        if not there or time.monotonic() > give_up_at:
+            return there
+        time.sleep(0.2)
