@@ -29,11 +29,14 @@ SETTINGS_INTRODUCTION = """\
 
 Made from `st_pipeline/settings.py` by `python -m st_pipeline.documentation`; do not edit it here.
 
-Each setting is an environment variable. `.env` in the working folder is read too; the environment wins. A wrong value
-stops the command with one line that names the variable. `st-pipeline doctor` says whether all can be read.
+Each setting is an environment variable, and may stand in `.env` in the working folder instead. Set each in one place:
+for `st-pipeline` commands the environment wins over `.env`, in Dagster's own processes `.env` wins. Those read it when
+they start: **restart them after a change**.
 
-Dagster's processes read their settings when a run starts, the cron times when the code location is loaded.
-`st-pipeline up` writes two more variables into `.env` for Dagster itself: `DAGSTER_HOME` (the folder with
+A wrong value stops the command with one line that names the variable. `st-pipeline doctor` says whether all can be
+read.
+
+`st-pipeline up` writes two more variables into `.env`, for Dagster itself: `DAGSTER_HOME` (the folder with
 `dagster.yaml`) and `ST_PIPELINE_DAGSTER_STORAGE` (the address of its storage, which `dagster.yaml` takes from there).
 """
 

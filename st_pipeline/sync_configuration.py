@@ -38,14 +38,14 @@ class SyncConfiguration:
 
     def __post_init__(self) -> None:
         try:
-            unknown = set(self.only) - set(entities_of(self.data_type))
-            if unknown:
-                raise KeyError(", ".join(sorted(unknown)))
+            unknown = ", ".join(sorted(set(self.only) - set(entities_of(self.data_type))))
         except KeyError as error:
+            unknown = str(error.args[0])
+        if unknown:
             known = ", ".join(ENTITIES)
             raise ConfigurationError(
-                f"unknown data type or entity {error.args[0]}: take customers, invoices, both, all, or some of {known}"
-            ) from None
+                f"unknown data type or entity {unknown}: take customers, invoices, both, all, or some of {known}"
+            )
         for moment in (self.modified_from, self.modified_to):
             if moment is not None and moment.tzinfo is None:
                 raise ConfigurationError(f"the time {moment.isoformat()} has no zone: write it with Z or an offset")

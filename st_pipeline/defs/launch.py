@@ -4,7 +4,6 @@ Here: the calls over GraphQL that the UI itself makes. Not here: what a run does
 """
 
 import time
-import uuid
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -16,7 +15,6 @@ from st_pipeline.records import Mode
 
 LOCATION = "st_pipeline"
 REPOSITORY = "__repository__"
-REQUEST_TAG = "st_pipeline/request_id"
 ENDED = {DagsterRunStatus.SUCCESS.value, DagsterRunStatus.FAILURE.value, DagsterRunStatus.CANCELED.value}
 TIMEOUT_SECONDS = 60
 POLL_SECONDS = 0.5
@@ -68,12 +66,9 @@ class RunningDagster:
 
     def launch_sync(self, mode: Mode, first: str, last: str | None = None) -> str:
         """Queue a sync of one tenant, or of the partitions from `first` to `last`. Returns the run's id."""
-        request_id = uuid.uuid4().hex
-        tags = {REQUEST_TAG: request_id}
-        if last is None or last == first:
-            tags["dagster/partition"] = first
-        else:
-            tags |= {"dagster/asset_partition_range_start": first, "dagster/asset_partition_range_end": last}
+        tags = {"dagster/partition": first}
+        if last is not None and last != first:
+            tags = {"dagster/asset_partition_range_start": first, "dagster/asset_partition_range_end": last}
         params = {
             "selector": {
                 "repositoryLocationName": LOCATION,

@@ -18,6 +18,7 @@ KEY_PREFIX = "servicetitan"
 TAG_PREFIX = "st_pipeline"
 MODE_TAG = f"{TAG_PREFIX}/mode"
 SEVERAL = "several"
+RESULT_TAG = f"{TAG_PREFIX}/result"
 
 
 def asset_key(entity: str) -> dg.AssetKey:
@@ -95,12 +96,12 @@ def run_tags(configuration: SyncConfiguration, tenants: Sequence[str], sync_id: 
 
 
 def result_tags(counts: Counts, failed_pairs: int) -> dict[str, str]:
-    """The sync log's figures as tags of the run, so that the list of runs reads like the log."""
+    """The sync log's figures as one tag of the run, so that the list of runs reads like the log."""
     named = {**figures(counts), "failed_entities": failed_pairs}
-    return {f"{TAG_PREFIX}/{name}": str(value) for name, value in named.items()}
+    return {RESULT_TAG: ", ".join(f"{name} {value}" for name, value in named.items())}
 
 
 def counts_from_tags(tags: Mapping[str, str]) -> Counts:
     """The figures that `result_tags` wrote, zero where there are none."""
-    written = {field.name: tags.get(f"{TAG_PREFIX}/{field.name}", "0") for field in fields(Counts)}
-    return Counts(**{name: int(value) for name, value in written.items()})
+    written = dict(part.rsplit(" ", 1) for part in tags.get(RESULT_TAG, "").split(", ") if part)
+    return Counts(**{field.name: int(written.get(field.name, 0)) for field in fields(Counts)})

@@ -6,6 +6,7 @@ from dagster._core.definitions.partitions.context import partition_loading_conte
 
 from st_pipeline.defs import sensors
 from st_pipeline.defs.active_runs import ACTIVE
+from st_pipeline.defs.partitions import PartitionChange, register_tenants
 from st_pipeline.defs.sensors import tenants_from_credentials
 from st_pipeline_tests.defs.platform import QUICK, Platform
 
@@ -74,6 +75,17 @@ def test_partitions_are_added_and_removed_with_credentials(ticks: Ticks):
     new_tenants(ticks.platform, "cedar")
     ticks()
     assert ticks.partitions == ["birch@integration", "cedar"]
+
+
+def test_partitions_can_be_registered_at_once_and_again(ticks: Ticks):
+    """What `credentials add` and the demo do, without waiting for a tick."""
+    platform = ticks.platform
+    new_tenants(platform, "acme", "birch")
+    assert register_tenants(platform.instance, platform.engine) == PartitionChange(("acme", "birch"), ())
+    assert register_tenants(platform.instance, platform.engine) == PartitionChange((), ())
+    platform.change(DISABLE, slug="acme")
+    assert register_tenants(platform.instance, platform.engine) == PartitionChange((), ("acme",))
+    assert ticks.partitions == ["birch"]
 
 
 def test_a_tick_with_nothing_to_do_says_so(ticks: Ticks):

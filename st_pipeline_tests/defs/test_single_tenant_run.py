@@ -58,14 +58,8 @@ def test_the_run_s_tags_say_what_was_asked_and_what_came_of_it(platform: Platfor
         "company": "acme",
         "environment": "integration",
         "sync_id": run.run_id,
-        "processed": str(read),
-        "successful": str(read),
-        "failed": "0",
-        "created": str(read),
-        "updated": "0",
-        "unchanged": "0",
-        "deleted": str(deleted),
-        "failed_entities": "0",
+        "result": f"processed {read}, successful {read}, failed 0, created {read}, updated 0, unchanged 0, "
+        f"deleted {deleted}, failed_entities 0",
     }
 
 
@@ -115,3 +109,11 @@ def test_no_secret_is_in_anything_a_run_leaves_in_dagster(platform: Platform):
     assert "acme" in written
     for secret in (acme.client_id, acme.client_secret, acme.app_key, "eyJ"):
         assert secret not in written
+
+
+def test_a_long_entity_says_in_the_run_s_log_how_far_it_is(platform: Platform):
+    """A line every fifth chunk. Each line is a row of Dagster's, so not one for every chunk."""
+    platform.add("acme")
+    run = platform.run("incremental_sync", "acme", only="customers", batch_size=2)
+    lines = [entry.user_message for entry in platform.instance.all_logs(run.run_id) if "so far" in entry.user_message]
+    assert lines == [f"acme / customers: {records} records so far" for records in (10, 20, 30)]

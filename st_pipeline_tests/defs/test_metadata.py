@@ -1,0 +1,66 @@
+"""What a materialization and a run show, for results that a small healthy tenant does not have."""
+
+from collections import Counter
+
+from st_pipeline.defs.metadata import (
+    column_schema,
+    counts_from_tags,
+    materialization_metadata,
+    result_tags,
+    run_tags,
+)
+from st_pipeline.entities import ENTITIES
+from st_pipeline.records import Counts, Mode
+from st_pipeline.sync_configuration import SyncConfiguration
+from st_pipeline.work import EntityResult
+
+COUNTS = Counts(processed=10, created=4, updated=3, unchanged=1, failed=2, deleted=5, pages=6)
+
+
+def test_warnings_notes_and_rejects_are_shown():
+    result = EntityResult("invoices", Mode.FULL, COUNTS, seconds=4.0, nul_records=1)
+    result.warnings = Counter({"total is missing": 2})
+    result.notes = ["went on with a full pass that had not finished", "3 records that were gone are back"]
+    metadata = materialization_metadata(result, sync_log_id=7)
+    assert metadata["warnings"].value == {"total is missing": 2}
+    assert metadata["notes"].text.startswith("went on with a full pass that had not finished; 3 records")
+    assert {name: metadata[name] for name in ("processed", "successful", "failed", "deleted", "pages")} == {
+        "processed": 10,
+        "successful": 8,
+        "failed": 2,
+        "deleted": 5,
+        "pages": 6,
+    }
+    assert (metadata["rows_per_second"], metadata["records_with_nul"], metadata["sync_log_id"]) == (2.5, 1, 7)
+
+
+def test_an_entity_that_took_no_time_and_left_no_log_is_shown_too():
+    metadata = materialization_metadata(EntityResult("invoices", Mode.INCREMENTAL), sync_log_id=None)
+    assert metadata["rows_per_second"] == 0
+    assert {"sync_log_id", "warnings", "notes"}.isdisjoint(metadata)
+
+
+def test_a_run_of_several_companies_or_environments_says_several():
+    def shown(*tenants: str) -> tuple[str, str]:
+        tags = run_tags(SyncConfiguration(), tenants, "an id")
+        return tags["st_pipeline/company"], tags["st_pipeline/environment"]
+
+    assert shown("acme") == ("acme", "production")
+    assert shown("acme", "acme@integration") == ("acme", "several")
+    assert shown("acme@integration", "birch@integration") == ("several", "integration")
+
+
+def test_a_run_s_figures_survive_being_tags():
+    written = result_tags(COUNTS, failed_pairs=3)
+    assert written["st_pipeline/failed_entities"] == "3"
+    read = counts_from_tags(written)
+    read.pages = COUNTS.pages  # the sync log has no pages, and so the tags have none
+    assert read == COUNTS
+    assert counts_from_tags({}) == Counts()
+
+
+def test_the_usual_values_of_a_column_are_told():
+    columns = {column.name: column for column in column_schema(ENTITIES["memberships"]).columns}
+    assert columns["status"].constraints.other == ["usually Active, Suspended, Expired, Canceled, Deleted"]
+    assert columns["memo"].constraints.other == []
+    assert columns["memo"].description == "memo of the record"
