@@ -7,7 +7,7 @@ PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check 
 export PYTHONUNBUFFERED := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo dev test lint types bench lock down clean
+.PHONY: help setup demo dev test lint types bench docs lock down clean
 
 help: ## What can be made
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -47,6 +47,9 @@ types: $(VENV)/installed-dev ## mypy, strict
 
 bench: $(VENV)/installed ## What a sync costs in CPU, against the simulator
 	@$(BIN)/python benchmarks/sync.py
+
+docs: $(VENV)/installed ## Write the parts of docs/ that are made from code
+	@$(BIN)/python -m st_pipeline.documentation
 
 down: ## Stop the embedded Postgres and the simulator; data stays
 	@$(BIN)/st-pipeline down

@@ -14,8 +14,7 @@
     ├── PermanentApiError             retrying the same request cannot help
     │   └── CursorRejected            a stored feed token is refused: start again from a date
     ├── DataMappingError              the data is not what the contract says
-    │   ├── InvalidApiResponseFormat  a body that is no page (retried by the client first: bodies get cut)
-    │   └── BadRecord                 one record, kept in sync_rejects; never stops a run
+    │   └── InvalidApiResponseFormat  a body that is no page (retried by the client first: bodies get cut)
     ├── DeletionRefused               a full pass would mark too large a share of rows as deleted
     ├── TenantBusy                    another run works on the tenant
     ├── LeaseLost                     another run took the tenant over: stop without writing
@@ -98,17 +97,13 @@ class CursorRejected(PermanentApiError):
 
 
 class DataMappingError(PipelineError):
-    """The data is not what the contract says."""
+    """The data is not what the contract says. One bad record raises nothing: it is kept in sync_rejects."""
 
 
 class InvalidApiResponseFormat(DataMappingError):
     """An answer with status 200 whose body is no page of records."""
 
     retry_helps = True
-
-
-class BadRecord(DataMappingError):
-    """One record that failed to decode or validate."""
 
 
 class DeletionRefused(PipelineError):

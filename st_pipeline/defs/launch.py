@@ -43,8 +43,9 @@ class RunningDagster:
 
     def __init__(self, url: str) -> None:
         self.url = url
-        # On this machine: a proxy that the environment names is not for it.
-        self._http = httpx.Client(base_url=url, timeout=TIMEOUT_SECONDS, trust_env=False)
+        # On this machine: a proxy the environment names is not for it. No connection is kept, so none is left open.
+        limits = httpx.Limits(max_keepalive_connections=0)
+        self._http = httpx.Client(base_url=url, timeout=TIMEOUT_SECONDS, trust_env=False, limits=limits)
 
     def is_up(self) -> bool:
         """Does a Dagster webserver answer?"""

@@ -131,6 +131,11 @@ class Platform:
         assert found is not None
         return {name.partition("/")[2]: v for name, v in found.tags.items() if name.startswith("st_pipeline/")}
 
+    def figures(self, run: dg.ExecuteInProcessResult) -> dict[str, int]:
+        """The run's figures, from the tag that shows them in the list of runs."""
+        written = dict(part.rsplit(" ", 1) for part in self.tags(run)["result"].split(", "))
+        return {name: int(value) for name, value in written.items()}
+
     def rows(self, sql: str, **values: object) -> list[tuple]:
         """What our database says."""
         with self.engine.connect() as connection:

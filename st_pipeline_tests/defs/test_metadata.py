@@ -50,9 +50,12 @@ def test_a_run_of_several_companies_or_environments_says_several():
     assert shown("acme@integration", "birch@integration") == ("several", "integration")
 
 
-def test_a_run_s_figures_survive_being_tags():
+def test_a_run_s_figures_survive_being_a_tag():
     written = result_tags(COUNTS, failed_pairs=3)
-    assert written["st_pipeline/failed_entities"] == "3"
+    assert written == {
+        "st_pipeline/result": "processed 10, successful 8, failed 2, created 4, updated 3, unchanged 1, deleted 5, "
+        "failed_entities 3"
+    }
     read = counts_from_tags(written)
     read.pages = COUNTS.pages  # the sync log has no pages, and so the tags have none
     assert read == COUNTS

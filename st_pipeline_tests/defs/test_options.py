@@ -127,7 +127,7 @@ def test_a_window_reads_what_was_modified_in_it_and_moves_no_position(platform: 
     )
     assert run.success
     assert platform.tags(run)["mode"] == "window"
-    assert int(platform.tags(run)["updated"]) == int(platform.tags(run)["processed"]) > 0
+    assert platform.figures(run)["updated"] == platform.figures(run)["processed"] > 0
     assert platform.rows("SELECT entity, continue_from, newest_modified_on FROM sync_cursors ORDER BY 1") == before
 
 

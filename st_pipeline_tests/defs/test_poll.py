@@ -51,7 +51,7 @@ def test_a_change_makes_exactly_its_own_materialization(synced: Platform):
     assert synced.rows(newest) == [(run.run_id, "scheduled", "incremental", "completed")]
     tags = synced.tags(run)
     assert (tags["sync_type"], tags["mode"], tags["company"]) == ("scheduled", "incremental", "several")
-    assert tags["updated"] == "2"
+    assert synced.figures(run)["updated"] == 2
 
 
 def test_every_entity_s_row_in_the_log_of_a_poll_is_closed(synced: Platform):
@@ -96,13 +96,13 @@ def test_a_newly_broken_entity_fails_the_run_once_and_its_recovery_is_reported(s
     first = synced.poll("acme", "birch")
     assert not first.success
     assert failures(first).keys() == {"birch / invoices"}
-    assert synced.tags(first)["failed_entities"] == "1"
+    assert synced.figures(first)["failed_entities"] == 1
 
     synced.simulated["birch"].advance(changed={"customers": 1})
     second = synced.poll("acme", "birch")
     assert second.success
     assert materialized(second).keys() == {("birch", "customers")}
-    assert synced.tags(second)["failed_entities"] == "1"
+    assert synced.figures(second)["failed_entities"] == 1
     failed = "SELECT count(*) FROM sync_log_entities WHERE entity = 'invoices' AND status = 'failed'"
     assert synced.value(failed) == 2
 
@@ -110,7 +110,7 @@ def test_a_newly_broken_entity_fails_the_run_once_and_its_recovery_is_reported(s
     third = synced.poll("acme", "birch")
     assert third.success
     assert materialized(third).keys() == {("birch", "invoices")}
-    assert synced.tags(third)["failed_entities"] == "0"
+    assert synced.figures(third)["failed_entities"] == 0
 
     synced.simulated["birch"].change(scopes=sorted(SCOPES - {"tn.acc.invoices:r"}))
     assert not synced.poll("acme", "birch").success  # broken once more: news again
