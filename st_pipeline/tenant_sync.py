@@ -17,7 +17,15 @@ from sqlalchemy import Connection, Engine
 
 from st_pipeline.credentials import store
 from st_pipeline.entities import ENTITIES
-from st_pipeline.errors import AuthError, DatabaseUnavailable, LeaseLost, PipelineError, ScopeMissing, TenantBusy
+from st_pipeline.errors import (
+    AccessRefused,
+    AuthError,
+    DatabaseUnavailable,
+    LeaseLost,
+    PipelineError,
+    ScopeMissing,
+    TenantBusy,
+)
 from st_pipeline.postgres import cursors, leases
 from st_pipeline.postgres.database import database_errors
 from st_pipeline.postgres.sync_log import SyncLog, settle_abandoned
@@ -219,8 +227,6 @@ class TenantSync:
                 cursors.save(self.connection, self.credential_id, result.entity, last_failed_at="now")
                 self.log.progress(self.connection, result.entity, result.mode, result.counts, result.cursor_before)
                 self.log.entity_ended(self.connection, result.entity, message=outcome.message)
-                if _is_refused(error):
-                    store.mark_error(self.connection, self.credential_id, str(error))
         except Exception as second:  # noqa: BLE001 - the first error is the one to tell
             log.warning("failure not noted", tenant=self.result.tenant, because=type(second).__name__)
         return outcome
@@ -248,6 +254,8 @@ class TenantSync:
     def _close_log(self, connection: Connection) -> None:
         if any(outcome.error is None for outcome in self.result.outcomes):
             store.mark_synced(connection, self.credential_id)
+        elif self.result.outcomes and all(_is_refused(outcome.error) for outcome in self.result.outcomes):
+            store.mark_error(connection, self.credential_id, str(self.result.outcomes[0].error))
         if self.log.id is None and self.result.success:
             return
         message = None if self.result.success else "; ".join(self.result.errors)
@@ -265,13 +273,13 @@ class TenantSync:
         }
 
 
-def _is_refused(error: Exception) -> bool:
-    """Is the credential itself refused? Not by an outage at the token address, and not for one entity's scope."""
+def _is_refused(error: Exception | None) -> bool:
+    """Does it speak against the credential? An outage at the token address does not, nor one entity's missing scope."""
     return isinstance(error, AuthError) and not isinstance(error, ScopeMissing) and not error.retry_helps
 
 
 def _ends_the_tenant(error: Exception) -> bool:
-    """Would every further entity fail the same way?"""
-    if isinstance(error, ScopeMissing):
+    """Would every further entity fail the same way? A 403 may be about one entity; the others tell."""
+    if isinstance(error, ScopeMissing | AccessRefused):
         return False
     return isinstance(error, AuthError | LeaseLost | DatabaseUnavailable)

@@ -177,3 +177,22 @@ def test_postgres_connections_that_are_cut_fail_the_sync_and_the_next_one_mends_
     assert process.wait(60) == 1
     assert acme.sync(incremental_only=False).success
     assert acme.differences() == []
+
+
+def test_a_refusal_of_one_entity_does_not_set_the_tenant_aside(acme: Acme):
+    """Some apps get a plain 403 for one entity with everything else in order."""
+    acme.source.fault("status", status=403, entity="membership_types")
+    result = acme.sync()
+    assert [outcome.entity for outcome in result.outcomes if outcome.error] == ["membership_types"]
+    assert _connection_status(acme) == "connected"
+
+
+def test_a_refusal_of_every_entity_does(acme: Acme):
+    acme.source.fault("status", status=403)
+    assert len(acme.sync().errors) == 6
+    assert _connection_status(acme) == "error"
+
+
+def _connection_status(acme: Acme) -> str:
+    with acme.engine.connect() as connection:
+        return str(connection.execute(text("SELECT connection_status FROM servicetitan_credentials")).scalar_one())
