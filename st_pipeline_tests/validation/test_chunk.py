@@ -1,0 +1,171 @@
+"""Records to rows and rejects: every record ends in one of the two, and none stops the others."""
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from st_pipeline.entities import ENTITIES
+from st_pipeline.entities.spec import KEY, EntitySpec, Kind
+from st_pipeline.records import Known, record_hash
+from st_pipeline.validation.chunk import instant, validate_chunk, without_unchanged
+from st_pipeline.validation.decode import read_head
+
+INVOICES = ENTITIES["invoices"]
+GOOD = b'{"id":1,"total":"10.50","customer":{"id":7,"name":"A"},"modifiedOn":"2026-01-02T16:28:55.8446003Z"}'
+
+
+def invoice(**fields: Any) -> bytes:
+    return json.dumps({"id": 2, "modifiedOn": "2026-01-02T00:00:00Z", **fields}).encode()
+
+
+KEPT = {
+    "all nulls": b'{"id":2,"total":null,"customer":null,"items":null,"modifiedOn":null,"active":null}',
+    "nothing but an id": b'{"id":2}',
+    "the largest int64": b'{"id":9223372036854775807}',
+    "an unknown key and an unknown enum": invoice(brandNew=1, syncStatus="Brandnew"),
+    "28 digits behind the point": invoice(total="0." + "3" * 28),
+    "40 digits": invoice(total="9" * 40),
+    "a JSON number where accounting sends text": invoice(total=12.5),
+    "1 MB of text": invoice(summary="x" * 1_000_000),
+    "a line separator": invoice(summary="a\u2028b"),
+    "the year 1": invoice(createdOn="0001-01-01T00:00:00Z"),
+    "a time without a zone": invoice(createdOn="2026-01-02T00:00:00"),
+}
+REJECTED = {
+    "no id": (b'{"total":"1"}', "missing required field `id`"),
+    "a null id": (b'{"id":null}', "Expected `int`, got `null`"),
+    "a text id": (b'{"id":"7"}', "Expected `int`, got `str`"),
+    "id 0": (b'{"id":0}', "not positive"),
+    "a negative id": (b'{"id":-3}', "not positive"),
+    "an id beyond int64": (b'{"id":99999999999999999999}', "does not fit its column"),
+    "a number where text belongs": (invoice(summary=5), "Expected `str | null`, got `int`"),
+    "a total that is no number": (invoice(total="abc"), "Invalid decimal string"),
+    "a total of NaN": (invoice(total="NaN"), "does not fit its column"),
+    "a total beyond all numbers": (invoice(total="1e999999"), "does not fit its column"),
+    "text that is not UTF-8": (b'{"id":2,"summary":"\xff\xfe"}', "UTF-8"),
+    "text that is not UTF-8 in a part that is kept as it is": (b'{"id":2,"items":"\xff"}', "UTF-8"),
+    "null": (b"null", "Expected `object`"),
+    "a list": (b"[1]", "Expected `object`"),
+    "a number": (b"5", "Expected `object`"),
+}
+
+
+@pytest.mark.parametrize("case", KEPT)
+def test_a_record_is_kept_with(case: str):
+    chunk = validate_chunk(INVOICES, [GOOD, KEPT[case]])
+    assert (chunk.table.num_rows, chunk.rejects) == (2, [])
+
+
+@pytest.mark.parametrize("case", REJECTED)
+def test_a_record_is_set_aside_and_the_others_go_on_with(case: str):
+    record, reason = REJECTED[case]
+    chunk = validate_chunk(INVOICES, [GOOD, record])
+    assert chunk.table[KEY].to_pylist() == [1]
+    (reject,) = chunk.rejects
+    assert reject.record == record
+    assert reason in reject.reasons[0]
+    assert len(reject.reasons) == 1
+
+
+def test_a_nul_is_replaced_and_an_escaped_backslash_before_it_is_not():
+    chunk = validate_chunk(INVOICES, [rb'{"id":1,"summary":"a\u0000b"}', rb'{"id":2,"summary":"a\\u0000b"}'])
+    assert chunk.table["summary"].to_pylist() == ["a\ufffdb", "a\\u0000b"]
+    assert chunk.nul_records == 1
+
+
+def test_of_a_repeated_key_the_newest_is_kept_and_of_equals_the_last():
+    old, new = invoice(total="1"), invoice(total="2", modifiedOn="2026-01-03T00:00:00Z")
+    assert validate_chunk(INVOICES, [new, old]).table["total"].to_pylist() == ["2"]
+    assert validate_chunk(INVOICES, [invoice(total="3"), invoice(total="4")]).table["total"].to_pylist() == ["4"]
+
+
+def test_the_newest_time_keeps_the_digits_that_the_source_wrote():
+    assert validate_chunk(INVOICES, [GOOD]).newest_modified_on == "2026-01-02T16:28:55.8446003Z"
+
+
+def test_money_and_days_keep_what_the_source_meant():
+    row = validate_chunk(INVOICES, [invoice(total="10.50", invoiceDate="2026-03-01T00:00:00Z")]).table.to_pylist()[0]
+    assert row["total"] == "10.50"
+    assert row["invoice_date"].isoformat() == "2026-03-01"
+
+
+def test_only_a_record_that_is_held_in_every_respect_is_left_out():
+    head = read_head(GOOD)
+    assert head is not None
+    held = Known(instant(head.modified_on), record_hash(GOOD), INVOICES.version)
+
+    def left(known: Known) -> int:
+        return len(without_unchanged(INVOICES, [GOOD], [head], {1: known}))
+
+    assert left(held) == 0
+    assert left(Known(held.modified_on_us, held.record_hash + 1, held.spec_version)) == 1
+    assert left(Known(0, held.record_hash, held.spec_version)) == 1
+    assert left(Known(held.modified_on_us, held.record_hash, held.spec_version - 1)) == 1
+
+
+def test_rules_that_warn_count_and_keep_the_row():
+    chunk = validate_chunk(INVOICES, [invoice(syncStatus="Odd")])
+    assert chunk.table.num_rows == 1
+    assert chunk.warnings == {
+        "total is missing (total)": 1,
+        "customer is missing (customer_id)": 1,
+        "unknown value (sync_status)": 1,
+    }
+
+
+ANYTHING = st.one_of(
+    st.none(), st.booleans(), st.integers(), st.floats(), st.text(), st.lists(st.integers(), max_size=2)
+)
+SHAPED = {
+    Kind.INTEGER: st.integers(-(2**65), 2**65),
+    Kind.TEXT: st.text(),
+    Kind.BOOLEAN: st.booleans(),
+    Kind.DECIMAL: st.one_of(st.decimals().map(str), st.integers(), st.floats()),
+    Kind.FLOAT: st.floats(),
+    Kind.TIMESTAMP: st.datetimes().map(lambda moment: moment.isoformat() + "Z"),
+    Kind.DAY: st.dates().map(lambda day: f"{day.isoformat()}T00:00:00Z"),
+    Kind.JSON: st.lists(st.dictionaries(st.text(max_size=3), st.integers(), max_size=2), max_size=2),
+}
+
+
+def records(spec: EntitySpec) -> st.SearchStrategy[bytes]:
+    """Records of an entity: each field as documented, null, missing, or anything at all."""
+
+    def encoded(fields: dict[str, Any]) -> bytes:
+        record: dict[str, Any] = {}
+        for source, value in fields.items():
+            *above, last = source.split(".")
+            node = record
+            for key in above:
+                node = node.setdefault(key, {})
+            node[last] = value
+        return json.dumps(record).encode()
+
+    some = {c.source: st.one_of(SHAPED[c.kind], SHAPED[c.kind], st.none(), ANYTHING) for c in spec.columns}
+    identified = st.fixed_dictionaries(
+        {"id": st.integers(1, 50)}, optional={k: v for k, v in some.items() if k != "id"}
+    )
+    return st.one_of(identified, identified, st.fixed_dictionaries({}, optional=some)).map(encoded)
+
+
+@pytest.mark.parametrize("entity", ENTITIES)
+def test_every_record_ends_in_the_table_or_is_set_aside(entity: str):
+    spec = ENTITIES[entity]
+
+    @settings(max_examples=40, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+    @given(st.lists(records(spec), max_size=8))
+    def check(chunk_of_records: list[bytes]) -> None:
+        chunk = validate_chunk(spec, chunk_of_records)
+        kept = set(chunk.table[KEY].to_pylist())
+        aside = {reject.record for reject in chunk.rejects}
+        for record in chunk_of_records:
+            head = read_head(record)
+            assert record in aside or (
+                head is not None and (head.id in kept or any(r.st_id == head.id for r in chunk.rejects))
+            )
+        assert len(chunk.records) == len(chunk.hashes) == chunk.table.num_rows == len(kept)
+
+    check()
