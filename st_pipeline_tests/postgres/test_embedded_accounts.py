@@ -84,7 +84,8 @@ def test_root_in_a_private_folder_keeps_the_data_outside_and_finds_it_again(priv
         embedded.start(copied_folder, options=QUICK)
 
     embedded.remove(moved_folder)
-    assert list(shared.iterdir()) == []
+    # The programs may lie here too: where the virtual environment is in a private folder, they are copied once.
+    assert [path.name for path in shared.iterdir() if path.name.startswith("postgres-")] == []
     assert processes_naming(place) == []
 
 
