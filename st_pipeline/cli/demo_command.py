@@ -71,16 +71,17 @@ def left_as_found(settings: "Settings") -> Iterator[None]:
     """Stop at the end what was not running at the start; data stays."""
     from st_pipeline.cli.simulated import running_simulator, stop_simulator
     from st_pipeline.postgres import embedded
+    from st_pipeline.postgres.database import embedded_folder
 
     had_simulator = running_simulator(settings) is not None
-    had_server = embedded.attach(settings.home / "postgres") is not None
+    had_server = embedded.attach(embedded_folder(settings)) is not None
     try:
         yield
     finally:
         if not had_simulator:
             stop_simulator(settings)
         if not had_server:
-            embedded.stop(settings.home / "postgres")
+            embedded.stop(embedded_folder(settings))
 
 
 def _introduce(console: "Console", engine: "Engine", is_new: bool) -> None:

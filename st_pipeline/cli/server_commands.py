@@ -59,12 +59,13 @@ def down(delete_data: bool, yes: bool) -> None:
     """Stop the embedded Postgres and the simulator. Data stays unless you say otherwise."""
     from st_pipeline.cli.simulated import stop_simulator
     from st_pipeline.postgres import embedded
+    from st_pipeline.postgres.database import embedded_folder
     from st_pipeline.settings import load_settings
 
     settings = load_settings()
     if stop_simulator(settings):
         click.echo("simulator: stopped")
-    folder = settings.home / "postgres"
+    folder = embedded_folder(settings)
     if delete_data and embedded.status(folder) is not None:
         if not yes:
             click.confirm(f"Delete the embedded database in {settings.home} with everything in it?", abort=True)

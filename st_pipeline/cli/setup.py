@@ -19,6 +19,7 @@ from st_pipeline.postgres.database import (
     MAIN_DATABASE,
     dagster_url,
     database_errors,
+    embedded_folder,
     main_url,
     open_engine,
     transaction,
@@ -37,7 +38,7 @@ def set_up() -> Settings:
     """
     settings = load_settings()
     if settings.database_url is None:
-        server = embedded.start(settings.home / "postgres")
+        server = embedded.start(embedded_folder(settings))
         for name in (MAIN_DATABASE, DAGSTER_DATABASE):
             embedded.ensure_database(server, name)
     else:

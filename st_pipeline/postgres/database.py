@@ -5,6 +5,7 @@ Here: the address, the engine, and database errors as ours. Not here: starting a
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import psycopg
 from sqlalchemy import URL, Connection, Engine, create_engine, make_url
@@ -51,14 +52,14 @@ def read_url(name: str, text: str) -> URL:
     return url
 
 
-def embedded_folder(settings: Settings) -> str:
+def embedded_folder(settings: Settings) -> Path:
     """Where the embedded server keeps its state."""
-    return str(settings.home / "postgres")
+    return settings.home / "postgres"
 
 
 def embedded_url(settings: Settings, database: str) -> URL:
     """The address of a database on the running embedded server. Raises ConfigurationError when it is not running."""
-    server = embedded.attach(settings.home / "postgres")
+    server = embedded.attach(embedded_folder(settings))
     if server is None:
         raise ConfigurationError(
             f"no Postgres: the embedded server in {settings.home} is not running. Start it with `st-pipeline up`, "
