@@ -14,6 +14,7 @@ from st_pipeline.entities.spec import Presence
 from st_pipeline.postgres import chunks, cursors, presence, rejects
 from st_pipeline.records import Counts, Mode, Reject
 from st_pipeline.servicetitan.pages import Page
+from st_pipeline.streams import pending
 from st_pipeline.validation.chunk import (
     ValidChunk,
     later,
@@ -107,8 +108,10 @@ class ChunkWriter:
         self.newest_modified_on = later(self.newest_modified_on, valid.newest_modified_on)
         kept = valid.records if work.settings.keeps_full_data(spec.name) else None
         table = chunks.with_bookkeeping(valid.table, valid.hashes, kept)
-        written, refused = self._write_table(table)
         ids = chunks.row_ids(valid.table)
+        with pending.noted(connection, work.credential_id, spec, ids):
+            written, refused = self._write_table(table)
+            counts.deleted = self._mark_deleted(ids, valid)
         failed = valid.rejects + [Reject(ids[index], valid.records[index], (why,)) for index, why in refused.items()]
         rejects.keep(connection, work.credential_id, spec.name, failed, work.log.id)
         passed = self._open_rejects.intersection(ids) - {ids[index] for index in refused}
@@ -116,7 +119,6 @@ class ChunkWriter:
         self._open_rejects |= {reject.st_id for reject in failed if reject.st_id is not None}
         counts.created, counts.updated, counts.failed = written.created, written.updated, len(failed)
         counts.unchanged = counts.processed - counts.created - counts.updated - counts.failed
-        counts.deleted = self._mark_deleted(ids, valid)
         return counts, valid
 
     def _write_table(self, table: pa.Table) -> tuple[Counts, dict[int, str]]:

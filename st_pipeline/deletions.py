@@ -12,6 +12,7 @@ from st_pipeline.entities.spec import Presence
 from st_pipeline.errors import DeletionRefused
 from st_pipeline.postgres import cursors, presence
 from st_pipeline.servicetitan.pages import fetch_by_ids, iter_list
+from st_pipeline.streams import pending
 from st_pipeline.validation.decode import read_id
 from st_pipeline.work import EntityResult, EntityWork
 
@@ -19,14 +20,14 @@ from st_pipeline.work import EntityResult, EntityWork
 ROWS_THE_GUARD_LETS_PASS = 10
 
 
-def settle(work: EntityWork, result: EntityResult, *, start_page: int) -> None:
+def settle(work: EntityWork, result: EntityResult) -> None:
     """Finish a full pass: mark rows the source no longer has, unmark those it has again.
 
     Raises DeletionRefused when more would be marked than the guard allows; the pass is then over, nothing is marked.
     """
     if work.spec.presence is Presence.LIST:
         if work.spec.feed_path is not None:
-            _walk_list(work, start_page)
+            _walk_list(work)
         candidates = _absent(work)
         _guard(work, len(candidates))
         gone = _confirmed(work, candidates)
@@ -37,12 +38,13 @@ def settle(work: EntityWork, result: EntityResult, *, start_page: int) -> None:
         returned = presence.unmark_returned(work.connection, work.spec, work.credential_id)
         deleted = presence.mark_deleted(work.connection, work.spec, work.credential_id, gone)
         result.counts.deleted += deleted
+        pending.note(work.connection, work.credential_id, work.spec, [*returned, *gone])
         presence.forget_seen(work.connection, work.credential_id, work.spec.name)
         _close_pass(work, last_full_at="now")
         if deleted or returned:
             work.log.progress(work.connection, work.spec.name, work.mode, result.counts, result.cursor_before)
     if returned:
-        result.notes.append(f"{returned} records that were gone are back")
+        result.notes.append(f"{len(returned)} records that were gone are back")
 
 
 def mark_gone(work: EntityWork, inactive_ids: list[int]) -> int:
@@ -61,15 +63,13 @@ def _not_found_by_id(work: EntityWork, ids: list[int]) -> list[int]:
     return [st_id for st_id in ids if st_id not in there]
 
 
-def _walk_list(work: EntityWork, start_page: int) -> None:
-    """Note every id the list shows, page by page; a walk that was cut off goes on with its next page."""
-    pages = iter_list(work.client, work.spec, start_page=start_page, prefetch=work.settings.prefetch_pages)
-    for page in pages:
+def _walk_list(work: EntityWork) -> None:
+    """Note every id the list shows, page by page. A walk that was cut off starts again: what it saw may be gone."""
+    for page in iter_list(work.client, work.spec, prefetch=work.settings.prefetch_pages):
         ids = [st_id for record in page.records if (st_id := read_id(bytes(record))) is not None]
         with work.connection.begin():
             work.lease.extend(work.connection)
             presence.remember_seen(work.connection, work.credential_id, work.spec.name, ids)
-            cursors.save(work.connection, work.credential_id, work.spec.name, full_page=page.number)
 
 
 def _absent(work: EntityWork) -> list[int]:
@@ -100,7 +100,7 @@ def _confirmed(work: EntityWork, candidates: list[int]) -> list[int]:
         return []
     if work.spec.ids_param:
         return _not_found_by_id(work, candidates)
-    _walk_list(work, 1)
+    _walk_list(work)
     still_absent = set(_absent(work))
     return [st_id for st_id in candidates if st_id in still_absent]
 
@@ -111,8 +111,6 @@ def _close_pass(work: EntityWork, **changes: object) -> None:
         work.credential_id,
         work.spec.name,
         full_started_at=None,
-        full_stage=None,
         full_continue_from=None,
-        full_page=0,
         **changes,
     )

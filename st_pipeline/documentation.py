@@ -19,6 +19,8 @@ from st_pipeline.entities import ENTITIES
 from st_pipeline.entities.spec import Column, EntitySpec, Kind, Severity
 from st_pipeline.rates import Rate
 from st_pipeline.settings import Settings, variable_name
+from st_pipeline.streams import STREAMS
+from st_pipeline.streams.spec import StreamSpec
 
 DOCS = Path("docs")
 BEGIN = "<!-- from here to the end mark: made by python -m st_pipeline.documentation -->"
@@ -133,24 +135,29 @@ def _bounds(info: FieldInfo) -> Iterator[str]:
 
 
 def entities_part() -> str:
-    """The part of docs/data-model.md between the marks: a section for each entity."""
-    return "\n".join(_entity(spec) for spec in ENTITIES.values())
+    """The part of docs/data-model.md between the marks: a section for each entity and each stream."""
+    return "\n".join([*map(_entity, ENTITIES.values()), *map(_stream, STREAMS.values())])
 
 
 def _entity(spec: EntitySpec) -> str:
     read = [f"feed `{spec.feed_path}`"] if spec.feed_path else []
     read += [f"list `{spec.list_path}`"]
+    facts = [f"Read from: {', '.join(read)}; scope `{spec.scope}`.", f"Gone when: {spec.presence.value}."]
+    return _section(spec, f"Table `{spec.table}`. {spec.description}", facts, "In the record")
+
+
+def _stream(spec: StreamSpec) -> str:
+    tables = ", ".join(f"`st_{name}`" for name in spec.after)
+    return _section(spec, spec.description, [f"Built from: {tables}."], "From")
+
+
+def _section(spec: EntitySpec | StreamSpec, about: str, facts: list[str], origin: str) -> str:
     rules = {severity: [rule.name for rule in spec.rules if rule.severity is severity] for severity in Severity}
-    lines = [
-        f"### {spec.name}\n\n",
-        f"Table `{spec.table}`. {spec.description}\n\n",
-        f"- Read from: {', '.join(read)}; scope `{spec.scope}`.\n",
-        f"- Gone when: {spec.presence.value}.\n",
-        f"- Kept aside as a reject when: {', '.join(rules[Severity.REJECT])}.\n",
-    ]
+    facts = [*facts, f"Kept aside as a reject when: {', '.join(rules[Severity.REJECT])}."]
     if rules[Severity.WARN]:
-        lines.append(f"- Written, and counted as a warning, when: {', '.join(rules[Severity.WARN])}.\n")
-    lines.append("\n| Column | Type | In the record | Notes |\n|---|---|---|---|\n")
+        facts.append(f"Written, and counted as a warning, when: {', '.join(rules[Severity.WARN])}.")
+    lines = [f"### {spec.name}\n\n{about}\n\n", *(f"- {fact}\n" for fact in facts)]
+    lines.append(f"\n| Column | Type | {origin} | Notes |\n|---|---|---|---|\n")
     lines += [table_row(f"`{c.name}`", _type(c.kind), f"`{c.source}`", _notes(c)) for c in spec.columns]
     return "".join(lines)
 

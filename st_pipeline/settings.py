@@ -136,6 +136,11 @@ class Settings(BaseSettings):
         le=1,
         description="A full pass that finds a larger share of a tenant's rows gone marks none of them and fails.",
     )
+    integration_feeds_streams: bool = Field(
+        default=False,
+        description="Whether an integration tenant feeds `members_stream` and `invoices_stream`. Only for a company "
+        "without a production tenant: both would write the same records.",
+    )
     lease_seconds: float = Field(
         default=1200,
         gt=0,

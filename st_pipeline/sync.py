@@ -37,6 +37,7 @@ def sync_entity(work: EntityWork) -> EntityResult:
     with database_errors(work.doing):
         with work.connection.begin():
             cursor = cursors.load(work.connection, work.credential_id, work.spec.name)
+            work.result.began_at = cursors.now(work.connection)
         if work.mode is Mode.INCREMENTAL and cursor.last_full_at is None:
             work.mode = Mode.FULL  # the first sync of an entity reads everything, and a killed one goes on with that
         result = work.result
@@ -51,29 +52,29 @@ def sync_entity(work: EntityWork) -> EntityResult:
 def _read_full(work: EntityWork, cursor: Cursor, result: EntityResult) -> None:
     """Everything from the start, on a position of its own; then what the list no longer shows is marked."""
     spec = work.spec
-    if cursor.full_started_at is None or spec.feed_path is None:
-        # A list is not resumed: rows deleted meanwhile shift the pages, and what moved up would be skipped.
-        with work.connection.begin():
-            work.lease.extend(work.connection)
-            presence.forget_seen(work.connection, work.credential_id, spec.name)
-            save_cursor(work, full_started_at="now", full_stage="records", full_continue_from=None, full_page=0)
-        cursor = Cursor(newest_modified_on=cursor.newest_modified_on, full_stage="records")
-    else:
+    # A list is not resumed: rows deleted meanwhile shift the pages, and what moved up would be skipped.
+    resumes = cursor.full_started_at is not None and spec.feed_path is not None
+    start = cursor.full_continue_from if resumes else None
+    if resumes:
         result.notes.append("went on with a full pass that had not finished")
-    if cursor.full_stage == "records":
-        if spec.feed_path is None:
-            writer = ChunkWriter(work, result, remember_seen=True)
-            writer.write_all(iter_list(work.client, spec, prefetch=work.settings.prefetch_pages))
-        else:
-            writer = ChunkWriter(work, result, position="full_continue_from")
-            _write_feed(work, writer, result, start=cursor.full_continue_from, restart=None)
-        with work.connection.begin():
-            work.lease.extend(work.connection)
-            newest = later(cursor.newest_modified_on, writer.newest_modified_on)
-            save_cursor(work, full_stage="presence", newest_modified_on=newest, last_polled_at="now")
-            if writer.token is not None:
-                save_cursor(work, continue_from=writer.token)
-    deletions.settle(work, result, start_page=cursor.full_page + 1)
+    with work.connection.begin():
+        work.lease.extend(work.connection)
+        # Also when resumed: what the list showed before the kill may be gone by now, and must not be unmarked for it.
+        presence.forget_seen(work.connection, work.credential_id, spec.name)
+        save_cursor(work, full_started_at="now", full_continue_from=start)
+    if spec.feed_path is None:
+        writer = ChunkWriter(work, result, remember_seen=True)
+        writer.write_all(iter_list(work.client, spec, prefetch=work.settings.prefetch_pages))
+    else:
+        writer = ChunkWriter(work, result, position="full_continue_from")
+        _write_feed(work, writer, result, start=start, restart=None)
+    with work.connection.begin():
+        work.lease.extend(work.connection)
+        newest = later(cursor.newest_modified_on, writer.newest_modified_on)
+        save_cursor(work, newest_modified_on=newest, last_polled_at="now", complete_through=result.began_at)
+        if writer.token is not None:
+            save_cursor(work, continue_from=writer.token)
+    deletions.settle(work, result)
 
 
 def _read_incremental(work: EntityWork, cursor: Cursor, result: EntityResult) -> None:
@@ -90,7 +91,7 @@ def _read_incremental(work: EntityWork, cursor: Cursor, result: EntityResult) ->
     with work.connection.begin():
         work.lease.extend(work.connection)
         newest = later(cursor.newest_modified_on, writer.newest_modified_on)
-        save_cursor(work, newest_modified_on=newest, last_polled_at="now")
+        save_cursor(work, newest_modified_on=newest, last_polled_at="now", complete_through=result.began_at)
 
 
 def _write_feed(

@@ -7,10 +7,11 @@ import uuid
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from st_pipeline.entities import ENTITIES, entities_of
+from st_pipeline.data_types import SYNCED, synced_by
 from st_pipeline.errors import ConfigurationError, PipelineError
 from st_pipeline.postgres.sync_log import SyncType
 from st_pipeline.records import Counts, Mode
+from st_pipeline.streams import STREAMS
 from st_pipeline.work import EntityResult
 
 
@@ -18,8 +19,8 @@ from st_pipeline.work import EntityResult
 class SyncConfiguration:
     """What to sync and how.
 
-    `data_type`: customers, invoices, both, all, or entities by name, comma-separated. `only`: of these, the named
-    entities; `customers` alone is a data type, the entity is `only=("customers",)`. `incremental_only` false reads
+    `data_type`: customers, invoices, both, all, or entities and streams by name, comma-separated. `only`: of these, the
+    named ones; `customers` alone is a data type, the entity is `only=("customers",)`. `incremental_only` false reads
     everything. A date range (timezone-aware, start inclusive, end exclusive) reads what was modified in it and moves no
     position. `batch_size`: rows a chunk, None for the setting. `rewrite`: write rows even when they did not change.
     `allow_deletions`: a person's word that the deletion guard is wrong.
@@ -38,11 +39,11 @@ class SyncConfiguration:
 
     def __post_init__(self) -> None:
         try:
-            unknown = ", ".join(sorted(set(self.only) - set(entities_of(self.data_type))))
+            unknown = ", ".join(sorted(set(self.only) - set(synced_by(self.data_type))))
         except KeyError as error:
             unknown = str(error.args[0])
         if unknown:
-            known = ", ".join(ENTITIES)
+            known = ", ".join(SYNCED)
             raise ConfigurationError(
                 f"unknown data type or entity {unknown}: take customers, invoices, both, all, or some of {known}"
             )
@@ -60,8 +61,8 @@ class SyncConfiguration:
 
     @property
     def entities(self) -> tuple[str, ...]:
-        """The entities, each after the ones it depends on."""
-        named = entities_of(self.data_type)
+        """The entities and streams, each after the ones it depends on."""
+        named = synced_by(self.data_type)
         return tuple(name for name in named if name in self.only) if self.only else named
 
     @property
@@ -89,6 +90,11 @@ class EntityOutcome:
     result: EntityResult
     error: Exception | None = None
     report: bool = True
+
+    @property
+    def records(self) -> Counts:
+        """What became of the records that the source sent. A stream is built from those; it reads none."""
+        return Counts() if self.entity in STREAMS else self.result.counts
 
     @property
     def message(self) -> str | None:
@@ -119,5 +125,5 @@ class SyncResult:
         """The figures of all entities: processed, successful, failed, created, updated, unchanged, deleted."""
         total = Counts()
         for outcome in self.outcomes:
-            total.add(outcome.result.counts)
+            total.add(outcome.records)
         return total

@@ -16,6 +16,7 @@ import structlog
 from sqlalchemy import Connection, Engine
 
 from st_pipeline.credentials import store
+from st_pipeline.data_types import SYNCED
 from st_pipeline.entities import ENTITIES
 from st_pipeline.errors import (
     AccessRefused,
@@ -33,9 +34,11 @@ from st_pipeline.records import Counts, Mode
 from st_pipeline.servicetitan.client import ServiceTitanClient
 from st_pipeline.servicetitan.pages import count
 from st_pipeline.settings import Settings
+from st_pipeline.streams import STREAMS
+from st_pipeline.streams.build import build_stream
 from st_pipeline.sync import sync_entity
 from st_pipeline.sync_configuration import EntityOutcome, SyncConfiguration, SyncResult
-from st_pipeline.work import EntityResult, EntityWork, Window
+from st_pipeline.work import EntityResult, EntityWork, StreamWork, Window
 
 log = structlog.get_logger()
 LEASE_POLL_SECONDS = 1.0
@@ -99,6 +102,7 @@ class TenantSync:
             self.configuration.mode,
             self.configuration.label,
             self._dagster_run_id,
+            derived=STREAMS,
         )
         with self.connection.begin():
             settle_abandoned(self.connection, tenant.credential_id)
@@ -141,14 +145,17 @@ class TenantSync:
             time.sleep(min(LEASE_POLL_SECONDS, max(0.0, give_up_at - time.monotonic())))
 
     def entities(self, skip: Callable[[str], bool] = lambda _entity: False) -> Iterator[EntityOutcome]:
-        """Sync each entity and yield its outcome. What depends on a failed one is not tried; `skip` is done already."""
+        """Sync each entity, build each stream, and yield the outcomes.
+
+        What depends on a failed entity is not tried; `skip` is done already.
+        """
         failed: dict[str, Exception] = {}
         ends_all: Exception | None = None
         self._announce(skip)
         for entity in self.configuration.entities:
             if skip(entity):
                 continue
-            after = [name for name in ENTITIES[entity].after if name in failed]
+            after = [name for name in SYNCED[entity].after if name in failed]
             if ends_all is not None:
                 outcome = self._failed(EntityResult(entity, self.configuration.mode), ends_all)
             elif after:
@@ -169,35 +176,43 @@ class TenantSync:
         if self.configuration.mode is not Mode.FULL:
             return
         for entity in self.configuration.entities:
-            if skip(entity):
+            if skip(entity) or entity in STREAMS:
                 continue
             try:
                 self.log.expected = (self.log.expected or 0) + count(self.client, ENTITIES[entity])
             except PipelineError:
                 return  # its own sync will say what is wrong
 
-    def _sync(self, entity: str) -> EntityOutcome:
-        work = EntityWork(
-            ENTITIES[entity],
-            self.result.tenant,
-            self.credential_id,
-            self.client,
-            self.connection,
-            self.lease,
-            self.log,
-            self.settings,
-            self.configuration.mode,
-            window=Window(self.configuration.modified_from, self.configuration.modified_to),
-            rewrite=self.configuration.rewrite,
-            allow_deletions=self.configuration.allow_deletions,
-            quiet=self.quiet,
-            after_chunk=self.after_chunk,
-        )
+    def _sync(self, name: str) -> EntityOutcome:
+        work = self._work(name)
         try:
-            result = sync_entity(work)
+            result = build_stream(work) if isinstance(work, StreamWork) else sync_entity(work)
         except Exception as error:  # noqa: BLE001 - one entity's failure, ours or not, must not stop the others
             return self._failed(work.result, error)
         return self._succeeded(result)
+
+    def _work(self, name: str) -> EntityWork | StreamWork:
+        common: dict[str, Any] = {
+            "tenant": self.result.tenant,
+            "credential_id": self.credential_id,
+            "connection": self.connection,
+            "lease": self.lease,
+            "log": self.log,
+            "settings": self.settings,
+            "mode": self.configuration.mode,
+            "rewrite": self.configuration.rewrite,
+            "quiet": self.quiet,
+            "after_chunk": self.after_chunk,
+        }
+        if name in STREAMS:
+            return StreamWork(stream=STREAMS[name], **common)
+        return EntityWork(
+            spec=ENTITIES[name],
+            client=self.client,
+            window=Window(self.configuration.modified_from, self.configuration.modified_to),
+            allow_deletions=self.configuration.allow_deletions,
+            **common,
+        )
 
     def _succeeded(self, result: EntityResult) -> EntityOutcome:
         with database_errors(self.doing), self.connection.begin():

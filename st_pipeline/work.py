@@ -1,12 +1,12 @@
-"""The order to sync one tenant and entity, and what came of it.
+"""The order to sync one tenant and entity, or to build one of its streams, and what came of it.
 
-Here: the two values. Not here: doing it (sync.py), orders for a whole tenant (tenant_sync.py).
+Here: the values. Not here: doing it (sync.py, streams/build.py), orders for a whole tenant (tenant_sync.py).
 """
 
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, date, datetime
 
 from sqlalchemy import Connection
 
@@ -16,6 +16,7 @@ from st_pipeline.postgres.sync_log import SyncLog
 from st_pipeline.records import Counts, Mode
 from st_pipeline.servicetitan.client import ServiceTitanClient
 from st_pipeline.settings import Settings
+from st_pipeline.streams.spec import StreamSpec
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,12 +29,13 @@ class Window:
 
 @dataclass(slots=True)
 class EntityResult:
-    """What a sync of one tenant and entity did."""
+    """What a sync of one tenant and entity did. `began_at`: by Postgres's clock."""
 
     entity: str
     mode: Mode
     counts: Counts = field(default_factory=Counts)
     seconds: float = 0.0
+    began_at: datetime | None = None
     cursor_before: str | None = None
     cursor_after: str | None = None
     warnings: Counter[str] = field(default_factory=Counter)
@@ -41,24 +43,47 @@ class EntityResult:
     notes: list[str] = field(default_factory=list)
 
 
-@dataclass(slots=True)
-class EntityWork:
-    """One tenant and entity to sync, and everything it takes. `after_chunk` hears of each committed chunk."""
+@dataclass(slots=True, kw_only=True)
+class Work:
+    """A tenant to work on, and what every kind of work takes. `after_chunk` hears of each committed chunk."""
 
-    spec: EntitySpec
     tenant: str
     credential_id: int
-    client: ServiceTitanClient
     connection: Connection
     lease: Lease
     log: SyncLog
     settings: Settings
     mode: Mode
-    window: Window = Window()
     rewrite: bool = False
-    allow_deletions: bool = False
     quiet: bool = False
     after_chunk: Callable[[str, Counts], None] = lambda _entity, _counts: None
+
+
+@dataclass(slots=True, kw_only=True)
+class StreamWork(Work):
+    """One of the tenant's streams to build."""
+
+    stream: StreamSpec
+    today: Callable[[], date] = lambda: datetime.now(UTC).date()
+    result: EntityResult = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.result = EntityResult(self.stream.name, self.mode)
+
+    @property
+    def doing(self) -> str:
+        """For error messages."""
+        return f"build of {self.stream.name} for tenant {self.tenant}"
+
+
+@dataclass(slots=True, kw_only=True)
+class EntityWork(Work):
+    """One of the tenant's entities to sync."""
+
+    spec: EntitySpec
+    client: ServiceTitanClient
+    window: Window = Window()
+    allow_deletions: bool = False
     result: EntityResult = field(init=False)
 
     def __post_init__(self) -> None:

@@ -82,6 +82,8 @@ def test_the_definitions_are_these(offered: dict[str, Any]):
             "servicetitan/customer_contacts": "crm",
             "servicetitan/locations": "crm",
             "servicetitan/invoices": "accounting",
+            "servicetitan/members_stream": "streams",
+            "servicetitan/invoices_stream": "streams",
         },
         "partitions": ["tenants"],
         # One step, whatever the number of entities; and in the run's own process: a process a step costs 2.3 CPU s.

@@ -40,7 +40,7 @@ def synced(engine: Engine, settings: Settings, servicetitan_tenant: Callable[...
     )
     keys = SecretStr(tenant.client_id), SecretStr(tenant.client_secret)
     with engine.begin() as connection:
-        add_company(connection, TENANT, name="Acme Plumbing")
+        add_company(connection, TENANT, name="Acme Plumbing", intacct_id="ACME-1", trade="plumbing")
         new = NewCredential(TENANT, "production", tenant.tenant_id, *keys)
         add_credential(connection, Vault.from_settings(settings), new)
     tenant.insert("invoices", {**tenant.record("invoices", tenant.ids("invoices")[0]), "id": 987654321, "total": "NaN"})

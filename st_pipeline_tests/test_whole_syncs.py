@@ -17,6 +17,7 @@ from st_pipeline.cli.proof import prove_tenant
 from st_pipeline.credentials.companies import add_company
 from st_pipeline.credentials.registration import NewCredential, add_credential
 from st_pipeline.credentials.vault import Vault
+from st_pipeline.data_types import SYNCED
 from st_pipeline.settings import Settings
 from st_pipeline.simulator.control import SimulatedTenant
 from st_pipeline.sync_configuration import SyncConfiguration, SyncResult
@@ -183,13 +184,13 @@ def test_a_refusal_of_one_entity_does_not_set_the_tenant_aside(acme: Acme):
     """Some apps get a plain 403 for one entity with everything else in order."""
     acme.source.fault("status", status=403, entity="membership_types")
     result = acme.sync()
-    assert [outcome.entity for outcome in result.outcomes if outcome.error] == ["membership_types"]
+    assert [one.entity for one in result.outcomes if one.error] == ["membership_types", "members_stream"]
     assert _connection_status(acme) == "connected"
 
 
 def test_a_refusal_of_every_entity_does(acme: Acme):
     acme.source.fault("status", status=403)
-    assert len(acme.sync().errors) == 6
+    assert len(acme.sync().errors) == len(SYNCED)
     assert _connection_status(acme) == "error"
 
 

@@ -107,14 +107,17 @@ class Story:
     tenants: "list[SimulatedTenant]"
 
     def tell(self) -> bool:
-        """Full syncs, changes at the source, incremental syncs. True when every run and every proof is well."""
+        """Full syncs, changes at the source, incremental syncs, the streams. True when every proof is well."""
+        from st_pipeline.cli.demo_report import print_streams
         from st_pipeline.records import Mode
 
         self.console.rule("full sync of every tenant, each a Dagster run")
         full = self._sync(Mode.FULL)
         self._change_the_source()
         self.console.rule("incremental sync of every tenant, each a Dagster run")
-        return self._sync(Mode.INCREMENTAL) and full
+        incremental = self._sync(Mode.INCREMENTAL)
+        print_streams(self.console, self.engine)
+        return incremental and full
 
     def _sync(self, mode: "Mode") -> bool:
         from st_pipeline.cli.demo_report import SyncBars, print_figures, print_proofs
@@ -129,13 +132,16 @@ class Story:
         return print_proofs(self.console, self._proofs()) and not broken
 
     def _proofs(self) -> "dict[str, Proof]":
-        from st_pipeline.cli.proof import prove_tenant
+        from st_pipeline.cli.proof import prove_streams, prove_tenant
 
         proofs = {}
         with self.simulator.control() as control, self.engine.connect() as connection:
             for tenant in self.tenants:
                 truth = control.truth(tenant.spec.tenant_id, tenant.spec.environment)
-                proofs[tenant.partition_key] = prove_tenant(connection, tenant.partition_key, truth)
+                proof = prove_tenant(connection, tenant.partition_key, truth)
+                if tenant.spec.environment == "production":
+                    proof.differences += prove_streams(connection, tenant.partition_key, truth)
+                proofs[tenant.partition_key] = proof
         return proofs
 
     def _change_the_source(self) -> None:

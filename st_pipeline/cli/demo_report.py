@@ -87,12 +87,47 @@ def proof_table(proofs: dict[str, Proof]) -> Table:
     return table
 
 
+STREAM_FIGURES = text("""
+    SELECT t.partition_key,
+           (SELECT count(*) FROM members_stream m WHERE m.credential_id = t.credential_id),
+           (SELECT count(*) FROM members_stream m WHERE m.credential_id = t.credential_id AND m.active_member),
+           (SELECT count(*) FROM invoices_stream i WHERE i.credential_id = t.credential_id),
+           (SELECT sum(i.total) FROM invoices_stream i WHERE i.credential_id = t.credential_id AND i.still_exists)
+    FROM tenants t WHERE t.environment = 'production' ORDER BY t.partition_key
+""")
+STREAM_SAMPLE = text("""
+    SELECT customer_id, customer_first_name, customer_last_name, customer_phone_number_primary, membership_type,
+           membership_end
+    FROM members_stream WHERE active_member AND still_exists AND software = 'ServiceTitan'
+    ORDER BY updated_at DESC, customer_id LIMIT 3
+""")
+
+
+def print_streams(console: Console, engine: Engine) -> None:
+    """What downstream reads now: figures of both streams, and three made-up members as they stand there."""
+    console.rule("members_stream and invoices_stream, as downstream reads them")
+    with engine.connect() as connection:
+        figures, sample = connection.execute(STREAM_FIGURES).all(), connection.execute(STREAM_SAMPLE).all()
+    table = Table("production tenant", box=None, pad_edge=False)
+    for name in ("members", "active", "invoices", "invoice total"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for tenant, members, active, invoices, total in figures:
+        table.add_row(tenant, f"{members:,}", f"{active:,}", f"{invoices:,}", f"{total or 0:,.2f}")
+    console.print(table)
+    console.print()
+    shown = Table("customer_id", "first", "last", "phone", "membership", "ends", box=None, pad_edge=False)
+    for row in sample:
+        shown.add_row(*("" if value is None else str(value) for value in row))
+    console.print(shown)
+
+
 def print_proofs(console: Console, proofs: dict[str, Proof]) -> bool:
     """Print the verdicts and every difference. True when all tenants equal the source."""
     console.print()
     console.print(proof_table(proofs))
     console.print(
-        "compared for every entity: row count, sum of ids, sums of money, checksum of the records", style="dim"
+        "compared for every entity: row count, sum of ids, sums of money, checksum of the records; and both streams",
+        style="dim",
     )
     for tenant, proof in proofs.items():
         for difference in proof.differences:

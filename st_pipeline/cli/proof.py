@@ -1,4 +1,4 @@
-"""Do a tenant's tables equal the source? Figures of our tables against the simulator's own truth.
+"""Do a tenant's tables and streams equal the source? Our figures against the simulator's own truth.
 
 Here: the comparison. Not here: either side's figures (postgres/fingerprint.py, the simulator's /_sim/truth).
 """
@@ -8,11 +8,10 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, text
 
 from st_pipeline.credentials.store import find_tenant
 from st_pipeline.entities import ENTITIES
-from st_pipeline.entities.spec import EntitySpec
 from st_pipeline.postgres.fingerprint import fingerprint
 
 
@@ -25,6 +24,15 @@ class Proof:
     deleted: int = 0
     invoice_total: Decimal = Decimal(0)
     differences: list[str] = field(default_factory=list)
+
+
+STREAMS = text("""
+    SELECT (SELECT count(*) FROM members_stream m WHERE m.credential_id = :id AND (m.still_exists
+            OR m.merged_to_customer_id IS NOT NULL)),
+           (SELECT count(*) FROM invoices_stream i WHERE i.credential_id = :id AND i.still_exists),
+           (SELECT coalesce(sum(total), 0) FROM invoices_stream i WHERE i.credential_id = :id AND i.still_exists),
+           (SELECT count(*) FROM stream_pending p WHERE p.credential_id = :id)
+""")
 
 
 def prove_tenant(connection: Connection, tenant: str, truth: Mapping[str, Mapping[str, Any]]) -> Proof:
@@ -46,13 +54,24 @@ def prove_tenant(connection: Connection, tenant: str, truth: Mapping[str, Mappin
             pairs[f"sum of {column}"] = (total, Decimal(theirs["totals"][spec.column(column).source]))
         if spec.feed_path is not None and ours.bytes_checksum is not None:
             pairs["checksum of the records"] = (ours.bytes_checksum, theirs["bytes_checksum"])
-        proof.differences += _differences(spec, pairs)
+        proof.differences += _differences(spec.name, pairs)
     return proof
 
 
-def _differences(spec: EntitySpec, pairs: Mapping[str, tuple[object, object]]) -> list[str]:
+def prove_streams(connection: Connection, tenant: str, truth: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Compare a tenant's streams: a record for each customer and invoice, the invoices' total, and nothing waits."""
+    credential_id = find_tenant(connection, tenant).credential_id
+    members, invoices, total, waiting = connection.execute(STREAMS, {"id": credential_id}).one()
+    pairs = {
+        "records of members_stream": (members, truth["customers"]["live"]),
+        "records of invoices_stream": (invoices, truth["invoices"]["live"]),
+        "sum of total of invoices_stream": (total, Decimal(truth["invoices"]["totals"]["total"])),
+        "waiting records": (waiting, 0),
+    }
+    return _differences("streams", pairs)
+
+
+def _differences(name: str, pairs: Mapping[str, tuple[object, object]]) -> list[str]:
     return [
-        f"{spec.name}: {what} is {mine}, the source has {other}"
-        for what, (mine, other) in pairs.items()
-        if mine != other
+        f"{name}: {what} is {mine}, the source has {other}" for what, (mine, other) in pairs.items() if mine != other
     ]

@@ -17,7 +17,7 @@ import msgspec
 from sqlalchemy import Engine, text
 
 from st_pipeline.cli.ports import is_taken
-from st_pipeline.entities import ENTITIES
+from st_pipeline.data_types import SYNCED
 from st_pipeline.environment_file import write_values
 from st_pipeline.errors import ConfigurationError, PipelineError
 from st_pipeline.postgres.database import transaction
@@ -190,7 +190,7 @@ def forget_rows_of_an_earlier_simulator(engine: Engine) -> int:
             ).scalar()
             if found is None:
                 continue
-            tables = ["sync_cursors", "sync_rejects", "seen_ids", *(spec.table for spec in ENTITIES.values())]
+            tables = ["sync_cursors", "sync_rejects", "seen_ids", "stream_pending", *(s.table for s in SYNCED.values())]
             rows = sum(
                 connection.execute(text(f"DELETE FROM {table} WHERE credential_id = :id"), {"id": found}).rowcount  # noqa: S608
                 for table in tables

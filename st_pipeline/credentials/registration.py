@@ -117,11 +117,12 @@ def _replace(connection: Connection, vault: Vault, new: NewCredential, credentia
 
 
 def _has_rows(connection: Connection, credential_id: int) -> bool:
-    """Did a page ever arrive? Positions are committed with the rows they stand for."""
+    """Did a page ever arrive? Positions and figures are committed with the rows they stand for."""
     sql = text("""
         SELECT EXISTS (SELECT FROM sync_cursors WHERE credential_id = :id AND (
             continue_from IS NOT NULL OR newest_modified_on IS NOT NULL OR full_continue_from IS NOT NULL
-            OR full_page > 0 OR last_full_at IS NOT NULL))
+            OR last_full_at IS NOT NULL))
+        OR EXISTS (SELECT FROM servicetitan_sync_logs WHERE credential_id = :id AND records_processed > 0)
     """)
     return bool(connection.execute(sql, {"id": credential_id}).scalar_one())
 

@@ -1,4 +1,4 @@
-"""What can be materialized: one multi-asset over all entities, with tenants as partitions.
+"""What can be materialized: one multi-asset over all entities and streams, with tenants as partitions.
 
 Here: its definition. Not here: its body (materialize.py).
 One step for everything: 15 assets as 15 steps cost 40 CPU seconds a run, as one step 3.6.
@@ -15,6 +15,8 @@ from st_pipeline.defs.partitions import TENANTS
 from st_pipeline.defs.resources import Postgres, ServiceTitan
 from st_pipeline.entities import ENTITIES
 from st_pipeline.entities.spec import EntitySpec
+from st_pipeline.streams import STREAMS
+from st_pipeline.streams.spec import StreamSpec
 
 OWNERS = ["team:data-platform"]
 TENANTS_PER_BACKFILL_RUN = 25
@@ -22,25 +24,30 @@ TENANTS_PER_BACKFILL_RUN = 25
 RETRY_DELAY_SECONDS = 60
 
 
-def asset_spec(spec: EntitySpec) -> dg.AssetSpec:
-    """One entity's asset. Skippable: the body reports each tenant's own success instead of the whole range's."""
+def entity_asset(spec: EntitySpec) -> dg.AssetSpec:
+    """One entity's asset."""
+    reads = {"scope": spec.scope, "list": spec.list_path, "feed": spec.feed_path or "none: the list is read"}
+    return _asset(spec, spec.area, spec.after, reads)
+
+
+def stream_asset(spec: StreamSpec) -> dg.AssetSpec:
+    """One stream's asset."""
+    return _asset(spec, "streams", spec.after, {"record_for_each_row_of": spec.anchor_table})
+
+
+def _asset(spec: EntitySpec | StreamSpec, group: str, after: tuple[str, ...], more: dict[str, str]) -> dg.AssetSpec:
+    """Skippable: the body reports each tenant's own success instead of the whole range's."""
     return dg.AssetSpec(
         asset_key(spec.name),
-        deps=[asset_key(name) for name in spec.after],
+        deps=[asset_key(name) for name in after],
         partitions_def=TENANTS,
         skippable=True,
-        group_name=spec.area,
+        group_name=group,
         owners=OWNERS,
         kinds={"postgres", "table"},
         description=spec.description,
         code_version=str(spec.version),
-        metadata={
-            "dagster/column_schema": column_schema(spec),
-            "dagster/table_name": spec.table,
-            "scope": spec.scope,
-            "list": spec.list_path,
-            "feed": spec.feed_path or "none: the list is read",
-        },
+        metadata={"dagster/column_schema": column_schema(spec), "dagster/table_name": spec.table, **more},
     )
 
 
@@ -49,7 +56,7 @@ def build_assets(retry_delay_seconds: float = RETRY_DELAY_SECONDS) -> dg.AssetsD
 
     @dg.multi_asset(
         name="sync_tenants",
-        specs=[asset_spec(spec) for spec in ENTITIES.values()],
+        specs=[*map(entity_asset, ENTITIES.values()), *map(stream_asset, STREAMS.values())],
         can_subset=True,
         backfill_policy=dg.BackfillPolicy.multi_run(TENANTS_PER_BACKFILL_RUN),
         retry_policy=dg.RetryPolicy(

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 
 import dagster as dg
 
+from st_pipeline.data_types import SYNCED
 from st_pipeline.defs.metadata import (
     MODE_TAG,
     asset_key,
@@ -23,7 +24,6 @@ from st_pipeline.defs.metadata import (
 )
 from st_pipeline.defs.options import SyncOptions
 from st_pipeline.defs.resources import Postgres, ServiceTitan
-from st_pipeline.entities import ENTITIES
 from st_pipeline.errors import PipelineError
 from st_pipeline.logs import configure_logs
 from st_pipeline.records import Counts, Mode
@@ -60,7 +60,7 @@ def materialize_tenants(
 ) -> Iterator[dg.AssetMaterialization]:
     """Sync each tenant of the run and yield one event for each entity that succeeded. Raises Failure if any failed."""
     selected = {key.path[-1] for key in context.selected_asset_keys}
-    entities = [name for name in ENTITIES if name in selected]
+    entities = [name for name in SYNCED if name in selected]
     sync_type = "scheduled" if AUTOMATION_TAGS & context.run.tags.keys() else "manual"
     job_is_full = context.run.tags.get(MODE_TAG) == Mode.FULL
     run_id = context.run.run_id
@@ -105,7 +105,7 @@ def _materialize_tenant(
     try:
         with sync:
             for outcome in sync.entities(skip=lambda entity: (tenant, entity) in done):
-                report.counts.add(outcome.result.counts)
+                report.counts.add(outcome.records)
                 if outcome.error is None:
                     yield materialization(tenant, outcome.result, sync.log.id)
                 else:

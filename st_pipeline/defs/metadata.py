@@ -11,6 +11,7 @@ import dagster as dg
 
 from st_pipeline.entities.spec import KEY, EntitySpec
 from st_pipeline.records import Counts
+from st_pipeline.streams.spec import StreamSpec
 from st_pipeline.sync_configuration import SyncConfiguration
 from st_pipeline.work import EntityResult
 
@@ -22,20 +23,21 @@ RESULT_TAG = f"{TAG_PREFIX}/result"
 
 
 def asset_key(entity: str) -> dg.AssetKey:
-    """The asset of an entity."""
+    """The asset of an entity or a stream."""
     return dg.AssetKey([KEY_PREFIX, entity])
 
 
-def column_schema(spec: EntitySpec) -> dg.TableSchema:
-    """The entity's columns as Dagster shows them."""
+def column_schema(spec: EntitySpec | StreamSpec) -> dg.TableSchema:
+    """The columns as Dagster shows them."""
+    key, origin = (spec.key, "from {}") if isinstance(spec, StreamSpec) else (KEY, "{} of the record")
     return dg.TableSchema(
         columns=[
             dg.TableColumn(
                 name=column.name,
                 type=column.kind.value,
-                description=column.description or f"{column.source} of the record",
+                description=column.description or origin.format(column.source),
                 constraints=dg.TableColumnConstraints(
-                    nullable=column.name != KEY,
+                    nullable=column.name != key,
                     other=[f"usually {', '.join(column.known_values)}"] if column.known_values else [],
                 ),
             )

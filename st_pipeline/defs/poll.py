@@ -63,7 +63,7 @@ def _poll(context: dg.OpExecutionContext, sync: TenantSync, report: RunReport) -
     try:
         with sync:
             for outcome in sync.entities():
-                report.counts.add(outcome.result.counts)
+                report.counts.add(outcome.records)
                 if outcome.error is None and outcome.report:
                     yield materialization(tenant, outcome.result, sync.log.id)
                 elif outcome.error is not None and outcome.report:

@@ -27,23 +27,3 @@ def registry(specs: tuple[EntitySpec, ...]) -> dict[str, EntitySpec]:
 
 
 ENTITIES = registry(tuple(spec for area in AREAS for spec in area.ENTITIES))
-
-# What a person or the user's documents call a kind of data, and the areas it stands for.
-DATA_TYPES = {
-    "customers": (memberships, crm),
-    "invoices": (accounting,),
-    "both": AREAS,
-    "all": AREAS,
-}
-
-
-def entities_of(data_type: str) -> tuple[str, ...]:
-    """The entities that a data type stands for, or the named ones of `customers,invoices`. Raises KeyError: unknown."""
-    if data_type in DATA_TYPES:
-        areas = DATA_TYPES[data_type]
-        return tuple(name for name, spec in ENTITIES.items() if any(spec in area.ENTITIES for area in areas))
-    wanted = {name.strip() for name in data_type.split(",")}
-    unknown = sorted(wanted - set(ENTITIES))
-    if unknown:
-        raise KeyError(", ".join(unknown))
-    return tuple(name for name in ENTITIES if name in wanted)

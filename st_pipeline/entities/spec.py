@@ -8,8 +8,10 @@ from an EntitySpec, so a column is written once.
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import date
 from enum import Enum, StrEnum
 from types import MappingProxyType
+from typing import Protocol
 
 KEY = "st_id"
 MODIFIED = "modified_on"
@@ -73,15 +75,37 @@ class Column:
 class Rule:
     """A named rule about one column. A value breaks it when it is null and `not_null`, or out of `minimum`…`maximum`.
 
-    A null breaks no bound: everything but the id may be null in a ServiceTitan record. Bounds are for integers.
+    A null breaks no bound: everything but the id may be null in a ServiceTitan record. Bounds: integers and days.
     """
 
     name: str
     column: str
     severity: Severity
     not_null: bool = False
-    minimum: int | None = None
-    maximum: int | None = None
+    minimum: int | date | None = None
+    maximum: int | date | None = None
+
+
+class Checked(Protocol):
+    """What a table is checked by: its columns and its rules."""
+
+    def __hash__(self) -> int: ...
+
+    @property
+    def name(self) -> str:
+        """The entity's or stream's name."""
+
+    @property
+    def table(self) -> str:
+        """The table's name."""
+
+    @property
+    def columns(self) -> tuple[Column, ...]:
+        """Its columns in order."""
+
+    @property
+    def rules(self) -> tuple[Rule, ...]:
+        """The rules about them."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

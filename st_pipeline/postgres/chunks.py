@@ -51,7 +51,7 @@ def upsert(  # one chunk
     if table.num_rows == 0:
         return Counts()
     connection.exec_driver_sql(_staging_sql(spec))
-    _copy(connection, f"{_staging(spec)} ({', '.join(_columns(spec))})", table)
+    copy_rows(connection, f"{_staging(spec)} ({', '.join(_columns(spec))})", table)
     created, written = connection.execute(
         text(_upsert_sql(spec, rewrite)), {"credential_id": credential_id, "version": spec.version}
     ).one()
@@ -75,7 +75,7 @@ def copy_first_rows(connection: Connection, spec: EntitySpec, credential_id: int
         table = table.append_column(name, values)
     try:
         with connection.begin_nested():
-            _copy(connection, f"{spec.table} ({', '.join(table.column_names)})", table)
+            copy_rows(connection, f"{spec.table} ({', '.join(table.column_names)})", table)
     except (psycopg.errors.UniqueViolation, *DATA_ERRORS):
         return None
     return Counts(created=rows)
@@ -114,8 +114,8 @@ def with_bookkeeping(table: pa.Table, hashes: Sequence[int], records: Sequence[b
     )
 
 
-def _copy(connection: Connection, target: str, table: pa.Table) -> None:
-    """COPY on the driver's own connection, so that it shares the transaction."""
+def copy_rows(connection: Connection, target: str, table: pa.Table) -> None:
+    """COPY a table to `table (columns)`, on the driver's own connection so that it shares the transaction."""
     driver = connection.connection.driver_connection
     assert isinstance(driver, psycopg.Connection)  # noqa: S101 - the engine is ours and its driver psycopg 3
     with driver.cursor() as cursor, cursor.copy(f"COPY {target} FROM STDIN (FORMAT csv)") as copy:

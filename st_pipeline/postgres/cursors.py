@@ -5,11 +5,8 @@ Here: the table sync_cursors. Not here: what a position means to the API, and wh
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal
 
 from sqlalchemy import Connection, text
-
-Stage = Literal["records", "presence"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,19 +14,20 @@ class Cursor:
     """One row of sync_cursors; a tenant and entity never synced has every field empty.
 
     `continue_from`: feed token of the last page all of whose rows are committed. `newest_modified_on`: as the source
-    wrote it. `full_*`: the pass under way, None when there is none. `last_full_at`: end of the last complete pass.
+    wrote it. `full_*`: the pass under way, None when there is none. `last_full_at`: end of the last complete pass
+    (of a stream: since when every chunk notes what it renews). `complete_through`: when the last read that reached its
+    end began; whatever the source had committed by then is here or among the rejects.
     """
 
     continue_from: str | None = None
     newest_modified_on: str | None = None
     full_continue_from: str | None = None
     full_started_at: datetime | None = None
-    full_stage: Stage | None = None
-    full_page: int = 0
     last_full_at: datetime | None = None
     last_polled_at: datetime | None = None
     last_reported_at: datetime | None = None
     last_failed_at: datetime | None = None
+    complete_through: datetime | None = None
 
     @property
     def position(self) -> str | None:
@@ -38,6 +36,12 @@ class Cursor:
 
 
 _FIELDS = ", ".join(Cursor.__slots__)
+
+
+def now(connection: Connection) -> datetime:
+    """The time by Postgres's clock."""
+    moment: datetime = connection.execute(text("SELECT clock_timestamp()")).scalar_one()
+    return moment
 
 
 def load(connection: Connection, credential_id: int, entity: str) -> Cursor:

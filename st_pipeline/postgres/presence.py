@@ -60,15 +60,15 @@ def mark_deleted(connection: Connection, spec: EntitySpec, credential_id: int, i
     return connection.execute(text(query), {"id": credential_id, "ids": list(ids)}).rowcount
 
 
-def unmark_returned(connection: Connection, spec: EntitySpec, credential_id: int) -> int:
-    """Clear deleted_at of rows whose ids the list showed again. Returns how many."""
+def unmark_returned(connection: Connection, spec: EntitySpec, credential_id: int) -> list[int]:
+    """Clear deleted_at of rows whose ids the list showed again. Returns their ids."""
     _join_by_hash(connection)
     query = (
         f"UPDATE {spec.table} t SET deleted_at = NULL FROM seen_ids s "  # noqa: S608 - names of a spec
         f"WHERE t.credential_id = :id AND t.deleted_at IS NOT NULL AND s.credential_id = t.credential_id "
-        f"AND s.entity = :entity AND s.st_id = t.{KEY}"
+        f"AND s.entity = :entity AND s.st_id = t.{KEY} RETURNING t.{KEY}"
     )
-    return connection.execute(text(query), {"id": credential_id, "entity": spec.name}).rowcount
+    return list(connection.execute(text(query), {"id": credential_id, "entity": spec.name}).scalars())
 
 
 def _join_by_hash(connection: Connection) -> None:

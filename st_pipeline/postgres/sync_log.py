@@ -6,7 +6,7 @@ Here: servicetitan_sync_logs and sync_log_entities. Not here: when a poll that f
 
 import json
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -24,7 +24,8 @@ _COUNTED = ("processed", "successful", "failed", "created", "updated", "unchange
 class SyncLog:
     """One tenant's row of a sync, written when `ensure` is first called: polls that find nothing leave no row.
 
-    `sync_id` is shared by the tenants of one sync and stands in the Dagster run's tags.
+    `sync_id` is shared by the tenants of one sync and stands in the Dagster run's tags. `derived`: what is built from
+    entities read before; it has rows of its own, and no part in the tenant's figures.
     """
 
     credential_id: int
@@ -34,6 +35,7 @@ class SyncLog:
     mode: Mode
     data_type: str
     dagster_run_id: str | None = None
+    derived: Collection[str] = ()
     id: int | None = None
     counts: dict[str, Counts] = field(default_factory=dict)
     expected: int | None = None
@@ -69,10 +71,11 @@ class SyncLog:
             raise
 
     def total(self) -> Counts:
-        """The figures of all entities."""
+        """The figures of all entities that were read."""
         total = Counts()
-        for counts in self.counts.values():
-            total.add(counts)
+        for name, counts in self.counts.items():
+            if name not in self.derived:
+                total.add(counts)
         return total
 
     def progress(

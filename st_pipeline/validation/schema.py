@@ -1,4 +1,4 @@
-"""EntitySpec to pandera schema, and a chunk checked by it.
+"""A spec's columns and rules to a pandera schema, and a chunk checked by it.
 
 Here: dtypes, the rules that reject, the rules that warn. Not here: decoding, and what happens to a rejected row.
 """
@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pandera.errors import SchemaErrors
 
-from st_pipeline.entities.spec import EntitySpec, Kind, Rule, Severity
+from st_pipeline.entities.spec import Checked, Kind, Rule, Severity
 from st_pipeline.errors import ConfigurationError
 
 ARROW_TYPES: dict[Kind, pa.DataType] = {
@@ -29,13 +29,13 @@ ARROW_TYPES: dict[Kind, pa.DataType] = {
 
 
 @functools.cache
-def arrow_schema(spec: EntitySpec) -> pa.Schema:
-    """The Arrow schema of a chunk: the entity's columns in order."""
+def arrow_schema(spec: Checked) -> pa.Schema:
+    """The Arrow schema of a chunk: the columns in order."""
     return pa.schema([(column.name, ARROW_TYPES[column.kind]) for column in spec.columns])
 
 
 @functools.cache
-def pandera_schema(spec: EntitySpec) -> pandera.DataFrameSchema:
+def pandera_schema(spec: Checked) -> pandera.DataFrameSchema:
     """The schema of a chunk: every column's dtype, and the rules that reject. Built once; nothing is coerced."""
     rejecting: dict[str, list[Rule]] = defaultdict(list)
     for rule in spec.rules:
@@ -65,7 +65,7 @@ def _checks(rule: Rule) -> list[pandera.Check]:
     return checks
 
 
-def failing_rows(spec: EntitySpec, table: pa.Table) -> dict[int, list[str]]:
+def failing_rows(spec: Checked, table: pa.Table) -> dict[int, list[str]]:
     """Validate a chunk. Returns the reasons by row index; empty when all is well.
 
     Raises ConfigurationError when the chunk does not have the schema's columns and dtypes: that is our mistake, not
@@ -77,17 +77,18 @@ def failing_rows(spec: EntitySpec, table: pa.Table) -> dict[int, list[str]]:
     except SchemaErrors as errors:
         cases = errors.failure_cases
         reasons: dict[int, list[str]] = defaultdict(list)
+        missing = {rule.column: rule.name for rule in spec.rules if rule.not_null and rule.severity is Severity.REJECT}
         for index, column, check in zip(cases["index"], cases["column"], cases["check"], strict=True):
             if pd.isna(index):
                 raise ConfigurationError(f"{spec.name}: column {column} fails {check}: spec and chunk differ") from None
-            text = f"{column} is missing" if check == "not_nullable" else str(check)
+            text = missing.get(column, f"{column} is missing") if check == "not_nullable" else str(check)
             if text not in reasons[int(index)]:
                 reasons[int(index)].append(text)
         return dict(reasons)
     return {}
 
 
-def warnings(spec: EntitySpec, table: pa.Table) -> Counter[str]:
+def warnings(spec: Checked, table: pa.Table) -> Counter[str]:
     """How many rows break each rule that warns, and how many show an enum value never heard of."""
     found: Counter[str] = Counter()
     for rule in spec.rules:

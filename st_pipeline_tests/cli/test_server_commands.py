@@ -16,6 +16,7 @@ from sqlalchemy import Engine
 
 from st_pipeline.environment_file import read_file
 from st_pipeline.postgres import embedded
+from st_pipeline.postgres.migrations import newest_version
 from st_pipeline_tests.cli.project import Project
 
 
@@ -78,7 +79,7 @@ def test_down_stops_the_server_and_up_brings_it_back_with_its_rows(started: Proj
 
 
 def test_migrate_says_what_it_did_and_does_not_go_down_unasked(started: Project):
-    assert "0003 -> 0003" in started.run("migrate").stdout
+    assert f"{newest_version()} -> {newest_version()}" in started.run("migrate").stdout
     refused = started.run("migrate", "--to", "0001")
     assert refused.returncode == 2
     assert "--yes" in one_line(refused)

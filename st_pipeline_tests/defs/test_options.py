@@ -75,14 +75,15 @@ def test_times_are_iso_and_a_bare_day_is_its_start(written: str, moment: datetim
     ("selected", "label"),
     [
         (ALL, "all"),
-        (tuple(name for name in ALL if name != "invoices"), "customers"),
-        (("invoices",), "invoices"),
+        (tuple(name for name in ALL if not name.startswith("invoices")), "customers"),
+        (("invoices", "invoices_stream"), "invoices"),
+        (("invoices",), "only invoices"),
         (("customers",), "only customers"),
         (("locations", "customers"), "only customers, locations"),
     ],
 )
 def test_the_selected_assets_are_exactly_the_entities_synced(selected: tuple[str, ...], label: str):
-    """`customers` is an asset and also a data type, which stands for five of them."""
+    """`customers` is an asset and also a data type, which stands for six of them."""
     configuration = asked(entities=selected)
     assert set(configuration.entities) == set(selected)
     assert configuration.label == label

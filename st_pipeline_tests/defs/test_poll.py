@@ -5,7 +5,7 @@ import pytest
 from st_pipeline.credentials import store
 from st_pipeline.credentials.diagnosis import test_credentials as diagnose
 from st_pipeline.entities import ENTITIES
-from st_pipeline_tests.defs.platform import ALL, WRONG_SECRET, Platform, failures, materialized, pairs
+from st_pipeline_tests.defs.platform import ALL, WRONG_SECRET, Platform, failures, materialized, of_entities, pairs
 
 SCOPES = {spec.scope for spec in ENTITIES.values()}
 LOGS = "SELECT count(*) FROM servicetitan_sync_logs"
@@ -44,8 +44,8 @@ def test_a_change_makes_exactly_its_own_materialization(synced: Platform):
     logs = synced.value(LOGS)
     run = synced.poll("acme", "birch")
     events = materialized(run)
-    assert events.keys() == {("birch", "invoices")}
-    assert (events["birch", "invoices"]["updated"], events["birch", "invoices"]["created"]) == (2, 0)
+    assert events.keys() == {("birch", "invoices"), ("birch", "invoices_stream")}
+    assert {(metadata["updated"], metadata["created"]) for metadata in events.values()} == {(2, 0)}
     assert synced.value(LOGS) == logs + 1
     newest = "SELECT dagster_run_id, sync_type, mode, status FROM servicetitan_sync_logs ORDER BY id DESC LIMIT 1"
     assert synced.rows(newest) == [(run.run_id, "scheduled", "incremental", "completed")]
@@ -86,8 +86,8 @@ def test_a_busy_tenant_is_left_alone_and_nothing_fails(synced: Platform):
     with synced.held("acme"):
         run = synced.poll("acme", "birch")
     assert run.success
-    assert materialized(run).keys() == {("birch", "customers")}
-    assert materialized(synced.poll("acme", "birch")).keys() == {("acme", "customers")}
+    assert of_entities(run) == {("birch", "customers")}
+    assert of_entities(synced.poll("acme", "birch")) == {("acme", "customers")}
 
 
 def test_a_newly_broken_entity_fails_the_run_once_and_its_recovery_is_reported(synced: Platform):
@@ -95,21 +95,21 @@ def test_a_newly_broken_entity_fails_the_run_once_and_its_recovery_is_reported(s
     synced.simulated["birch"].change(scopes=sorted(SCOPES - {"tn.acc.invoices:r"}))
     first = synced.poll("acme", "birch")
     assert not first.success
-    assert failures(first).keys() == {"birch / invoices"}
-    assert synced.figures(first)["failed_entities"] == 1
+    assert failures(first).keys() == {"birch / invoices", "birch / invoices_stream"}
+    assert synced.figures(first)["failed_entities"] == 2
 
     synced.simulated["birch"].advance(changed={"customers": 1})
     second = synced.poll("acme", "birch")
     assert second.success
-    assert materialized(second).keys() == {("birch", "customers")}
-    assert synced.figures(second)["failed_entities"] == 1
+    assert of_entities(second) == {("birch", "customers")}
+    assert synced.figures(second)["failed_entities"] == 2
     failed = "SELECT count(*) FROM sync_log_entities WHERE entity = 'invoices' AND status = 'failed'"
     assert synced.value(failed) == 2
 
     synced.simulated["birch"].change(scopes=sorted(SCOPES))
     third = synced.poll("acme", "birch")
     assert third.success
-    assert materialized(third).keys() == {("birch", "invoices")}
+    assert materialized(third).keys() == {("birch", "invoices"), ("birch", "invoices_stream")}
     assert synced.figures(third)["failed_entities"] == 0
 
     synced.simulated["birch"].change(scopes=sorted(SCOPES - {"tn.acc.invoices:r"}))
@@ -143,7 +143,7 @@ def test_a_tenant_that_is_gone_fails_the_run_and_not_the_others(synced: Platform
     synced.simulated["acme"].advance(changed={"customers": 1})
     run = synced.poll("cedar", "acme")
     assert failures(run).keys() == {"cedar"}
-    assert materialized(run).keys() == {("acme", "customers")}
+    assert of_entities(run) == {("acme", "customers")}
 
 
 def test_a_poll_turns_a_failed_partition_green(platform: Platform):
@@ -151,7 +151,7 @@ def test_a_poll_turns_a_failed_partition_green(platform: Platform):
     assert platform.run("incremental_sync", "acme").success
     platform.simulated["acme"].change(scopes=sorted(SCOPES - {"tn.acc.invoices:r"}))
     platform.run("incremental_sync", "acme")
-    assert platform.failed() == {("acme", "invoices")}
+    assert platform.failed() == {("acme", "invoices"), ("acme", "invoices_stream")}
     platform.simulated["acme"].change(scopes=sorted(SCOPES))
     platform.poll("acme")
     assert platform.failed() == set()

@@ -14,6 +14,9 @@ def test_a_first_run_materializes_every_entity_with_its_figures(platform: Platfo
     assert events.keys() == pairs("acme")
     truth = platform.simulated["acme"].truth()
     log_id = platform.value("SELECT id FROM servicetitan_sync_logs")
+    for stream, anchor in {"members_stream": "customers", "invoices_stream": "invoices"}.items():
+        counts = events.pop(("acme", stream))
+        assert counts["created"] == truth[anchor]["live"] + truth[anchor]["deleted"]
     for (_, entity), metadata in events.items():
         read = truth[entity]["live"] + truth[entity]["deleted"]
         assert {name: metadata[name] for name in FIGURES} == {
@@ -71,10 +74,11 @@ def test_the_sync_log_carries_the_run_s_id_and_the_same_figures(platform: Platfo
     )
     assert row == (run.run_id, run.run_id, "manual", "full", "all", "completed", None)
     columns = ", ".join(f"records_{name}" for name in FIGURES)
-    logged = platform.rows(f"SELECT entity, {columns}, pages, cursor_after, status FROM sync_log_entities")  # noqa: S608
+    columns += ", pages, coalesce(cursor_after, 'none')"  # a stream has no cursor
+    logged = platform.rows(f"SELECT entity, {columns}, status FROM sync_log_entities")  # noqa: S608
     shown = {entity: metadata for (_, entity), metadata in materialized(run).items()}
     assert {entity: (*figures,) for entity, *figures in logged} == {
-        entity: (*(metadata[name] for name in (*FIGURES, "pages", "cursor_after")), "completed")
+        entity: (*(metadata[name] for name in (*FIGURES, "pages")), metadata["cursor_after"], "completed")
         for entity, metadata in shown.items()
     }
 

@@ -1,0 +1,39 @@
+"""Everything a sync can bring up to date, by name and in order, and the words people use for parts of it.
+
+Here: SYNCED and the data types. Not here: what an entity or a stream is (entities/, streams/).
+"""
+
+from collections.abc import Mapping
+
+from st_pipeline.entities import ENTITIES, accounting, crm, memberships
+from st_pipeline.entities.spec import EntitySpec
+from st_pipeline.streams import STREAMS
+from st_pipeline.streams.spec import StreamSpec
+
+# Entities first, streams after all they are built from.
+SYNCED: Mapping[str, EntitySpec | StreamSpec] = {**ENTITIES, **STREAMS}
+
+# What a person or the user's documents call a kind of data, and the areas it stands for.
+AREAS = {
+    "customers": (memberships, crm),
+    "invoices": (accounting,),
+}
+ALL = ("both", "all")
+
+
+def synced_by(data_type: str) -> tuple[str, ...]:
+    """The entities and streams that a data type stands for, or those named in `customers,invoices_stream`.
+
+    Raises KeyError: unknown.
+    """
+    if data_type in ALL:
+        return tuple(SYNCED)
+    if data_type in AREAS:
+        entities = {spec.name for area in AREAS[data_type] for spec in area.ENTITIES}
+        streams = {stream.name for stream in STREAMS.values() if stream.data_type == data_type}
+        return tuple(name for name in SYNCED if name in entities | streams)
+    wanted = {name.strip() for name in data_type.split(",")}
+    unknown = sorted(wanted - set(SYNCED))
+    if unknown:
+        raise KeyError(", ".join(unknown))
+    return tuple(name for name in SYNCED if name in wanted)

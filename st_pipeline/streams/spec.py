@@ -1,0 +1,79 @@
+"""What a stream is: the form that members.py and invoices.py fill in.
+
+Here: StreamSpec and Source. Not here: any one stream; when it is built (build.py), what makes a key wait (pending.py).
+"""
+
+import functools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import date
+from typing import Any
+
+from sqlalchemy import Connection
+
+from st_pipeline.entities.spec import Column, Rule
+
+SOFTWARE = "ServiceTitan"
+# A rule's maximum that moves with the calendar: the last day of next year.
+NEXT_YEAR = date.max
+EARLIEST = date(1990, 1, 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """An entity whose rows a stream's records are made of.
+
+    `facts`: the columns that reach the stream; a row in which none of them changed renews nothing. Empty: any change.
+    `keys`: the columns that hold keys of the stream; a row that moved from one key to another renews both.
+    `lookup`: where no column does, from the ids of changed rows to keys.
+    """
+
+    entity: str
+    facts: tuple[str, ...] = ()
+    keys: tuple[str, ...] = ()
+    lookup: Callable[[Connection, int, Sequence[int]], set[int]] | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class StreamSpec:
+    """A stream: one record for each row of its `anchor` entity, in the form downstream reads.
+
+    `key`: the column that tells records apart within a company. `map_records`: keys to records, as tuples in the order
+    of `columns`; a key whose row is gone gives none. `data_type`: the word that syncs it together with its sources.
+    `version`: raise it when the mapping changes, so that the next full sync builds older records again.
+    """
+
+    name: str
+    title: str
+    description: str
+    data_type: str
+    anchor: str
+    key: str
+    columns: tuple[Column, ...]
+    rules: tuple[Rule, ...]
+    sources: tuple[Source, ...]
+    map_records: Callable[[Connection, int, Sequence[int]], list[tuple[Any, ...]]]
+    version: int = 1
+
+    @property
+    def table(self) -> str:
+        """The table's name."""
+        return self.name
+
+    @property
+    def after(self) -> tuple[str, ...]:
+        """The entities it is built from."""
+        return tuple(source.entity for source in self.sources)
+
+    @property
+    def anchor_table(self) -> str:
+        """The table with a row for each record."""
+        return f"st_{self.anchor}"
+
+
+@functools.cache
+def in_year(spec: StreamSpec, year: int) -> StreamSpec:
+    """The stream as it is checked in a year: "next year" is a date."""
+    end = date(year + 1, 12, 31)
+    rules = tuple(replace(rule, maximum=end) if rule.maximum == NEXT_YEAR else rule for rule in spec.rules)
+    return replace(spec, rules=rules)
