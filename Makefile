@@ -7,7 +7,7 @@ PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check 
 export PYTHONUNBUFFERED := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo dev test lint types bench docs lock down clean
+.PHONY: help setup demo dev test lint types bench kill-lab memory docs lock down clean
 
 help: ## What can be made
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -45,8 +45,14 @@ lint: $(VENV)/installed-dev ## ruff, formatting, import layers
 types: $(VENV)/installed-dev ## mypy, strict
 	@$(BIN)/mypy
 
-bench: $(VENV)/installed ## What a sync costs in CPU, against the simulator
+bench: $(VENV)/installed ## What a sync costs in CPU, beside a bare program; fails when it is too much (12 minutes)
 	@$(BIN)/python benchmarks/sync.py
+
+kill-lab: $(VENV)/installed-dev ## Kill N syncs with -9 (N=1000, SEED=7) and check that nothing is lost, doubled or left
+	@$(BIN)/python -m st_pipeline_tests.kill_lab --kills $(or $(N),100) $(if $(SEED),--seed $(SEED)) $(if $(SERIES),--series $(SERIES))
+
+memory: $(VENV)/installed ## Peak memory of a sync of 10,000 and of 500,000 invoices
+	@$(BIN)/python benchmarks/memory.py
 
 docs: $(VENV)/installed ## Write the parts of docs/ that are made from code
 	@$(BIN)/python -m st_pipeline.documentation

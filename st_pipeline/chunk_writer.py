@@ -4,15 +4,17 @@ Here: gathering rows, what belongs into the transaction, how far the position mo
 read (sync.py), how rows are validated (validation/) and written (postgres/chunks.py).
 """
 
+import gc
 from collections.abc import Iterator
+from contextlib import contextmanager
 
-import pyarrow as pa
+import msgspec
 import structlog
 
 from st_pipeline import deletions
 from st_pipeline.entities.spec import Presence
 from st_pipeline.postgres import chunks, cursors, presence, rejects
-from st_pipeline.records import Counts, Mode, Reject
+from st_pipeline.records import Columns, Counts, Mode, Reject
 from st_pipeline.servicetitan.pages import Page
 from st_pipeline.streams import pending
 from st_pipeline.validation.chunk import (
@@ -45,10 +47,11 @@ class ChunkWriter:
         self.remember_seen = remember_seen
         self.newest_modified_on: str | None = None
         self.token: str | None = None
-        self._pending: list[bytes] = []
+        self._pending: list[msgspec.Raw] = []
         self._received = 0
         self._tokens: list[tuple[int, str | None]] = []
         with work.connection.begin():
+            chunks.compress_quickly(work.connection)
             self._was_empty = not chunks.holds_rows(work.connection, work.spec, work.credential_id)
             self._compare = not work.rewrite and not self._was_empty
             self._open_rejects = rejects.open_keys(work.connection, work.credential_id, work.spec.name)
@@ -58,19 +61,20 @@ class ChunkWriter:
         size = self.work.settings.rows_per_chunk
         for page in pages:
             self.result.counts.pages += 1
-            self._pending += [bytes(record) for record in page.records]
+            self._pending += page.records
             self._received += len(page.records)
             self._tokens.append((self._received, page.continue_from))
             while len(self._pending) >= size:
-                self._write(self._pending[:size])
+                # Copied here and not with the page: 21 MB less for a page of 5,000 invoices.
+                self._write([bytes(record) for record in self._pending[:size]])
                 del self._pending[:size]
         if self._pending or self._tokens:
-            self._write(self._pending)
+            self._write([bytes(record) for record in self._pending])
             self._pending = []
 
     def _write(self, records: list[bytes]) -> None:
         work, connection = self.work, self.work.connection
-        with connection.begin(), work.log.forgotten_on_rollback():
+        with collector_paused(), connection.begin(), work.log.forgotten_on_rollback():
             work.lease.extend(connection)
             counts, valid = self._write_rows(records)
             committed = self.result.counts.processed + len(records)
@@ -102,15 +106,17 @@ class ChunkWriter:
             if self.remember_seen:
                 presence.remember_seen(connection, work.credential_id, spec.name, ids)
             if self._compare:
-                known = chunks.known_rows(connection, spec, work.credential_id, ids)
+                # One with a reject is looked at again: the source may be back at the version that the table holds.
+                asked = [st_id for st_id in ids if st_id not in self._open_rejects]
+                known = chunks.known_rows(connection, spec, work.credential_id, asked)
                 records = without_unchanged(spec, records, heads, known)
         valid = validate_chunk(spec, records)
         self.newest_modified_on = later(self.newest_modified_on, valid.newest_modified_on)
         kept = valid.records if work.settings.keeps_full_data(spec.name) else None
-        table = chunks.with_bookkeeping(valid.table, valid.hashes, kept)
-        ids = chunks.row_ids(valid.table)
+        rows = chunks.with_bookkeeping(valid.columns, valid.hashes, kept)
+        ids = valid.ids
         with pending.noted(connection, work.credential_id, spec, ids):
-            written, refused = self._write_table(table)
+            written, refused = self._write_columns(rows)
             counts.deleted = self._mark_deleted(ids, valid)
         failed = valid.rejects + [Reject(ids[index], valid.records[index], (why,)) for index, why in refused.items()]
         rejects.keep(connection, work.credential_id, spec.name, failed, work.log.id)
@@ -121,14 +127,14 @@ class ChunkWriter:
         counts.unchanged = counts.processed - counts.created - counts.updated - counts.failed
         return counts, valid
 
-    def _write_table(self, table: pa.Table) -> tuple[Counts, dict[int, str]]:
+    def _write_columns(self, rows: Columns) -> tuple[Counts, dict[int, str]]:
         work = self.work
         if self._was_empty:
-            first = chunks.copy_first_rows(work.connection, work.spec, work.credential_id, table)
+            first = chunks.copy_first_rows(work.connection, work.spec, work.credential_id, rows)
             if first is not None:
                 return first, {}
         return chunks.upsert_or_name_the_refused(
-            work.connection, work.spec, work.credential_id, table, rewrite=work.rewrite
+            work.connection, work.spec, work.credential_id, rows, rewrite=work.rewrite
         )
 
     def _mark_deleted(self, ids: list[int], valid: ValidChunk) -> int:
@@ -138,13 +144,25 @@ class ChunkWriter:
             return presence.mark_inactive(work.connection, spec, work.credential_id, ids)
         if work.mode is not Mode.INCREMENTAL or spec.feed_path is None or not spec.has("active"):
             return 0
-        flags = valid.table["active"].to_pylist()
+        flags = valid.columns["active"]
         inactive = [st_id for st_id, active in zip(ids, flags, strict=True) if active is not True]
         return deletions.mark_gone(work, inactive) if inactive else 0
 
     def _worth_a_row(self, counts: Counts) -> bool:
         """A poll that found nothing new leaves no row in the sync log."""
         return not self.work.quiet or self.work.log.id is not None or counts.changed > 0 or counts.failed > 0
+
+
+@contextmanager
+def collector_paused() -> Iterator[None]:
+    """Without Python's search for cycles: a chunk makes 300,000 objects and no cycle. 8 % of a load's client CPU."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
 
 
 def save_cursor(work: EntityWork, **changes: object) -> None:

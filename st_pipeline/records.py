@@ -6,8 +6,13 @@ Here: plain values, nothing that acts. Not here: how any of them is made (servic
 
 import hashlib
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from enum import StrEnum
+from typing import Any
+
+Columns = dict[str, Sequence[Any]]
+"""A chunk's values by column, in the columns' order; a row's stand at the same index of each."""
 
 
 class Mode(StrEnum):

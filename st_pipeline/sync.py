@@ -8,7 +8,7 @@ one transaction. A run that dies between two chunks is continued by the next one
 """
 
 import time
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 import msgspec
 import structlog
@@ -26,6 +26,7 @@ from st_pipeline.validation.chunk import later
 from st_pipeline.work import EntityResult, EntityWork
 
 log = structlog.get_logger()
+EARLIEST = datetime.min.replace(tzinfo=UTC)  # also what .NET writes for "no date"
 
 
 def sync_entity(work: EntityWork) -> EntityResult:
@@ -80,7 +81,7 @@ def _read_full(work: EntityWork, cursor: Cursor, result: EntityResult) -> None:
 def _read_incremental(work: EntityWork, cursor: Cursor, result: EntityResult) -> None:
     """What changed since the stored position."""
     spec = work.spec
-    since = _looking_back(cursor.newest_modified_on, work.settings.lookback_minutes)
+    since = _looking_back(cursor, work.settings.lookback_minutes)
     if spec.feed_path is None:
         writer = ChunkWriter(work, result)
         pages = iter_list(work.client, spec, modified_from=since, prefetch=work.settings.prefetch_pages)
@@ -128,8 +129,17 @@ def _timestamp(value: datetime | None) -> str | None:
     return None if value is None else msgspec.json.encode(value).decode().strip('"')
 
 
-def _looking_back(newest: str | None, minutes: float) -> str | None:
-    """The time to read from again: inclusive, and a while before the newest record seen."""
-    if newest is None:
+def _looking_back(cursor: Cursor, minutes: float) -> str | None:
+    """The time to read from again: inclusive, and a while before the newest record seen. None: from the beginning.
+
+    No later than the last complete read began: one record dated in the future would hide all that follow it.
+    """
+    if cursor.newest_modified_on is None:
         return None
-    return _timestamp(msgspec.convert(newest, datetime) - timedelta(minutes=minutes))
+    newest = msgspec.convert(cursor.newest_modified_on, datetime)
+    newest = newest if newest.tzinfo else newest.replace(tzinfo=UTC)
+    if cursor.complete_through is not None:
+        newest = min(newest, cursor.complete_through)
+    # A datetime has six digits behind the second, the source seven: rounded up, it could pass a record.
+    back = timedelta(minutes=minutes, microseconds=1)
+    return _timestamp(newest - back) if newest > EARLIEST + back else None

@@ -12,12 +12,11 @@ from typing import Any
 
 import msgspec
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from st_pipeline.entities.spec import MODIFIED, EntitySpec
-from st_pipeline.records import Known, Reject, record_hash
+from st_pipeline.entities.spec import KEY, MODIFIED, EntitySpec
+from st_pipeline.records import Columns, Known, Reject, record_hash
 from st_pipeline.validation.decode import RecordHead, decode_records, modified_on_text, without_nul
-from st_pipeline.validation.frame import build_table
+from st_pipeline.validation.frame import build_columns, checked_table
 from st_pipeline.validation.schema import failing_rows, warnings
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -27,9 +26,9 @@ NEVER = -(2**62)
 
 @dataclass(slots=True)
 class ValidChunk:
-    """`table`: the entity's columns, one row a key; `records` and `hashes`: of each row, at the same index."""
+    """`columns`: the entity's, one row a key; `records` and `hashes`: of each row, at the same index."""
 
-    table: pa.Table
+    columns: Columns
     records: list[bytes]
     hashes: list[int]
     rejects: list[Reject]
@@ -37,31 +36,37 @@ class ValidChunk:
     nul_records: int = 0
     newest_modified_on: str | None = None
 
+    @property
+    def ids(self) -> list[int]:
+        """The keys of its rows."""
+        return list(self.columns[KEY])
+
 
 def validate_chunk(spec: EntitySpec, records: Sequence[bytes]) -> ValidChunk:
-    """Decode and check a chunk. Every record ends in `table`, in `rejects`, or is an older copy of one that does."""
+    """Decode and check a chunk. Every record ends in `columns`, in `rejects`, or is an older copy of one that does."""
     decoded = decode_records(spec, records)
     keep = newest_of_each_key(decoded.rows)
     rows = [decoded.rows[index] for index in keep]
     kept = [decoded.records[index] for index in keep]
-    table, reasons = build_table(spec, rows)
+    columns, reasons = build_columns(spec, rows)
+    table = checked_table(spec, columns)
     for index, more in failing_rows(spec, table).items():
         # A value that fits no column stands as null here; "is missing" would be a second, false reason.
         reasons.setdefault(index, more)
     rejects = decoded.rejects
     if reasons:
-        rejects += [Reject(_bigint(rows[index].id), kept[index], tuple(reasons[index])) for index in sorted(reasons)]
+        rejects += [Reject(rows[index].id, kept[index], tuple(reasons[index])) for index in sorted(reasons)]
         good = [index for index in range(len(rows)) if index not in reasons]
-        table = table.take(pa.array(good, type=pa.int64()))
-        rows, kept = [rows[index] for index in good], [kept[index] for index in good]
+        columns = {name: [values[index] for index in good] for name, values in columns.items()}
+        table, kept = table.take(pa.array(good, type=pa.int64())), [kept[index] for index in good]
     return ValidChunk(
-        table=table,
+        columns=columns,
         records=kept,
         hashes=[record_hash(record) for record in kept],
         rejects=rejects,
         warnings=warnings(spec, table),
         nul_records=decoded.nul_records,
-        newest_modified_on=_newest(table, kept) if spec.has(MODIFIED) else None,
+        newest_modified_on=_newest(columns[MODIFIED], kept) if spec.has(MODIFIED) else None,
     )
 
 
@@ -91,12 +96,10 @@ def instant(value: datetime | None) -> int:
     return ((value if value.tzinfo else value.replace(tzinfo=UTC)) - EPOCH) // MICROSECOND
 
 
-def _newest(table: pa.Table, records: list[bytes]) -> str | None:
-    """As `newest_modified_on`, without a loop over the rows."""
-    newest = pc.max(table[MODIFIED])
-    if not newest.is_valid:
-        return None
-    return modified_on_text(records[pc.index(table[MODIFIED], newest).as_py()])
+def _newest(times: Sequence[datetime | None], records: Sequence[bytes]) -> str | None:
+    """As `newest_modified_on`, of rows."""
+    newest = max((time for time in times if time is not None), default=None)
+    return None if newest is None else modified_on_text(records[times.index(newest)])
 
 
 def newest_modified_on(heads: Sequence[RecordHead | None], records: Sequence[bytes]) -> str | None:
@@ -115,7 +118,7 @@ def later(one: str | None, other: str | None) -> str | None:
 
 def readable_ids(heads: Sequence[RecordHead | None]) -> list[int]:
     """The ids among these heads that fit a bigint."""
-    return [head.id for head in heads if head is not None and _bigint(head.id) is not None]
+    return [head.id for head in heads if head is not None and abs(head.id) < 2**63]
 
 
 def without_unchanged(
@@ -137,7 +140,3 @@ def _is_held(held: Known | None, head: RecordHead, record: bytes, version: int) 
         and held.record_hash == record_hash(without_nul(record)[0])
         and held.modified_on_us == (None if head.modified_on is None else instant(head.modified_on))
     )
-
-
-def _bigint(value: int) -> int | None:
-    return value if abs(value) < 2**63 else None

@@ -11,18 +11,19 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
-from operator import attrgetter
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
+from msgspec.structs import astuple
 
 from st_pipeline.entities.spec import KEY, EntitySpec, Kind
-from st_pipeline.records import Reject
+from st_pipeline.records import Columns, Reject
 
 NULL = msgspec.Raw(b"null")
+Bigint = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
 # Everything but the id may be null or missing. ServiceTitan's own documents are optimistic about that.
 FIELD_TYPES: dict[Kind, Any] = {
-    Kind.INTEGER: int | None,
+    Kind.INTEGER: Bigint | None,
     Kind.TEXT: str | None,
     Kind.BOOLEAN: bool | None,
     Kind.DECIMAL: Decimal | None,  # reads 25.1700000000 and "25.17" alike, exactly
@@ -63,13 +64,19 @@ class Decoded:
 @functools.cache
 def row_type(spec: EntitySpec) -> type[msgspec.Struct]:
     """The Struct of an entity's record, nested where its columns are."""
+    return _struct(f"{spec.name}_row", _tree(spec))
+
+
+@functools.cache
+def _tree(spec: EntitySpec) -> dict[str, Any]:
+    """The columns by their keys in the record, nested as there, in the order of the Struct's fields."""
     tree: dict[str, Any] = {}
     for column in spec.columns:
         node = tree
         for key in column.path[:-1]:
             node = node.setdefault(key, {})
         node[column.path[-1]] = column
-    return _struct(f"{spec.name}_row", tree)
+    return tree
 
 
 def _struct(name: str, tree: dict[str, Any]) -> type[msgspec.Struct]:
@@ -78,7 +85,7 @@ def _struct(name: str, tree: dict[str, Any]) -> type[msgspec.Struct]:
         if isinstance(node, dict):
             members.append((attribute(key), _struct(f"{name}_{key}", node) | None, None))
         elif node.name == KEY:
-            members.append((attribute(key), int, msgspec.NODEFAULT))
+            members.append((attribute(key), Bigint, msgspec.NODEFAULT))
         else:
             members.append((attribute(key), FIELD_TYPES[node.kind], NULL if node.kind is Kind.JSON else None))
     return msgspec.defstruct(name, members, rename={attribute(key): key for key in tree}, gc=False, kw_only=True)
@@ -113,7 +120,8 @@ def _decoder(spec: EntitySpec) -> Callable[[bytes], Any]:
 
 def without_nul(record: bytes) -> tuple[bytes, bool]:
     r"""The record with each `\u0000` replaced by U+FFFD, and whether there was one."""
-    if b"\\u0000" not in record:
+    # One byte is looked for eight times as fast as six, and most records have no backslash at all: 5 µs become 1.5.
+    if b"\\" not in record or b"\\u0000" not in record:
         return record, False
     clean = _NUL.sub(rb"\1\\ufffd", record)
     return clean, clean != record
@@ -152,28 +160,21 @@ def modified_on_text(record: bytes) -> str | None:
         return None
 
 
-def column_values(spec: EntitySpec, rows: Sequence[Any]) -> dict[str, list[Any]]:
-    """Rows to one list per column, nested records flattened, JSON as text."""
-    values: dict[str, list[Any]] = {}
-    parents: dict[tuple[str, ...], Sequence[Any]] = {(): rows}
-    for column in spec.columns:
-        *above, last = column.path
-        taken = _values_at(tuple(above), last, parents)
-        values[column.name] = [_json_text(value) for value in taken] if column.kind is Kind.JSON else taken
+def column_values(spec: EntitySpec, rows: Sequence[Any]) -> Columns:
+    """Rows to the values of each column, nested records flattened. JSON stays a piece of its record's bytes."""
+    values: Columns = {}
+    _collect(_tree(spec), rows, values)
     return values
 
 
-def _values_at(above: tuple[str, ...], key: str, parents: dict[tuple[str, ...], Sequence[Any]]) -> list[Any]:
-    get = attrgetter(attribute(key))
-    if above not in parents:
-        parents[above] = _values_at(above[:-1], above[-1], parents)
-    if not above:
-        return [get(row) for row in parents[above]]
-    return [None if parent is None else get(parent) for parent in parents[above]]
-
-
-def _json_text(raw: Any) -> str | None:
-    if raw is None:
-        return None
-    text = bytes(raw).decode()
-    return None if text == "null" else text
+def _collect(tree: dict[str, Any], rows: Sequence[Any], values: Columns) -> None:
+    """One level of the record; a nested record may be None. Whole rows at once: one by one costs twice that."""
+    missing = (None,) * len(tree)
+    level = zip(*[missing if row is None else astuple(row) for row in rows], strict=True) if rows else [()] * len(tree)
+    for node, taken in zip(tree.values(), level, strict=True):
+        if isinstance(node, dict):
+            _collect(node, taken, values)
+        elif node.kind is Kind.JSON:
+            values[node.name] = [None if raw is None or raw == NULL else raw for raw in taken]
+        else:
+            values[node.name] = taken

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pandera.errors import SchemaErrors
 
-from st_pipeline.entities.spec import Checked, Kind, Rule, Severity
+from st_pipeline.entities.spec import Checked, Column, Kind, Rule, Severity
 from st_pipeline.errors import ConfigurationError
 
 ARROW_TYPES: dict[Kind, pa.DataType] = {
@@ -24,7 +24,7 @@ ARROW_TYPES: dict[Kind, pa.DataType] = {
     Kind.FLOAT: pa.float64(),
     Kind.TIMESTAMP: pa.timestamp("us", "UTC"),
     Kind.DAY: pa.date32(),
-    Kind.JSON: pa.string(),
+    Kind.JSON: pa.binary(),
 }
 
 
@@ -35,8 +35,19 @@ def arrow_schema(spec: Checked) -> pa.Schema:
 
 
 @functools.cache
+def checked_columns(spec: Checked) -> tuple[Column, ...]:
+    """The columns that rules or known values speak of."""
+    ruled = {rule.column for rule in spec.rules}
+    return tuple(column for column in spec.columns if column.name in ruled or column.known_values)
+
+
+@functools.cache
 def pandera_schema(spec: Checked) -> pandera.DataFrameSchema:
-    """The schema of a chunk: every column's dtype, and the rules that reject. Built once; nothing is coerced."""
+    """The rules that reject, and the dtypes of the columns they speak of. Built once; nothing is coerced.
+
+    Not the other columns: each costs pandera 0.1 ms a chunk, together 3.5 µs a row, and has nothing to find; its values
+    were typed when they were decoded.
+    """
     rejecting: dict[str, list[Rule]] = defaultdict(list)
     for rule in spec.rules:
         if rule.severity is Severity.REJECT:
@@ -49,10 +60,10 @@ def pandera_schema(spec: Checked) -> pandera.DataFrameSchema:
                 nullable=not any(rule.not_null for rule in rejecting[column.name]),
             )
             for column in spec.columns
+            if column.name in rejecting
         },
         name=spec.table,
         strict=True,
-        ordered=True,
     )
 
 
@@ -66,14 +77,15 @@ def _checks(rule: Rule) -> list[pandera.Check]:
 
 
 def failing_rows(spec: Checked, table: pa.Table) -> dict[int, list[str]]:
-    """Validate a chunk. Returns the reasons by row index; empty when all is well.
+    """Validate a chunk; of `table` the columns with rules are looked at. Returns the reasons by row index.
 
-    Raises ConfigurationError when the chunk does not have the schema's columns and dtypes: that is our mistake, not
-    the record's.
+    Raises ConfigurationError when such a column is missing or of another dtype: that is our mistake, not the record's.
     """
-    frame = table.to_pandas(types_mapper=pd.ArrowDtype, use_threads=False)
+    schema = pandera_schema(spec)
+    columns = [name for name in table.column_names if name in schema.columns]
+    frame = table.select(columns).to_pandas(types_mapper=pd.ArrowDtype, use_threads=False)
     try:
-        pandera_schema(spec).validate(frame, lazy=True)
+        schema.validate(frame, lazy=True)
     except SchemaErrors as errors:
         cases = errors.failure_cases
         reasons: dict[int, list[str]] = defaultdict(list)

@@ -1,0 +1,59 @@
+"""Our first load of the same two entities, as a program of its own. Run by sync.py."""
+
+import logging
+import sys
+import time
+from typing import Any
+
+import msgspec
+import structlog
+from job import ENTITIES, Clock, Figures, Job
+from sqlalchemy import make_url
+
+from st_pipeline import deletions, synchronize
+from st_pipeline.entities import ENTITIES as SPECS
+from st_pipeline.postgres.database import DRIVER, open_engine
+from st_pipeline.settings import Settings
+from st_pipeline.sync_configuration import SyncConfiguration
+from st_pipeline.validation.chunk import validate_chunk
+
+
+def main() -> None:
+    """Sync both entities in full and print the figures, the walk for deletions apart."""
+    validate_chunk(SPECS["membership_types"], [b'{"id":1}'])  # pandera imports what it needs with the first check
+    imports = time.process_time()
+    job = Job.read()
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
+    clock = Clock(job.postmaster)
+    settle, walks = deletions.settle, [0.0, 0.0]
+
+    def settle_timed(*args: Any, **options: Any) -> None:
+        walk = Clock(job.postmaster)
+        settle(*args, **options)
+        for index, seconds in enumerate(walk.read()):
+            walks[index] += seconds
+
+    deletions.settle = settle_timed
+    engine = open_engine(make_url(job.database_url).set(drivername=DRIVER))
+    result = synchronize.synchronize_data(
+        "bench", SyncConfiguration(only=ENTITIES, incremental_only=False), settings=settings_of(job), engine=engine
+    )
+    client, postgres = clock.read()
+    assert result.success, result.errors
+    figures = Figures(result.counts.processed, imports, client - walks[0], postgres - walks[1], *walks)
+    sys.stdout.buffer.write(msgspec.json.encode(figures))
+
+
+def settings_of(job: Job) -> Settings:
+    """Settings as they come, but for addresses and keys."""
+    return Settings(
+        encryption_keys=job.encryption_keys,
+        app_key=job.app_key,
+        production_api_url=job.api_url,
+        production_auth_url=f"{job.api_url}/connect/token",
+        full_data=job.full_data,
+    )
+
+
+if __name__ == "__main__":
+    main()
