@@ -24,6 +24,7 @@ COMMANDS = {
     "doctor": ("doctor_command", "doctor"),
     "companies": ("company_commands", "companies"),
     "credentials": ("credential_commands", "credentials"),
+    "explain": ("explain_command", "explain"),
     "simulator": ("simulator_commands", "simulator"),
 }
 
