@@ -120,9 +120,20 @@ class SyncLog:
         )
 
     def ended(self, connection: Connection, message: str | None, details: Mapping[str, Any]) -> None:
-        """Close the tenant's row; a message means the sync failed."""
+        """Close the tenant's row; a message means the sync failed.
+
+        An entity's row that still runs is closed, too: Postgres may have been gone for the moment its failure was to be
+        noted, and nobody looks at the entities of a closed row again.
+        """
         self.ensure(connection)
         self._write_totals(connection)
+        connection.execute(
+            text("""
+                UPDATE sync_log_entities SET status = 'failed', completed_at = clock_timestamp(),
+                    message = 'the sync ended before it did' WHERE sync_log_id = :id AND status = 'running'
+            """),
+            {"id": self.id},
+        )
         connection.execute(
             text("""
                 UPDATE servicetitan_sync_logs SET completed_at = clock_timestamp(), message = :message,

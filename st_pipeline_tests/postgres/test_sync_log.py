@@ -1,0 +1,28 @@
+import uuid
+
+from pydantic import SecretStr
+from sqlalchemy import Engine, text
+
+from st_pipeline.credentials.companies import add_company
+from st_pipeline.credentials.registration import NewCredential, add_credential
+from st_pipeline.credentials.vault import Vault
+from st_pipeline.postgres.sync_log import SyncLog
+from st_pipeline.records import Counts, Mode
+from st_pipeline.settings import Settings
+
+
+def test_closing_a_sync_closes_the_entity_whose_own_end_could_not_be_noted(engine: Engine, settings: Settings):
+    """Postgres was gone for 0.1 s when an entity failed, and back when its sync was closed: it showed as running."""
+    keys = SecretStr("cid.made-up"), SecretStr("cs.made-up")
+    with engine.begin() as connection:
+        add_company(connection, "acme", name="Acme")
+        _, credential_id = add_credential(
+            connection, Vault.from_settings(settings), NewCredential("acme", "production", 7, *keys)
+        )
+        log = SyncLog(credential_id, "acme", uuid.uuid4(), "manual", Mode.FULL, "all")
+        for entity in ("customers", "invoices"):
+            log.progress(connection, entity, Mode.FULL, Counts(processed=3), None)
+        log.entity_ended(connection, "customers")
+        log.ended(connection, "invoices: Postgres does not answer", {})
+        rows = connection.execute(text("SELECT entity, status, message FROM sync_log_entities ORDER BY entity")).all()
+    assert rows == [("customers", "completed", None), ("invoices", "failed", "the sync ended before it did")]
