@@ -132,8 +132,8 @@ def test_a_wrong_command_would_be_noticed(line: str, refusal: type[Exception]):
 
 
 def test_every_make_target_and_module_exists():
-    targets = set(re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
-    named = {word for one in PAGES for text in one.commands() for word in re.findall(r"\bmake (\w+)", text)}
+    targets = set(re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    named = {word for one in PAGES for text in one.commands() for word in re.findall(r"\bmake ([\w-]+)", text)}
     modules = {word for one in PAGES for text in one.commands() for word in re.findall(r"python -m ([\w.]+)", text)}
     assert {"demo", "test"} <= named <= targets
     assert [module for module in sorted(modules) if importlib.util.find_spec(module) is None] == []

@@ -74,7 +74,6 @@ def iter_list(
     *,
     modified_from: str | None = None,
     modified_before: str | None = None,
-    start_page: int = 1,
     prefetch: int = 1,
 ) -> Iterator[Page]:
     """A list, all states, from `modified_from` (inclusive) to `modified_before` (exclusive).
@@ -88,18 +87,20 @@ def iter_list(
         params["modifiedOnOrAfter"] = modified_from
     if modified_before is not None:
         params["modifiedBefore"] = modified_before
-    return fetched_ahead(partial(_list_pages, client, spec, params, start_page), prefetch)
+    return fetched_ahead(partial(_list_pages, client, spec, params), prefetch)
 
 
 def _list_pages(
-    client: ServiceTitanClient, spec: EntitySpec, params: Mapping[str, str], start_page: int, stop: Event
+    client: ServiceTitanClient, spec: EntitySpec, params: Mapping[str, str], stop: Event
 ) -> Iterator[Page]:
-    number, previous, empty = start_page, None, 0
+    number, previous, empty = 1, None, 0
     while True:
         doing = f"list {spec.name} for tenant {client.access.tenant}, page {number}"
-        asked = {**params, "page": str(number)} | ({"includeTotal": "true"} if number == start_page else {})
+        asked = {**params, "page": str(number)} | ({"includeTotal": "true"} if number == 1 else {})
         page = _ask(client, spec, spec.list_path, asked, doing, stop)
-        if page.has_more and page.data and page.data == previous:
+        # Its ends and not the page: 21 MB less to hold for 5,000 invoices.
+        ends = (len(page.data), bytes(page.data[0]), bytes(page.data[-1])) if page.data else None
+        if page.has_more and ends is not None and ends == previous:
             raise InvalidApiResponseFormat(f"{doing}: the page is the same as the one before")
         empty = 0 if page.data else empty + 1
         if page.has_more and empty == EMPTY_PAGES_IN_A_ROW:
@@ -107,7 +108,7 @@ def _list_pages(
         yield Page(number, page.data, page.has_more, total=page.total_count)
         if not page.has_more:
             return
-        number, previous = number + 1, page.data
+        number, previous = number + 1, ends
 
 
 def fetch_by_ids(client: ServiceTitanClient, spec: EntitySpec, ids: Sequence[int]) -> list[msgspec.Raw]:
