@@ -18,7 +18,8 @@
     ├── DeletionRefused               a full pass would mark too large a share of rows as deleted
     ├── TenantBusy                    another run works on the tenant
     ├── LeaseLost                     another run took the tenant over: stop without writing
-    └── DatabaseUnavailable           Postgres cannot be reached; the run is retried
+    ├── DatabaseUnavailable           Postgres cannot be reached; the run is retried
+    └── DatabaseRefused               Postgres refuses a row by a rule that our checks do not know
 
 Here: the classes, their one-line meaning, and which of them a retry can help. Not here: how often anybody retries.
 A message says what was being done, for which tenant, entity and page, and what to do next; it never holds a secret,
@@ -126,3 +127,7 @@ class DatabaseUnavailable(PipelineError):
     """Postgres cannot be reached or ended the connection."""
 
     retry_helps = True
+
+
+class DatabaseRefused(PipelineError):
+    """A constraint or type of a table refuses what our own checks let pass; its own words would quote the row."""

@@ -5,8 +5,9 @@ import os
 import shutil
 import tempfile
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 import structlog
@@ -16,6 +17,10 @@ from st_pipeline.postgres import embedded
 from st_pipeline.postgres.database import DRIVER, open_engine
 from st_pipeline.postgres.migrations import migrate
 from st_pipeline.settings import Settings
+
+if TYPE_CHECKING:
+    from st_pipeline.simulator.control import SimulatedTenant
+    from st_pipeline_tests.acme import Acme
 
 # A test's database need not survive a power cut; the tests of durability start servers of their own.
 FAST = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
@@ -96,3 +101,12 @@ def settings(engine: Engine, tmp_path: Path) -> Settings:
         retry_max_seconds=0.05,
         lease_wait_seconds=0,
     )
+
+
+@pytest.fixture
+def acme(servicetitan_tenant: "Callable[..., SimulatedTenant]", settings: Settings, engine: Engine) -> "Acme":
+    """A company of 30 customers, 100 invoices and what belongs to them, in pages of 20 records; not synced yet."""
+    from st_pipeline_tests.acme import ROWS_A_PAGE, SIZES, onboard
+
+    pages = {"export_page_size": ROWS_A_PAGE, "rate_limit_per_second": None}
+    return onboard(servicetitan_tenant(**SIZES, settings=pages), settings, engine)

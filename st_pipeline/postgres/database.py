@@ -9,9 +9,9 @@ from pathlib import Path
 
 import psycopg
 from sqlalchemy import URL, Connection, Engine, create_engine, make_url
-from sqlalchemy.exc import ArgumentError, InterfaceError, OperationalError
+from sqlalchemy.exc import ArgumentError, DataError, DBAPIError, IntegrityError, InterfaceError, OperationalError
 
-from st_pipeline.errors import ConfigurationError, DatabaseUnavailable
+from st_pipeline.errors import ConfigurationError, DatabaseRefused, DatabaseUnavailable
 from st_pipeline.postgres import embedded
 from st_pipeline.settings import Settings
 
@@ -85,11 +85,27 @@ def open_engine(url: URL) -> Engine:
 
 @contextmanager
 def database_errors(doing: str) -> Iterator[None]:
-    """Turn a lost or refused connection into DatabaseUnavailable: `doing` says what was going on, without data."""
+    """Turn Postgres's errors into ours: `doing` says what was going on, without data.
+
+    Raises DatabaseUnavailable (a lost or refused connection) and DatabaseRefused (a broken constraint, a bad value).
+    COPY goes past SQLAlchemy, so the driver's own errors come here too.
+    """
     try:
         yield
-    except (OperationalError, InterfaceError) as error:
-        raise DatabaseUnavailable(f"{doing}: Postgres does not answer ({type(error.orig).__name__})") from error
+    except (OperationalError, InterfaceError, psycopg.OperationalError, psycopg.InterfaceError) as error:
+        raise DatabaseUnavailable(f"{doing}: Postgres does not answer ({_name(error)})") from error
+    except (IntegrityError, DataError, psycopg.IntegrityError, psycopg.DataError) as error:
+        # Not chained: Postgres's words quote the row.
+        raise DatabaseRefused(
+            f"{doing}: Postgres refuses a row ({_name(error)}) by a rule that is not ours; was a table changed by hand?"
+        ) from None
+
+
+def _name(error: DBAPIError | psycopg.Error) -> str:
+    """What Postgres calls it, with the constraint where one is broken; never its text."""
+    cause = error.orig if isinstance(error, DBAPIError) else error
+    constraint = cause.diag.constraint_name if isinstance(cause, psycopg.Error) else None
+    return f"{type(cause).__name__} of {constraint}" if constraint else type(cause).__name__
 
 
 @contextmanager
