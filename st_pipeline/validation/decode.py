@@ -36,6 +36,10 @@ FIELD_TYPES: dict[Kind, Any] = {
 _NUL = re.compile(rb"(?<!\\)((?:\\\\)*)\\u0000")
 
 
+_LAST_MOMENT = re.compile(rb"(9999-12-31T23:59:59\.9{6})9+")
+NO_RECORD = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)  # the last: JSON nested a thousand deep
+
+
 class RecordHead(msgspec.Struct, rename="camel", gc=False):
     """The two fields that tell whether a record is known. Decoding them alone costs a third of a full decode."""
 
@@ -105,12 +109,23 @@ def decode_records(spec: EntitySpec, records: Sequence[bytes]) -> Decoded:
             clean, had_nul = without_nul(record)
             if not clean.isascii():
                 clean.decode()  # msgspec does not look into what it skips
-            decoded.rows.append(decode(clean))
+            decoded.rows.append(_decoded(decode, clean))
             decoded.records.append(clean)
             decoded.nul_records += had_nul
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        except NO_RECORD as error:
             decoded.rejects.append(Reject(read_id(record), record, (reason(error),)))
     return decoded
+
+
+def _decoded(decode: Callable[[bytes], Any], record: bytes) -> Any:
+    """The row. .NET's last moment, which means "never", rounds past the year 9999 and is read to the microsecond."""
+    try:
+        return decode(record)
+    except msgspec.ValidationError:
+        cut = _LAST_MOMENT.sub(rb"\1", record)
+        if cut == record:
+            raise
+        return decode(cut)
 
 
 @functools.cache
@@ -129,6 +144,8 @@ def without_nul(record: bytes) -> tuple[bytes, bool]:
 
 def reason(error: Exception) -> str:
     """Why a record did not decode. msgspec names types and the path, never a value."""
+    if isinstance(error, RecursionError):
+        return "nested too deep"
     return "text is not UTF-8" if isinstance(error, UnicodeDecodeError) else f"does not decode: {error}"
 
 
@@ -136,7 +153,7 @@ def read_id(record: bytes) -> int | None:
     """The record's id, None where there is none or it does not fit a bigint."""
     try:
         st_id = msgspec.json.decode(record, type=_IdOnly).id
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except NO_RECORD:
         return None
     return st_id if st_id is not None and abs(st_id) < 2**63 else None
 
@@ -148,7 +165,7 @@ def read_head(record: bytes) -> RecordHead | None:
     """Id and modification time alone; None for a record that shows neither properly (the full decode says why)."""
     try:
         return _head_decoder.decode(record)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except NO_RECORD:
         return None
 
 
@@ -156,7 +173,7 @@ def modified_on_text(record: bytes) -> str | None:
     """`modifiedOn` as the source wrote it, all seven fractional digits."""
     try:
         return msgspec.json.decode(record, type=_ModifiedOnText).modified_on
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except NO_RECORD:
         return None
 
 

@@ -113,10 +113,7 @@ def test_a_start_that_was_killed_half_way_is_begun_again(folder: Path) -> None:
     assert not (folder / "data").exists(), "a data folder must be complete or absent"
     # Its initdb lives on; on a busy machine it would still be writing when its folder is cleared away.
     give_up_at = time.monotonic() + 60
-    while (
-        f"{folder}/new-"
-        in subprocess.run(["ps", "-A", "-o", "args="], capture_output=True, text=True, check=True).stdout
-    ):  # noqa: S607
+    while f"{folder}/new-" in subprocess.check_output(["ps", "-A", "-o", "args="], text=True):  # noqa: S607
         assert time.monotonic() < give_up_at
         time.sleep(0.02)
 

@@ -169,3 +169,19 @@ def test_every_record_ends_in_the_table_or_is_set_aside(entity: str):
         assert len(chunk.records) == len(chunk.hashes) == len(chunk.ids) == len(kept)
 
     check()
+
+
+def test_the_last_moment_of_dotnet_means_never_and_is_written():
+    """`9999-12-31T23:59:59.9999999Z` rounds up into the year 10000, which no column and no datetime holds."""
+    spec = ENTITIES["memberships"]
+    valid = validate_chunk(spec, [b'{"id": 1, "to": "9999-12-31T23:59:59.9999999Z"}'])
+    assert valid.rejects == []
+    assert str(valid.columns["ends_on"][0]) == "9999-12-31 23:59:59.999999+00:00"
+    assert valid.records == [b'{"id": 1, "to": "9999-12-31T23:59:59.9999999Z"}']
+
+
+def test_a_record_nested_too_deep_is_kept_aside_and_takes_no_other_with_it():
+    deep = b'{"id": 1, "customFields": ' + b"[" * 2000 + b"]" * 2000 + b"}"
+    valid = validate_chunk(ENTITIES["customers"], [deep, b'{"id": 2}'])
+    assert [reject.reasons for reject in valid.rejects] == [("nested too deep",)]
+    assert valid.ids == [2]
