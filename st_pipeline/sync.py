@@ -111,7 +111,7 @@ def _write_feed(
 
 
 def _read_window(work: EntityWork, _cursor: Cursor, result: EntityResult) -> None:
-    """A range of modification times. No position moves and nothing is marked as deleted."""
+    """A range of modification times. No position moves; nothing is marked but contacts that show as inactive."""
     start, end = _timestamp(work.window.start), _timestamp(work.window.end)
     prefetch = work.settings.prefetch_pages
     if work.spec.presence is Presence.ACTIVE_FLAG:
