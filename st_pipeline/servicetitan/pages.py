@@ -90,9 +90,7 @@ def iter_list(
     return fetched_ahead(partial(_list_pages, client, spec, params), prefetch)
 
 
-def _list_pages(
-    client: ServiceTitanClient, spec: EntitySpec, params: Mapping[str, str], stop: Event
-) -> Iterator[Page]:
+def _list_pages(client: ServiceTitanClient, spec: EntitySpec, params: Mapping[str, str], stop: Event) -> Iterator[Page]:
     number, previous, empty = 1, None, 0
     while True:
         doing = f"list {spec.name} for tenant {client.access.tenant}, page {number}"
