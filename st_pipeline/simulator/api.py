@@ -92,6 +92,7 @@ class Api:
             answer = await self._struck(tenant, rules)
             if answer is not None:
                 return _cut(answer, rules), tenant
+            await tenant.ready(facts.name, *query.looks_into())
         try:
             return _cut(self._served(request, found, tenant, query, rules), rules), tenant
         except Refused as refusal:

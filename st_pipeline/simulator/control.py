@@ -127,9 +127,15 @@ class SimulatorControl:
         """Counters; with `reset` they start anew, and the zeroed ones come back."""
         return dict(self._ask("DELETE" if reset else "GET", f"tenants/{environment}/{tenant_id}/requests"))
 
-    def truth(self, tenant_id: int, environment: str = "production") -> dict[str, dict[str, Any]]:
-        """Figures by entity: live, active, deleted, ids_sum, bytes_checksum, newest_modified_on, totals."""
-        return dict(self._ask("GET", f"tenants/{environment}/{tenant_id}/truth"))
+    def truth(
+        self, tenant_id: int, environment: str = "production", *, entities: Sequence[str] = ()
+    ) -> dict[str, dict[str, Any]]:
+        """Figures by entity: live, active, deleted, ids_sum, bytes_checksum, newest_modified_on, totals.
+
+        Of all nineteen, whose history is made up for it, or of those named.
+        """
+        path = f"tenants/{environment}/{tenant_id}/truth"
+        return {entity: self._ask("GET", f"{path}/{entity}") for entity in entities} or dict(self._ask("GET", path))
 
     def ids(self, entity: str, tenant_id: int, environment: str = "production") -> list[int]:
         """Ids of the live records."""
@@ -205,9 +211,9 @@ class SimulatedTenant:
         """Change `client_secret`, `app_key`, `scopes` or `connected`."""
         self.control.change_tenant(self.tenant_id, self.environment, **changes)
 
-    def truth(self) -> dict[str, dict[str, Any]]:
-        """Figures by entity."""
-        return self.control.truth(self.tenant_id, self.environment)
+    def truth(self, *entities: str) -> dict[str, dict[str, Any]]:
+        """Figures by entity, of all nineteen or of those named."""
+        return self.control.truth(self.tenant_id, self.environment, entities=entities)
 
     def ids(self, entity: str) -> list[int]:
         """Ids of the live records."""

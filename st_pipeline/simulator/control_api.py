@@ -16,9 +16,9 @@ import msgspec
 from st_pipeline.simulator.answers import Answer, json_answer
 from st_pipeline.simulator.api import Request
 from st_pipeline.simulator.clock import TICKS_PER_SECOND, to_text, to_ticks
+from st_pipeline.simulator.facts import all_facts, lists_of
 from st_pipeline.simulator.faults import Rule
-from st_pipeline.simulator.generate.activity import ACTIONS, advance, delete
-from st_pipeline.simulator.generate.registry import GENERATORS
+from st_pipeline.simulator.generate.activity import ACTIONS, advance, delete, named_in
 from st_pipeline.simulator.store import EntityStore, Row
 from st_pipeline.simulator.tenant import Tenant, TenantSpec, World, build_tenant
 from st_pipeline.simulator.truth import truth_of
@@ -71,6 +71,7 @@ class ControlApi:
         operation = _TENANT_ROUTES.get((request.method, name))
         if operation is None:
             raise _Wrong(404, f"no {request.method} {request.path}")
+        await tenant.ready(*_needed(tenant, request, name, rest))
         return operation(self._world, tenant, request, rest)
 
     async def _health(self, _: Request) -> dict[str, Any]:
@@ -106,6 +107,17 @@ class ControlApi:
         return _described(tenant)
 
 
+def _needed(tenant: Tenant, request: Request, name: str, rest: list[str]) -> tuple[str, ...]:
+    """The entities whose history has to be there first. After a patch nothing is made up from the record, so all."""
+    if name == "advance":
+        return tuple(named_in(_decode(request.body, dict[str, int | dict[str, int]])))
+    if name == "records" and request.method != "PATCH":
+        return lists_of(rest[0]) if rest else ()
+    if name == "truth" and rest:
+        return lists_of(rest[0])
+    return tuple(tenant.stores) if name in ("truth", "records") else ()
+
+
 def _get(_world: World, tenant: Tenant, _request: Request, _rest: list[str]) -> Any:
     return _described(tenant)
 
@@ -132,11 +144,9 @@ def _advance(world: World, tenant: Tenant, request: Request, _rest: list[str]) -
     unknown = sorted(set(asked) - set(ACTIONS))
     if unknown:
         raise _Wrong(400, f"unknown action {', '.join(unknown)}; known: {', '.join(ACTIONS)}")
-    for action, counts in asked.items():
+    for counts in asked.values():
         for entity in counts if isinstance(counts, dict) else ():
             _store(tenant, entity)
-            if action == "created" and entity not in GENERATORS:
-                raise _Wrong(400, f"nothing makes {entity}; insert records, or write its generator")
     return advance(tenant.company, world.clock, asked)
 
 
@@ -171,9 +181,9 @@ def _requests(_world: World, tenant: Tenant, request: Request, _rest: list[str])
 
 def _truth(_world: World, tenant: Tenant, _request: Request, rest: list[str]) -> Any:
     if not rest:
-        return {entity: truth_of(entity, store) for entity, store in tenant.stores.items() if store.rows}
-    store = _store(tenant, rest[0])
-    return [row.key for row in store.live()] if rest[1:] == ["ids"] else truth_of(rest[0], store)
+        return {entity: truth_of(entity, _stores(tenant, entity)) for entity in all_facts() if "." not in entity}
+    stores = _stores(tenant, rest[0])
+    return [row.key for store in stores for row in store.live()] if rest[1:] == ["ids"] else truth_of(rest[0], stores)
 
 
 def _insert(world: World, tenant: Tenant, request: Request, rest: list[str]) -> Any:
@@ -187,7 +197,8 @@ def _record(_world: World, tenant: Tenant, _request: Request, rest: list[str]) -
 
 
 def _patch(world: World, tenant: Tenant, request: Request, rest: list[str]) -> Any:
-    store, row = _row(tenant, rest)
+    entity, row = _row(tenant, rest)
+    store = tenant.stores[entity]
     touch = parse_qs(request.query_string.decode()).get("touch", ["true"])[0].lower() == "true"
     changes = _decode(request.body, dict[str, Any])
     store.rewrite(row, changes, world.clock.now() if touch else None)
@@ -199,9 +210,9 @@ def _patch(world: World, tenant: Tenant, request: Request, rest: list[str]) -> A
 
 
 def _delete(world: World, tenant: Tenant, _request: Request, rest: list[str]) -> Any:
-    _, row = _row(tenant, rest)
+    entity, row = _row(tenant, rest)
     tenant.company.now = world.clock
-    delete(tenant.company, rest[0], row, world.clock.now())
+    delete(tenant.company, entity, row, world.clock.now())
     tenant.company.settle()
     return {"deleted": row.key}
 
@@ -239,13 +250,19 @@ def _store(tenant: Tenant, entity: str) -> EntityStore:
     return store
 
 
-def _row(tenant: Tenant, rest: list[str]) -> tuple[EntityStore, Row]:
-    """`records/{entity}/{id}`."""
-    store = _store(tenant, rest[0] if rest else "")
-    row = store.rows.get(int(rest[1])) if rest[1:] else None
-    if row is None:
-        raise _Wrong(404, f"no {'/'.join(rest)}")
-    return store, row
+def _stores(tenant: Tenant, entity: str) -> list[EntityStore]:
+    """The lists of an entity: one, but for custom fields."""
+    return [_store(tenant, name) for name in lists_of(entity) or (entity,)]
+
+
+def _row(tenant: Tenant, rest: list[str]) -> tuple[str, Row]:
+    """`records/{entity}/{id}`: the list it is in, and the row."""
+    entity = rest[0] if rest else ""
+    for name in lists_of(entity) or (entity,):
+        row = _store(tenant, name).rows.get(int(rest[1])) if rest[1:] else None
+        if row is not None:
+            return name, row
+    raise _Wrong(404, f"no {'/'.join(rest)}")
 
 
 def _faults(tenant: Tenant) -> list[dict[str, Any]]:

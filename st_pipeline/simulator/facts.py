@@ -6,7 +6,9 @@ own OpenAPI documents.
 Notation. A field's name ends in `?` where the documents allow null, in `!` where they do not and null was seen all the
 same. Its type is `int64`, `int32`, `decimal`, `double`, `boolean`, `date-time`, `date`, `duration`, `string`,
 `string:html` (a format), `enum:A|B`, `string~A|B` (open text with usual values), `{…}` (object) or `[…]` (array).
-A parameter is `[type]` or `[type, test, field]`: a record passes when any value at `field` passes `test`.
+A parameter is `[type]` or `[type, test, field]`: a record passes when any value at `field` passes `test`. A fourth part
+`entity.theirs=ours` means that `field` is one of another entity's: a record passes when such a record's `theirs` is the
+record's `ours`.
 """
 
 from dataclasses import dataclass, field, replace
@@ -42,6 +44,7 @@ class Parameter:
     values: tuple[str, ...] = ()
     test: str | None = None
     path: tuple[str, ...] = ()
+    through: tuple[str, str, str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +93,12 @@ def all_facts() -> dict[str, EntityFacts]:
     return facts
 
 
+@cache
+def lists_of(entity: str) -> tuple[str, ...]:
+    """The lists that make up an entity: itself, and for custom fields those of the other owners."""
+    return tuple(name for name in all_facts() if name == entity or name.startswith(entity + "."))
+
+
 def _entity(name: str, entry: dict[str, Any]) -> EntityFacts:
     documented = entry["sort_fields"]
     if documented == "undocumented":  # `sort` exists, its values are not listed: the three that every list accepts
@@ -119,7 +128,13 @@ def _entity(name: str, entry: dict[str, Any]) -> EntityFacts:
 def _parameter(name: str, entry: list[str]) -> Parameter:
     kind, _, values = entry[0].partition("enum:")
     parameter = Parameter(name, kind + "enum" if values else kind, tuple(values.split("|")) if values else ())
-    return replace(parameter, test=entry[1], path=tuple(entry[2].split("."))) if len(entry) > 1 else parameter
+    if len(entry) > 1:
+        parameter = replace(parameter, test=entry[1], path=tuple(entry[2].split(".")))
+    if len(entry) > 3:  # noqa: PLR2004 - the fourth part
+        theirs, ours = entry[3].split("=")
+        entity, theirs = theirs.split(".")
+        parameter = replace(parameter, through=(entity, theirs, ours))
+    return parameter
 
 
 def _fields(tree: dict[str, Any]) -> tuple[Field, ...]:

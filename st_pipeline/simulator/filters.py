@@ -47,6 +47,7 @@ def select(facts: EntityFacts, stores: _Stores, query: Query, settings: Settings
     if tests:
         names = tuple(sorted({path[0] for _, path in tests}))
         rows = [row for row in rows if _passes(row, names, tests)]
+    rows = _by_others(rows, facts, stores, query)
     return _sorted(rows, facts, query, settings)
 
 
@@ -82,12 +83,32 @@ def _tests(facts: EntityFacts, query: Query) -> list[tuple[Callable[[Any], bool]
     for name in query.given:
         parameter = facts.list_params[name]
         operand = query.value(name)
-        if parameter.test and parameter.test != "contact_phone":
+        if parameter.test and parameter.test != "contact_phone" and parameter.through is None:
             test = parameter.test
             if "." in test:  # this parameter's comparison is named by another parameter
                 test = _COMPARERS[query.value(test, "Equals")]
             tests.append((_comparison(test, parameter, operand), parameter.path))
     return tests
+
+
+def _by_others(rows: list[Row], facts: EntityFacts, stores: _Stores, query: Query) -> list[Row]:
+    """By the records of another entity. Parameters that ask about one such record are asked of the same one."""
+    asked: dict[tuple[tuple[str, str, str], bool | None], list[tuple[Callable[[Any], bool], tuple[str, ...]]]] = {}
+    for name in query.given:
+        parameter, wanted = facts.list_params[name], query.value(name)
+        if parameter.through is None:
+            continue
+        if parameter.test == "has":
+            asked[parameter.through, wanted] = [(lambda value: value is True, parameter.path)]
+        else:
+            tests = asked.setdefault((parameter.through, None), [])
+            tests.append((_comparison(str(parameter.test), parameter, wanted), parameter.path))
+    for ((entity, theirs, ours), wanted), tests in asked.items():
+        names = tuple(sorted({path[0] for _, path in tests}))
+        passing = (row for row in stores[entity].live() if _passes(row, names, tests))
+        found = {getattr(narrow(row, theirs), theirs) for row in passing}
+        rows = [row for row in rows if (getattr(narrow(row, ours), ours, None) in found) is (wanted is not False)]
+    return rows
 
 
 def _comparison(test: str, parameter: Parameter, operand: Any) -> Callable[[Any], bool]:
@@ -167,7 +188,7 @@ def _sorted(rows: list[Row], facts: EntityFacts, query: Query, settings: Setting
         wanted = ("-" if descending else "+") + query.value("orderBy")
         return _ordered(rows, facts, wanted, "orderBy", query.value("orderBy"))
     if wanted is None:
-        return rows
+        return rows[::-1] if query.value("descending") else rows
     if wanted[0] not in "+- ":
         if settings.bare_sort == "reject":
             raise Refused(invalid_value("sort", wanted))

@@ -59,7 +59,7 @@ class Lists:
 
     def _selected(self, tenant: Tenant, facts: EntityFacts, query: Query) -> list[Row]:
         stores, settings = tenant.stores, tenant.settings
-        versions = (stores[facts.name].version, stores["customer_contacts"].version)
+        versions = tuple(stores[name].version for name in (facts.name, "customer_contacts", *query.looks_into()))
         unsaid = (settings.invoices_active_state_default, settings.bare_sort)
         key = (tenant.uid, facts.name, versions, unsaid, query.key("page", "pageSize", "includeTotal"))
         rows = self._selections.get(key)

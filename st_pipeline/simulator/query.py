@@ -39,6 +39,11 @@ class Query:
             return default
         return read(self._known[name], self.given[name])
 
+    def looks_into(self) -> list[str]:
+        """Entities that these parameters filter by, other than the one asked for."""
+        parameters = (self._known[name] for name in self.given)
+        return [parameter.through[0] for parameter in parameters if parameter.through]
+
     def key(self, *without: str) -> tuple[tuple[str, tuple[str, ...]], ...]:
         """What was asked, for use as a cache key."""
         return tuple(sorted((name, tuple(values)) for name, values in self.given.items() if name not in without))

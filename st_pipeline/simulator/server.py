@@ -110,5 +110,6 @@ async def _live(world: World, every_seconds: float) -> None:
         await asyncio.sleep(every_seconds)
         for tenant in list(world.tenants.values()):
             asked = {action: chance.choices((0, 1, 2, 4), weights)[0] for action, weights in LIVE_ODDS.items()}
+            await tenant.ready()
             advance(tenant.company, world.clock, asked)
             await asyncio.sleep(0)

@@ -66,10 +66,10 @@ def encode(record: dict[str, Any]) -> bytes:
 class EntityStore:
     """All rows of one entity, live and deleted."""
 
-    def __init__(self, export_only_active: bool) -> None:
+    def __init__(self, export_only_active: bool, tells_time: bool = True) -> None:
         self.rows: dict[int, Row] = {}
         self.version = 0
-        self._export_only_active = export_only_active
+        self._export_only_active, self._tells_time = export_only_active, tells_time
         self._without_id = 0
         self._keys: list[int] = []
         self._live: tuple[int, list[Row]] = (-1, [])
@@ -105,7 +105,8 @@ class EntityStore:
         record = row.as_dict()
         record.update(changes)
         if now is not None:
-            record["modifiedOn"] = to_text(now)
+            if self._tells_time or "modifiedOn" in record:
+                record["modifiedOn"] = to_text(now)
             row.modified = row.changed = now
             row.edited = row.edited if accounting else now
         row.body, row.active = encode(record), record.get("active") is not False

@@ -3,6 +3,7 @@
 Here: what belongs to a tenant, and the table of all of them. Not here: requests.
 """
 
+import asyncio
 from dataclasses import dataclass, field
 from itertools import count
 from typing import Any, Literal
@@ -12,7 +13,7 @@ import msgspec
 from st_pipeline.simulator.clock import Clock, to_ticks
 from st_pipeline.simulator.facts import all_facts
 from st_pipeline.simulator.faults import Faults
-from st_pipeline.simulator.generate import Company, Sizes, seed_company
+from st_pipeline.simulator.generate import Company, Sizes, leave_empty, seed_company
 from st_pipeline.simulator.generate.company import SEEDED_UNTIL
 from st_pipeline.simulator.oauth import Tokens
 from st_pipeline.simulator.settings import Settings, with_changes
@@ -53,9 +54,16 @@ class Tenant:
     uid: int = field(default_factory=lambda: next(_serial))
     process_settings: Settings = field(default_factory=Settings)
     _effective: tuple[Settings, Settings] | None = None
+    _making: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     def __post_init__(self) -> None:
         self.tenant_id, self.environment = self.spec.tenant_id, self.spec.environment
+
+    async def ready(self, *entities: str) -> None:
+        """Wait until the history of these is made up, in a thread. Without any: until none is being made up."""
+        async with self._making:
+            if not self.company.made.issuperset(entities):
+                await asyncio.to_thread(self.company.make, *entities)
 
     @property
     def client_id(self) -> str:
@@ -100,11 +108,16 @@ class Tenant:
 def build_tenant(spec: TenantSpec, process_settings: Settings, now: int) -> Tenant:
     """Make up the company and everything around it. Raises msgspec.ValidationError, ValueError (`as_of`)."""
     with_changes(process_settings, spec.settings)
-    stores = {name: EntityStore(bool(facts.export_only_fields)) for name, facts in all_facts().items()}
+    stores = {
+        name: EntityStore(bool(facts.export_only_fields), any(field.name == "modifiedOn" for field in facts.fields))
+        for name, facts in all_facts().items()
+    }
     until = to_ticks(spec.as_of) if spec.as_of else min(SEEDED_UNTIL, now)
     company = Company(spec.seed, stores, until)
     if spec.customers or spec.invoices:
         seed_company(company, Sizes(spec.customers, spec.invoices))
+    else:
+        leave_empty(company)
     return Tenant(spec, stores, company, process_settings=process_settings)
 
 

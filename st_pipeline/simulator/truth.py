@@ -3,12 +3,13 @@
 Here: figures a test compares its tables with. Not here: how anybody reads them over the API.
 """
 
+from collections.abc import Sequence
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from st_pipeline.simulator.clock import to_text
 from st_pipeline.simulator.filters import narrow
-from st_pipeline.simulator.store import EntityStore
+from st_pipeline.simulator.store import EntityStore, Row
 
 # Keys summed, exactly, over live records.
 MONEY = {
@@ -17,32 +18,33 @@ MONEY = {
     "payments": ("total", "unappliedAmount"),
     "estimates": ("subtotal", "tax"),
     "jobs": ("total",),
+    "equipment": ("cost",),
 }
 
 
-def truth_of(entity: str, store: EntityStore) -> dict[str, Any]:
-    """Figures of one entity.
+def truth_of(entity: str, stores: Sequence[EntityStore]) -> dict[str, Any]:
+    """Figures of one entity, whose records are in `stores`.
 
     `live`: rows the list shows with `active=Any`; `active` of them; `deleted`: rows only the feed has; `ids_sum`,
     `bytes_checksum`, `totals` and `newest_modified_on` are over live rows. `bytes_checksum` adds up the first eight hex
     digits of the MD5 of each record's bytes as the feed serves them.
     """
-    live = store.live()
+    live = [row for store in stores for row in store.live()]
     newest = max((row.modified for row in live), default=0)
     return {
         "live": len(live),
         "active": sum(row.active for row in live),
-        "deleted": len(store.rows) - len(live),
+        "deleted": sum(len(store.rows) for store in stores) - len(live),
         "ids_sum": sum(row.key for row in live if row.key > 0),
         "bytes_checksum": sum(row.checksum for row in live),
         "newest_modified_on": to_text(newest) if newest else None,
-        "totals": _totals(store, MONEY.get(entity, ())),
+        "totals": _totals(live, MONEY.get(entity, ())),
     }
 
 
-def _totals(store: EntityStore, keys: tuple[str, ...]) -> dict[str, str]:
+def _totals(live: Sequence[Row], keys: tuple[str, ...]) -> dict[str, str]:
     sums = dict.fromkeys(keys, Decimal(0))
-    for row in store.live() if keys else ():
+    for row in live if keys else ():
         record = narrow(row, *keys)
         for key in keys:
             sums[key] += _amount(getattr(record, key, None))

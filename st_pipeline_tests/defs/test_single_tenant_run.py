@@ -1,6 +1,7 @@
 """One tenant, one run: what the events, the run's tags and the sync log say, and that they say the same."""
 
 from st_pipeline.cli.proof import prove_tenant
+from st_pipeline.entities import ENTITIES
 from st_pipeline_tests.defs.platform import Platform, materialized, pairs
 
 FIGURES = ("processed", "successful", "failed", "created", "updated", "unchanged", "deleted")
@@ -52,7 +53,7 @@ def test_the_next_run_goes_on_from_the_cursor_of_the_first(platform: Platform):
 def test_the_run_s_tags_say_what_was_asked_and_what_came_of_it(platform: Platform):
     platform.add("acme@integration")
     run = platform.run("incremental_sync", "acme@integration")
-    truth = platform.simulated["acme@integration"].truth().values()
+    truth = platform.simulated["acme@integration"].truth(*ENTITIES).values()
     read, deleted = sum(t["live"] + t["deleted"] for t in truth), sum(t["deleted"] for t in truth)
     assert platform.tags(run) == {
         "sync_type": "manual",

@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from st_pipeline.simulator.control import SimulatedTenant, SimulatorControl
-from st_pipeline_tests.simulator.stranger import NO_LIMIT, Stranger
+from st_pipeline.simulator.facts import all_facts
+from st_pipeline_tests.simulator.stranger import NO_LIMIT, PATHS, Stranger
 
 
 @pytest.fixture(scope="module")
@@ -27,3 +28,10 @@ def small(servicetitan_tenant: Callable[..., SimulatedTenant]) -> Callable[..., 
         return Stranger(servicetitan_tenant(**spec)).log_in()
 
     return make
+
+
+@pytest.fixture(scope="module")
+def everything(company: Stranger) -> dict[str, list[dict[str, Any]]]:
+    """The whole of each list, with all parts."""
+    flags = dict.fromkeys(all_facts()["membership_types"].include_flags, "true")
+    return {entity: company.walk_list(entity, **(flags if entity == "membership_types" else {})) for entity in PATHS}

@@ -7,7 +7,7 @@ import httpx
 import pytest
 
 from st_pipeline.simulator.control import SimulatedTenant, SimulatorControl, SimulatorError
-from st_pipeline_tests.simulator.stranger import Stranger
+from st_pipeline_tests.simulator.stranger import PATHS, Stranger
 
 RECENT = {"includeRecentChanges": "true"}
 
@@ -40,8 +40,8 @@ def test_an_inserted_record_replaces_the_one_with_its_id(small: Callable[..., St
     assert stranger.tenant.truth()["customers"]["live"] == live
 
 
-def test_records_can_be_inserted_for_entities_nothing_makes_yet(small: Callable[..., Stranger]):
-    stranger = small()
+def test_records_can_be_inserted_into_an_empty_company(small: Callable[..., Stranger]):
+    stranger = small(customers=0, invoices=0)
     stranger.tenant.insert("jobs", {"id": 5, "jobNumber": "5", "active": True})
     assert stranger.path("jpm/v2/tenant/{}/jobs").json()["data"] == [{"id": 5, "jobNumber": "5"}]
     fed = stranger.path("jpm/v2/tenant/{}/export/jobs?includeRecentChanges=true").json()["data"]
@@ -83,12 +83,18 @@ def test_time_moves_around_records_that_break_the_contract(small: Callable[..., 
     stranger = small(customers=20, invoices=20)
     for number in stranger.tenant.ids("customers"):
         stranger.tenant.insert("customers", {"id": number})
-    for entity in ("customers", "locations", "invoices"):
+    stranger.tenant.truth()
+    for entity in ("jobs", "payments", "estimates", "equipment", "technicians", "location_contacts"):
+        stranger.tenant.insert(entity, {"id": stranger.tenant.ids(entity)[0]})
+    for entity in PATHS:
         stranger.tenant.insert(entity, b'{"id":77,"active":true}')
         stranger.tenant.insert(entity, b"null")
     done = stranger.tenant.advance(created=2, changed=40, merged=5, deleted=10, deactivated=5, undeleted=5)
     assert 77 not in {number for actions in done.values() for numbers in actions.values() for number in numbers}
     assert len(done["invoices"]["created"]) == 2
+    work = {"jobs": 30, "payments": 30, "estimates": 30, "equipment": 30, "appointments": 30, "custom_fields": 30}
+    done = stranger.tenant.advance(created=work, changed=work, deleted=work, undeleted=work)
+    assert 77 not in {number for actions in done.values() for numbers in actions.values() for number in numbers}
 
 
 def test_counters_tell_what_was_asked(small: Callable[..., Stranger]):

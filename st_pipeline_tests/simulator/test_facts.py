@@ -65,8 +65,12 @@ def test_the_server_can_work_with_every_fact(facts: EntityFacts):
     assert all(field.values for field in all_fields(facts.fields) if field.kind == "enum")
     for parameter in facts.list_params.values():
         if parameter.test:
-            assert parameter.test in {*_OPERATORS, "one_of", "contact_phone"} or parameter.test in facts.list_params
-            assert parameter.path[0] in tops or parameter.test == "contact_phone"
+            known = {*_OPERATORS, "one_of", "contact_phone", "has"}
+            assert parameter.test in known or parameter.test in facts.list_params
+            entity, theirs, ours = parameter.through or (facts.name, "id", "id")
+            other = {field.name for field in all_facts()[entity].fields}
+            assert parameter.path[0] in other or parameter.test == "contact_phone"
+            assert (theirs in other, ours in tops) == (True, True)
     assert facts.active_filter is None or facts.active_filter in facts.list_params
     assert set(facts.include_flags.values()) <= tops
     assert {name[0].lower() + name[1:] for name in facts.sort_fields} <= tops | {"name"}
@@ -74,6 +78,10 @@ def test_the_server_can_work_with_every_fact(facts: EntityFacts):
 
 def test_a_parameter_that_names_its_comparison_offers_those_we_know():
     assert set(all_facts()["invoices"].list_params["balanceFilter.Comparer"].values) == set(_COMPARERS)
+
+
+def test_everything_that_is_served_is_made_by_a_generator():
+    assert set(GENERATORS) == {facts.name for facts in ALL}
 
 
 def test_generators_come_after_those_they_build_on():

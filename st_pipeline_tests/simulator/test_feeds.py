@@ -6,10 +6,18 @@ from typing import Any
 import pytest
 
 from st_pipeline.simulator.control import SimulatorControl
-from st_pipeline_tests.simulator.stranger import PATHS, Stranger, ids
+from st_pipeline_tests.simulator.stranger import FEEDS, NO_FEED, NO_LIMIT, PATHS, Stranger, ids
 
 MoveClock = Callable[..., dict[str, Any]]
 RECENT = {"includeRecentChanges": "true"}
+
+
+@pytest.fixture(scope="module")
+def empty(servicetitan_simulator: SimulatorControl) -> Iterator[Stranger]:
+    """A company without a record."""
+    tenant = servicetitan_simulator.create_tenant(settings=NO_LIMIT)
+    yield Stranger(tenant).log_in()
+    tenant.remove()
 
 
 @pytest.fixture
@@ -23,7 +31,7 @@ def last_token(stranger: Stranger, entity: str, **params: Any) -> str:
     return str(list(stranger.walk_feed(entity, **params))[-1]["continueFrom"])
 
 
-@pytest.mark.parametrize("entity", PATHS)
+@pytest.mark.parametrize("entity", FEEDS)
 def test_a_feed_holds_every_row_active_inactive_and_deleted_once(company: Stranger, entity: str):
     truth = company.tenant.truth()[entity]
     pages = list(company.walk_feed(entity))
@@ -152,6 +160,25 @@ def test_every_change_moves_its_row_to_the_end_of_the_feed(small: Callable[..., 
     assert moments == sorted(moments)
 
 
-def test_entities_nothing_makes_yet_answer_with_empty_pages(company: Stranger):
-    assert company.path("jpm/v2/tenant/{}/jobs").json()["data"] == []
-    assert company.path("accounting/v2/tenant/{}/export/payments").json()["hasMore"] is False
+@pytest.mark.parametrize("entity", PATHS)
+def test_an_empty_company_answers_with_empty_pages(empty: Stranger, entity: str):
+    assert empty.walk_list(entity) == []
+    if entity in FEEDS:
+        assert [page["data"] for page in empty.walk_feed(entity)] == [[]]
+
+
+@pytest.mark.parametrize("entity", sorted(NO_FEED))
+def test_reference_lists_have_no_feed(empty: Stranger, entity: str):
+    answer = empty.feed(entity)
+    assert answer.status_code == 404
+    assert answer.json()["title"] == "Unable to match incoming request to an operation"
+
+
+def test_the_appointments_feed_alone_can_leave_out_the_inactive(company: Stranger):
+    everything = {r["id"]: r["active"] for page in company.walk_feed("appointments") for r in page["data"]}
+    for wanted in (True, False):
+        found = [r["id"] for page in company.walk_feed("appointments", active=str(wanted)) for r in page["data"]]
+        assert set(found) == {number for number, active in everything.items() if active is wanted}
+        assert found
+    unfiltered = [r["id"] for page in company.walk_feed("estimates", active="True") for r in page["data"]]
+    assert len(unfiltered) == len([r for page in company.walk_feed("estimates") for r in page["data"]])

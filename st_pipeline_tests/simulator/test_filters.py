@@ -1,4 +1,4 @@
-"""Every documented filter of the six entities selects what a reader of the whole list would."""
+"""Every documented filter selects what a reader of the whole list would."""
 
 from collections.abc import Callable
 from decimal import Decimal
@@ -8,105 +8,17 @@ import pytest
 
 from st_pipeline.simulator.clock import to_ticks
 from st_pipeline.simulator.facts import all_facts
-from st_pipeline_tests.simulator.stranger import PATHS, Stranger
-
-Record = dict[str, Any]
-Keep = Callable[[Record], bool]
-DAY = "2025-06-01T00:00:00Z"
-CONTROL = {"page", "pageSize", "includeTotal", "sort", "orderBy", "orderByDirection", "ids", "active", "activeState"}
-FIXED_BY_OTHER_TESTS = {
-    "phone",
-    "excludeAccountingChangesFromModifiedDateRange",
-    "externalDataApplicationGuid",
-    "externalDataKey",
-    "externalDataValues",
-    "customField.Fields",
-    "customField.Operator",
-    "balanceFilter.Comparer",
-}
-
-
-def since(key: str) -> Keep:
-    return lambda record: to_ticks(record[key]) >= to_ticks(DAY)
-
-
-def before(key: str) -> Keep:
-    return lambda record: to_ticks(record[key]) < to_ticks(DAY)
-
-
-TIMES = {
-    "createdOnOrAfter": (DAY, since("createdOn")),
-    "createdBefore": (DAY, before("createdOn")),
-    "modifiedOnOrAfter": (DAY, since("modifiedOn")),
-    "modifiedBefore": (DAY, before("modifiedOn")),
-}
-
-
-def address(part: str) -> Callable[[Record], tuple[Any, Keep]]:
-    return lambda sample: (sample["address"][part], lambda record: record["address"][part] == sample["address"][part])
-
-
-def same(*path: str) -> Callable[[Record], tuple[Any, Keep]]:
-    def value(record: Record) -> Any:
-        for key in path:
-            record = record[key] if record is not None else record
-        return record
-
-    return lambda sample: (value(sample), lambda record: value(record) == value(sample))
-
-
-PLACE = {part: address(part) for part in ("street", "unit", "city", "state", "zip", "country", "latitude", "longitude")}
-CASES: dict[str, dict[str, Any]] = {
-    "customers": {**TIMES, **PLACE, "name": ("smith", lambda r: "smith" in r["name"].lower())},
-    "locations": {
-        **TIMES,
-        **PLACE,
-        "name": ("GARCIA", lambda r: "garcia" in r["name"].lower()),
-        "customerId": same("customerId"),
-    },
-    "customer_contacts": {**TIMES, "customerIds": same("customerId")},
-    "memberships": {
-        **TIMES,
-        "customerIds": same("customerId"),
-        "status": ("Suspended", lambda r: r["status"] == "Suspended"),
-        "duration": same("duration"),
-        "billingFrequency": ("Quarterly", lambda r: r["billingFrequency"] == "Quarterly"),
-    },
-    "membership_types": {
-        **TIMES,
-        "duration": (12, lambda r: r["durationBilling"][0]["duration"] == 12),
-        "billingFrequency": ("OneTime", lambda r: r["durationBilling"][0]["billingFrequency"] == "OneTime"),
-    },
-    "invoices": {
-        **TIMES,
-        "statuses": (["Pending", "Posted"], lambda r: r["syncStatus"] != "Exported"),
-        "batchId": same("batch", "id"),
-        "batchNumber": same("batch", "number"),
-        "jobId": same("job", "id"),
-        "jobNumber": same("job", "number"),
-        "businessUnitId": same("businessUnit", "id"),
-        "customerId": same("customer", "id"),
-        "invoicedOnOrAfter": (DAY, since("invoiceDate")),
-        "invoicedOnBefore": (DAY, before("invoiceDate")),
-        "dueDateOnOrAfter": (DAY, since("dueDate")),
-        "dueDateBefore": (DAY, before("dueDate")),
-        "adjustmentToId": same("adjustmentToId"),
-        "number": same("referenceNumber"),
-        "totalGreater": ("1000.00", lambda r: Decimal(r["total"]) > 1000),
-        "totalLess": ("0", lambda r: Decimal(r["total"]) < 0),
-        "balanceFilter.Balance": ("0", lambda r: Decimal(r["balance"]) == 0),
-        "reviewStatuses": (["OnHold", "Reviewed"], lambda r: r["reviewStatus"] in ("OnHold", "Reviewed")),
-        "assignedToIds": same("assignedTo", "id"),
-        "invoiceConfigurations": ("CounterSales", lambda r: r["invoiceConfiguration"] == "CounterSales"),
-    },
-}
-
-
-@pytest.fixture(scope="module")
-def everything(company: Stranger) -> dict[str, list[Record]]:
-    """The whole of each list, with all parts."""
-    flags = dict.fromkeys(all_facts()["membership_types"].include_flags, "true")
-    return {entity: company.walk_list(entity, **(flags if entity == "membership_types" else {})) for entity in PATHS}
+from st_pipeline_tests.simulator.filter_cases import (
+    CASES,
+    CONTROL,
+    DAY,
+    FIXED_BY_OTHER_TESTS,
+    LOOKS_INTO,
+    Keep,
+    Record,
+    since,
+)
+from st_pipeline_tests.simulator.stranger import PATHS, Stranger, ids
 
 
 @pytest.mark.parametrize(
@@ -130,7 +42,9 @@ def test_a_filter_selects_what_it_says(
 def test_every_documented_parameter_has_a_case_here():
     for entity, cases in CASES.items():
         facts = all_facts()[entity]
-        assert set(facts.list_params) - CONTROL - FIXED_BY_OTHER_TESTS - set(facts.include_flags) == set(cases), entity
+        elsewhere = CONTROL | FIXED_BY_OTHER_TESTS | {name for of, name in LOOKS_INTO if of == entity}
+        assert set(facts.list_params) - elsewhere - set(facts.include_flags) == set(cases), entity
+    assert set(PATHS) - set(CASES) == {name for name in PATHS if name.startswith("custom_fields.")} - set(CASES)
 
 
 def test_balance_can_be_compared_in_four_ways(company: Stranger, everything: dict[str, list[Record]]):
@@ -187,3 +101,66 @@ def test_a_balance_change_moves_a_customer_unless_accounting_is_left_out(small: 
         "customers", modifiedOnOrAfter="2026-11-01", excludeAccountingChangesFromModifiedDateRange="true"
     )
     assert quiet == []
+
+
+def test_jobs_are_found_by_their_appointments(company: Stranger, everything: dict[str, list[Record]]):
+    """Two bounds are of the same appointment: one before and one after do not make a job that has one between."""
+    every = {job["id"] for job in everything["jobs"]}
+    visits: dict[int, list[Record]] = {}
+    for visit in everything["appointments"]:
+        visits.setdefault(visit["jobId"], []).append(visit)
+    until = "2025-07-01T00:00:00Z"
+
+    def jobs_with(keep: Keep) -> set[int]:
+        return {number for number, mine in visits.items() if number in every and any(keep(visit) for visit in mine)}
+
+    def between(visit: Record) -> bool:
+        return to_ticks(DAY) <= to_ticks(visit["start"]) < to_ticks(until)
+
+    technician = next(v for v in everything["appointments"] if v["appointmentSummaries"])["appointmentSummaries"][0]
+    firsts = {job["firstAppointmentId"] for job in everything["jobs"]}
+    cases: list[tuple[dict[str, Any], set[int]]] = [
+        ({"appointmentStatus": "Working"}, jobs_with(lambda v: v["status"] == "Working")),
+        ({"appointmentStartsOnOrAfter": DAY, "appointmentStartsBefore": until}, jobs_with(between)),
+        (
+            {"firstAppointmentStartsOnOrAfter": DAY, "firstAppointmentStartsBefore": until},
+            jobs_with(lambda v: v["id"] in firsts and between(v)),
+        ),
+        (
+            {"technicianId": technician["technicianId"]},
+            jobs_with(
+                lambda v: technician["technicianId"] in {s["technicianId"] for s in v["appointmentSummaries"] or ()}
+            ),
+        ),
+        ({"hasUnusedAppointments": "true"}, jobs_with(lambda v: v["unused"])),
+        ({"hasUnusedAppointments": "false"}, every - jobs_with(lambda v: v["unused"])),
+    ]
+    for asked, expected in cases:
+        assert {record["id"] for record in company.walk_list("jobs", **asked)} == expected, asked
+        assert 0 < len(expected) < len(every)
+
+
+def test_appointments_are_found_by_the_project_of_their_job(company: Stranger, everything: dict[str, list[Record]]):
+    job = next(job for job in everything["jobs"] if job["projectId"])
+    found = company.walk_list("appointments", projectId=job["projectId"])
+    assert {record["jobId"] for record in found} == {job["id"]}
+    assert len(found) == job["appointmentCount"]
+
+
+def test_custom_field_types_of_equipment_can_be_had_backwards_and_want_their_three_parameters(company: Stranger):
+    paging = {"page": 1, "pageSize": 50}
+    upwards, downwards = (
+        ids(company.list("custom_fields.equipment", descending=way, **paging)) for way in ("false", "true")
+    )
+    assert downwards == upwards[::-1] != upwards
+    for missing in ("page", "pageSize", "descending"):
+        params = {name: value for name, value in {**paging, "descending": "true"}.items() if name != missing}
+        assert company.list("custom_fields.equipment", **params).status_code == 400
+
+
+def test_jobs_can_be_sorted_by_priority_and_campaigns_by_name(company: Stranger):
+    priorities = [record["priority"] for record in company.walk_list("jobs", sort="+Priority")]
+    names = [record["name"] for record in company.walk_list("campaigns", sort="-Name")]
+    assert priorities == sorted(priorities)
+    assert names == sorted(names, reverse=True)
+    assert len(set(priorities)) == 4

@@ -6,7 +6,7 @@ from itertools import chain
 import httpx
 import pytest
 
-from st_pipeline_tests.simulator.stranger import PATHS, Stranger, ids
+from st_pipeline_tests.simulator.stranger import DETAILS, NEEDED, PATHS, Stranger, ids
 
 SIX_KEYS = ["type", "title", "status", "traceId", "errors", "data"]
 
@@ -22,10 +22,11 @@ def refusal(response: httpx.Response, parameter: str) -> str:
 
 @pytest.mark.parametrize("entity", PATHS)
 def test_a_page_has_the_envelope_in_order(company: Stranger, entity: str):
-    params = {"modifiedBefore": "2100-01-01"} if entity == "customer_contacts" else {}
+    params = {**NEEDED[entity], "page": 1, "pageSize": 50} if entity in NEEDED else {}
     body = company.list(entity, **params).json()
     assert list(body) == ["page", "pageSize", "hasMore", "totalCount", "data"]
     assert (body["page"], body["pageSize"], body["totalCount"]) == (1, 50, None)
+    assert body["data"]
 
 
 def test_total_is_counted_only_when_asked(company: Stranger):
@@ -78,7 +79,8 @@ def test_unknown_parameters_are_ignored(company: Stranger):
 
 def test_page_zero_is_the_first_page_except_for_custom_fields(company: Stranger):
     assert ids(company.list("customers", page=0)) == ids(company.list("customers", page=1))
-    assert company.path("jpm/v2/tenant/{}/jobs/custom-fields?page=0").status_code == 400
+    lists = [entity for entity in PATHS if entity.startswith("custom_fields")]
+    assert {company.list(entity, page=0, pageSize=50, descending="true").status_code for entity in lists} == {400}
 
 
 def test_lists_show_active_records_only_unless_asked(company: Stranger):
@@ -100,6 +102,19 @@ def test_invoices_obey_active_state_and_ignore_active(company: Stranger):
     assert sorted(active + inactive) == both
     assert inactive
     assert ids(company.list("invoices", active="True", pageSize=5000)) == both
+
+
+def test_payments_show_active_ones_only_unless_asked(company: Stranger):
+    truth = company.tenant.truth("payments")["payments"]
+    assert len(ids(company.list("payments", pageSize=5000))) == truth["active"] < truth["live"]
+    assert len(ids(company.list("payments", pageSize=5000, activeState="All"))) == truth["live"]
+    assert len(ids(company.list("payments", pageSize=5000, active="Any"))) == truth["active"]  # unknown: ignored
+
+
+def test_jobs_have_no_active_filter(company: Stranger):
+    everything = ids(company.list("jobs", pageSize=5000))
+    assert len(everything) == company.tenant.truth("jobs")["jobs"]["live"]
+    assert ids(company.list("jobs", pageSize=5000, active="False", activeState="InactiveOnly")) == everything
 
 
 def test_the_invoice_default_can_be_active_only(small: Callable[..., Stranger]):
@@ -138,9 +153,50 @@ def test_a_bare_sort_field_means_ascending_or_is_refused(small: Callable[..., St
     refusal(stranger.list("customers", sort="Id"), "sort")
 
 
-def test_the_old_sort_parameters_work_on_invoices(company: Stranger):
-    new = ids(company.list("invoices", sort="-CreatedOn"))
-    assert ids(company.list("invoices", orderBy="CreatedOn", orderByDirection="desc")) == new
+@pytest.mark.parametrize("entity", ["invoices", "estimates"])
+def test_the_old_sort_parameters_work_where_there_are_both(company: Stranger, entity: str):
+    new = ids(company.list(entity, sort="-CreatedOn"))
+    assert ids(company.list(entity, orderBy="CreatedOn", orderByDirection="desc")) == new
+
+
+def test_job_types_know_the_old_sort_parameters_only(company: Stranger):
+    found = company.list("job_types", orderBy="modifiedOn", orderByDirection="desc").json()["data"]
+    moments = [record["modifiedOn"][:19] for record in found]
+    assert moments == sorted(moments, reverse=True)
+    assert ids(company.list("job_types", sort="-Id")) == sorted(ids(company.list("job_types")))
+
+
+@pytest.mark.parametrize(
+    ("entity", "fields"),
+    [
+        ("jobs", ["Id", "ModifiedOn", "CreatedOn", "Priority"]),
+        ("call_reasons", ["Id", "ModifiedOn", "CreatedOn"]),
+        ("campaigns", ["Id", "Name", "CreatedOn", "ModifiedOn"]),
+        ("appointments", ["Id", "ModifiedOn", "CreatedOn"]),
+        ("equipment", ["Id", "CreatedOn", "ModifiedOn"]),
+        ("custom_fields", ["Id", "Name"]),
+    ],
+)
+def test_a_list_sorts_by_its_documented_fields_and_no_others(company: Stranger, entity: str, fields: list[str]):
+    everything = sorted(ids(company.list(entity, pageSize=5000)))
+    for name in ("Id", "Name", "CreatedOn", "ModifiedOn", "Priority"):
+        answer = company.list(entity, sort=f"-{name}", pageSize=5000)
+        assert answer.status_code == (200 if name in fields else 400), name
+        assert name not in fields or sorted(ids(answer)) == everything
+
+
+def test_equipment_tells_more_by_its_id(company: Stranger):
+    unit = company.list("equipment", pageSize=1).json()["data"][0]
+    path = f"equipmentsystems/v2/tenant/{{}}/installed-equipment/{unit['id']}"
+    assert company.path(path).json() == {**unit, "customFields": [], "attachments": []}
+
+
+def test_contacts_of_one_location_have_their_own_address(company: Stranger):
+    contact = company.list("location_contacts", pageSize=1).json()["data"][0]
+    location = contact["locationId"]
+    found = company.path(f"crm/v2/tenant/{{}}/locations/{location}/contacts").json()["data"]
+    assert contact in found
+    assert {one["locationId"] for one in found} == {location}
 
 
 def test_the_default_order_can_be_none_at_all(small: Callable[..., Stranger]):
@@ -171,7 +227,7 @@ def test_contacts_of_one_customer_have_their_own_address_and_inactive_customers_
     assert company.path("crm/v2/tenant/{}/customers/5/contacts").status_code == 404
 
 
-@pytest.mark.parametrize("entity", sorted(set(PATHS) - {"customer_contacts"}))
+@pytest.mark.parametrize("entity", DETAILS)
 def test_a_record_can_be_had_by_its_id(company: Stranger, entity: str):
     wanted = company.tenant.ids(entity)[0]
     path = PATHS[entity].replace("{}", "{{}}", 1).format("") + f"/{wanted}"

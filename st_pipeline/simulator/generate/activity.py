@@ -3,24 +3,25 @@
 Here: what an ordinary day does to a company, on demand and coherent. Not here: HTTP.
 """
 
-from collections.abc import Callable, Iterator, Mapping
-from itertools import cycle, islice
+from collections.abc import Callable, Mapping
+from itertools import chain, cycle, islice
 from random import Random
 from typing import Any
 
 import msgspec
 
 from st_pipeline.simulator.clock import Clock
+from st_pipeline.simulator.facts import all_facts, lists_of
 from st_pipeline.simulator.generate.company import Company
-from st_pipeline.simulator.generate.invoice_changes import close_account, reopen_account
+from st_pipeline.simulator.generate.ledger import close_account, reopen_account
+from st_pipeline.simulator.generate.payment_changes import apply_again, take_back
 from st_pipeline.simulator.generate.registry import CHANGES, in_order
 from st_pipeline.simulator.store import Row
 
 ACTIONS = ("created", "changed", "merged", "deactivated", "deleted", "reactivated", "undeleted")
-_LUCKY_TRIES = 500
 Done = dict[str, dict[str, list[int]]]
 
-# What a bare number means: so many, spread over these in turn.
+# What a bare number means: so many, spread over these in turn ...
 _SPREAD = {
     "changed": ("customers", "invoices", "customer_contacts", "memberships", "locations"),
     "merged": ("customers",),
@@ -29,6 +30,18 @@ _SPREAD = {
     "reactivated": ("customers", "locations"),
     "undeleted": ("invoices", "customer_contacts", "memberships"),
 }
+# ... and as many of these by chance, by weight, where their history is made up. None of them moves a record of those.
+_BESIDES: dict[str, dict[str, int]] = {
+    "changed": {
+        "jobs": 30, "appointments": 20, "estimates": 15, "payments": 10, "equipment": 6, "location_contacts": 6,
+        "technicians": 5, "business_units": 1, "job_types": 1, "call_reasons": 1, "campaigns": 2, "tag_types": 1,
+        "custom_fields": 2,
+    },
+    "deactivated": {"technicians": 2, "equipment": 6, "campaigns": 1, "job_types": 1},
+    "deleted": {"estimates": 3, "equipment": 2, "location_contacts": 3, "appointments": 1},
+    "reactivated": {"technicians": 2, "equipment": 6, "campaigns": 1, "job_types": 1},
+    "undeleted": {"estimates": 3, "equipment": 2, "location_contacts": 3, "appointments": 1},
+}  # fmt: skip
 
 
 def advance(company: Company, clock: Clock, asked: Mapping[str, int | Mapping[str, int]]) -> Done:
@@ -38,12 +51,13 @@ def advance(company: Company, clock: Clock, asked: Mapping[str, int | Mapping[st
     where there was nothing left to change.
     """
     company.now, company.log = clock, []
+    company.make(*named_in(asked))
     for action in ACTIONS:
         wanted = asked.get(action) or 0
         if action == "created":
             _create(company, wanted)
         else:
-            _apply(company, action, _spread(action, wanted))
+            _apply(company, action, _spread(company, action, wanted))
     company.settle()
     done: Done = {}
     for entity, action, record_id in company.log:
@@ -53,11 +67,19 @@ def advance(company: Company, clock: Clock, asked: Mapping[str, int | Mapping[st
     return done
 
 
-def _spread(action: str, wanted: int | Mapping[str, int]) -> Mapping[str, int]:
+def named_in(asked: Mapping[str, int | Mapping[str, int]]) -> set[str]:
+    """The entities named; their history has to be there before time moves in them."""
+    named = chain.from_iterable(counts for counts in asked.values() if not isinstance(counts, int))
+    return set(chain.from_iterable(map(lists_of, named)))
+
+
+def _spread(company: Company, action: str, wanted: int | Mapping[str, int]) -> Mapping[str, int]:
     if not isinstance(wanted, int):
         return wanted
     counts: dict[str, int] = {}
-    for entity in islice(cycle(_SPREAD[action]), wanted):
+    besides = {entity: weight for entity, weight in _BESIDES.get(action, {}).items() if entity in company.made}
+    others = company.chance("time moves").choices(list(besides), list(besides.values()), k=wanted) if besides else ()
+    for entity in chain(islice(cycle(_SPREAD[action]), wanted), others):
         counts[entity] = counts.get(entity, 0) + 1
     return counts
 
@@ -66,33 +88,34 @@ def _create(company: Company, wanted: int | Mapping[str, int]) -> None:
     new_customers = wanted if isinstance(wanted, int) else 0
     counts = {"customers": new_customers} if isinstance(wanted, int) else wanted
     for generator in in_order():
+        if generator.entity not in company.made:
+            continue
         count = counts.get(generator.entity, 0) + new_customers * generator.per_newcomer
-        for record_id in company.generate(generator.entity, count) if count else ():
+        waiting = generator.follows and company.newcomers[generator.entity]
+        for record_id in company.generate(generator.entity, count) if count or waiting else ():
             company.log.append((generator.entity, "created", record_id))
     company.newcomers.clear()
 
 
 def _apply(company: Company, action: str, counts: Mapping[str, int]) -> None:
-    step = _STEPS[action]
-    for entity, count in counts.items():
-        chance, suits = company.chance(entity), _SUITS[action]
-        for row in islice(_rows(company, entity, chance, suits), count):
-            step(company, entity, row)
-            company.log.append((entity, action, row.key))
+    step, suits = _STEPS[action], _SUITS[action]
+    for asked, count in counts.items():
+        lists = lists_of(asked)  # one, but for custom fields: there they take turns
+        for place, entity in enumerate(lists if _can(action, asked) else ()):
+            share = count // len(lists) + (place < count % len(lists))
+            for row in islice(company.suitable(entity, company.chance(entity), suits), share):
+                step(company, entity, row)
+                company.log.append((asked, action, row.key))
 
 
-def _rows(company: Company, entity: str, chance: Random, suits: Callable[[Row], bool]) -> Iterator[Row]:
-    """Suitable rows at random, each once: by chance first, which is enough where most suit, then by looking at all."""
-    store, seen = company.stores[entity], set()
-    for _ in range(min(len(store), _LUCKY_TRIES)):
-        row = store.rows[store.key_at(int(chance.random() * len(store)))]
-        if row.key not in seen and row.made and suits(row):
-            seen.add(row.key)
-            yield row
-    keys = [key for key in store.rows if key not in seen]
-    for key in chance.sample(keys, len(keys)):
-        if store.rows[key].made and suits(store.rows[key]):
-            yield store.rows[key]
+def _can(action: str, entity: str) -> bool:
+    """Only what has the key can be merged or deactivated."""
+    facts = all_facts()[entity]
+    keys = {field.name for field in facts.fields + facts.export_only_fields}
+    return _NEEDS.get(action, "id") in keys
+
+
+_NEEDS = {"merged": "mergedToId", "deactivated": "active", "reactivated": "active"}
 
 
 def _is_merged(row: Row) -> bool:
@@ -127,18 +150,20 @@ def _change(company: Company, entity: str, row: Row) -> None:
 
 def _merge(company: Company, entity: str, row: Row) -> None:
     """ServiceTitan: a merged customer stays as an inactive row with `mergedToId`; old records keep naming it."""
-    survivors = _rows(company, entity, company.chance(entity), lambda other: _is_live(other) and other is not row)
+    survivors = company.suitable(entity, company.chance(entity), lambda other: _is_live(other) and other is not row)
     survivor = next(survivors, None)
     changes = {"active": False, "mergedToId": survivor.key if survivor else None}
     company.stores[entity].rewrite(row, changes, _now(company))
 
 
 def _deactivate(company: Company, entity: str, row: Row) -> None:
+    _let_go(company, entity, row)
     company.stores[entity].rewrite(row, {"active": False}, _now(company))
 
 
 def _reactivate(company: Company, entity: str, row: Row) -> None:
-    company.stores[entity].rewrite(row, {"active": True}, _now(company))
+    changes = apply_again(company, row.as_dict()) if entity == "payments" else {}
+    company.stores[entity].rewrite(row, {"active": True, **changes}, _now(company))
 
 
 def _delete(company: Company, entity: str, row: Row) -> None:
@@ -146,18 +171,22 @@ def _delete(company: Company, entity: str, row: Row) -> None:
 
 
 def _undelete(company: Company, entity: str, row: Row) -> None:
-    store = company.stores[entity]
     if entity == "invoices":
         reopen_account(company, row.as_dict())
-    store.set_deleted(row, deleted=False)
-    store.rewrite(row, {"active": True}, _now(company))
+    company.stores[entity].set_deleted(row, deleted=False)
+    if _can("reactivated", entity):
+        _reactivate(company, entity, row)
+    else:
+        company.stores[entity].rewrite(row, {}, _now(company))
 
 
 def delete(company: Company, entity: str, row: Row, now: int) -> None:
     """Take a row out of every list; the feed keeps it with `active` false."""
     store = company.stores[entity]
-    if entity == "invoices" and row.made:
-        close_account(company, row.as_dict())
+    if row.made:
+        _let_go(company, entity, row)
+        if entity == "invoices":
+            close_account(company, row.as_dict())
     store.set_deleted(row, deleted=True)
     try:
         says_active = "active" in row.as_dict()
@@ -165,6 +194,12 @@ def delete(company: Company, entity: str, row: Row, now: int) -> None:
         row.active, row.changed = False, now
     else:
         store.rewrite(row, {"active": False} if says_active else {}, now)
+
+
+def _let_go(company: Company, entity: str, row: Row) -> None:
+    """A payment that is voided or deleted applies to nothing any more; one that was voided already did not."""
+    if entity == "payments" and row.active:
+        take_back(company, row.as_dict())
 
 
 _STEPS: dict[str, Callable[[Company, str, Row], None]] = {

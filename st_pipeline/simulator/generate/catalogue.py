@@ -126,11 +126,19 @@ class Catalogue:
     income: msgspec.Raw
     cost_of_sale: msgspec.Raw
     asset: msgspec.Raw
+    undeposited: msgspec.Raw
+    location_custom_fields: tuple[tuple[int, str, tuple[str, ...]], ...]
 
     @classmethod
     def of(cls, seed: int) -> "Catalogue":
         """The lists of the company with this seed."""
         return _catalogue(seed)
+
+    @property
+    def income_account(self) -> tuple[int, str]:
+        """The account that sales go to: id and name."""
+        account = msgspec.json.decode(self.income)
+        return account["id"], account["name"]
 
 
 @cache
@@ -180,4 +188,11 @@ def _catalogue(seed: int) -> Catalogue:
         income=account("Service income", "4000", "Income", "ServiceFeeIncome"),
         cost_of_sale=account("Cost of goods sold", "5000", "CostOfGoodsSold", "SuppliesMaterialsCogs"),
         asset=account("Inventory asset", "1300", "OtherCurrentAsset", "Inventory"),
+        # Last, so that the other ids of a seed stay what they are.
+        undeposited=account("Undeposited funds", "1499", "OtherCurrentAsset", "UndepositedFunds"),
+        location_custom_fields=(
+            (new_id(), "Gate code", ("1234", "#4411*", "call first")),
+            (new_id(), "Parking", ("street", "alley", "")),
+            (new_id(), "Square feet", ("1800", "2450", "")),
+        ),
     )

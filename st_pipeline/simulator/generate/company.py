@@ -4,20 +4,23 @@ Here: what generators share: ids, moments, random picks, debts. Not here: any en
 """
 
 from collections import defaultdict, deque
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from random import Random
+from typing import Any
 
 import msgspec
 
 from st_pipeline.simulator.clock import TICKS_PER_DAY, Clock, to_ticks
+from st_pipeline.simulator.filters import narrow
 from st_pipeline.simulator.generate.catalogue import Catalogue
-from st_pipeline.simulator.generate.registry import GENERATORS, in_order
+from st_pipeline.simulator.generate.registry import GENERATORS, Record, in_order
 from st_pipeline.simulator.store import EntityStore, Row
 
 SEEDED_UNTIL = to_ticks("2026-11-01T00:00:00Z")  # fixed: the same seed gives the same bytes on any day
 _HISTORY_DAYS = 6 * 365
 _BULK_EDITS_SHARE, _NEVER_EDITED_BELOW = 0.03, 0.15
-_PICKS_BEFORE_GIVING_UP = 50
+_PICKS_BEFORE_GIVING_UP, _LUCKY_TRIES = 50, 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,18 +30,32 @@ class Sizes:
     customers: int
     invoices: int
 
+    @property
+    def business_units(self) -> int:
+        """Four to twelve."""
+        return min(12, 4 + self.invoices // 1000)
+
+    @property
+    def technicians(self) -> int:
+        """Ten to forty."""
+        return min(40, 10 + self.invoices // 400)
+
 
 @dataclass
 class Company:
     """State of the generators of one tenant.
 
-    `now` is None while history is made up (moments are drawn from the past) and the clock once time moves.
+    `now` is None while history is made up (moments are drawn from the past) and the clock once time moves. `made`:
+    entities whose history is there; time moves in those. The others' comes when asked for, out of what there is then.
     """
 
     seed: int
     stores: dict[str, EntityStore]
     until: int = SEEDED_UNTIL
+    sizes: Sizes = field(default_factory=lambda: Sizes(0, 0))
     now: Clock | None = None
+    made: set[str] = field(default_factory=set)
+    appointments_of: dict[int, list[int]] = field(default_factory=dict)
     newcomers: dict[str, deque[int]] = field(default_factory=lambda: defaultdict(deque))
     log: list[tuple[str, str, int]] = field(default_factory=list)
     _chances: dict[str, Random] = field(default_factory=dict)
@@ -72,19 +89,28 @@ class Company:
         self._drawn = self._now_twice(self.now) if self.now is not None else self._past(chance, after)
         return self._drawn
 
+    def moments_from(self, chance: Random, created: int, edited_after: int = 0) -> tuple[int, int]:
+        """As `moments`, of a record that another tells the making of; it was edited after `edited_after` or not."""
+        past = self.now is None
+        self._drawn = (created, self._edited(chance, max(created, edited_after))) if past else self.moments(chance)
+        return self._drawn
+
     def _now_twice(self, clock: Clock) -> tuple[int, int]:
         moment = clock.now()
         return moment, moment
 
     def _past(self, chance: Random, after: int) -> tuple[int, int]:
         start = max(after, self.until - _HISTORY_DAYS * TICKS_PER_DAY)
-        created = start + int(chance.random() * (self.until - start))
+        created = start + int(chance.random() * max(0, self.until - start))
+        return created, self._edited(chance, created)
+
+    def _edited(self, chance: Random, created: int) -> int:
         dice = chance.random()
         if dice < _BULK_EDITS_SHARE:  # many rows edited at once share one moment to the tick
-            return created, max(self._bulk_edits[int(dice * 100) % 3], created)
+            return max(self._bulk_edits[int(dice * 100) % 3], created)
         if dice < _NEVER_EDITED_BELOW:
-            return created, created
-        return created, created + int((self.until - created) * chance.random() ** 2)
+            return created
+        return created + int(max(0, self.until - created) * chance.random() ** 2)
 
     def today(self) -> int:
         """The moment to judge ages by."""
@@ -99,6 +125,52 @@ class Company:
                 return row
         return None
 
+    def suitable(self, entity: str, chance: Random, suits: Callable[[Row], bool]) -> Iterator[Row]:
+        """Suitable rows at random, each once: by chance first, which is enough where most suit, then all of them."""
+        store, seen = self.stores[entity], set()
+        for _ in range(min(len(store), _LUCKY_TRIES)):
+            row = store.rows[store.key_at(int(chance.random() * len(store)))]
+            if row.key not in seen and row.made and suits(row):
+                seen.add(row.key)
+                yield row
+        keys = [key for key in store.rows if key not in seen]
+        for key in chance.sample(keys, len(keys)):
+            if store.rows[key].made and suits(store.rows[key]):
+                yield store.rows[key]
+
+    def ids(self, entity: str) -> list[int]:
+        """Ids of the rows that a new record may refer to."""
+        return [row.key for row in self.stores[entity].rows.values() if row.made and row.active and not row.deleted]
+
+    def records(self, entity: str) -> list[Record]:
+        """Those rows as records; for small lists."""
+        rows = self.stores[entity].rows
+        return [rows[key].as_dict() for key in self.ids(entity)]
+
+    def record(self, entity: str, key: int) -> Record | None:
+        """One record, if it is one of ours."""
+        row = self.stores[entity].rows.get(key)
+        return row.as_dict() if row is not None and row.made else None
+
+    def heads(self, entity: str, *names: str, keys: Iterable[int] | None = None) -> Iterator[Any]:
+        """Objects with these keys of every record of ours, or of those with `keys`."""
+        rows = self.stores[entity].rows
+        for row in list(rows.values()) if keys is None else [rows[key] for key in keys]:
+            if row.made:
+                yield narrow(row, *names)
+
+    def touch(self, entity: str, key: int, changes: Record) -> None:
+        """Time moves one record because another moved. Nothing happens where its history is still to be made up."""
+        row = self.stores[entity].rows.get(key)
+        if row is not None and row.made and self.now is not None:
+            self.stores[entity].rewrite(row, changes, self.now.now())
+            self.log.append((entity, "changed", key))
+
+    def put(self, entity: str, record: Record) -> None:
+        """Time brings a record that nobody asked for by name."""
+        self.log.append((entity, "created", self.stores[entity].add(record, self._drawn).key))
+        self._drawn = None
+
     def owner(self, entity: str, of: str, chance: Random) -> Row | None:
         """The `of` row that the next `entity` belongs to: newcomers first, then any."""
         waiting = self.newcomers[entity]
@@ -110,16 +182,15 @@ class Company:
         """Who waits for records of `entity`, and how often each is due: in history, once, and only for customers."""
         if self.now is None and entity != "customers":
             return []
-        attached = [generator for generator in in_order() if generator.attached_to == entity]
-        return [(self.newcomers[one.entity], one.per_newcomer if self.now else 1) for one in attached]
+        attached = [one for one in in_order() if one.attached_to == entity]
+        if self.now is None:
+            return [(self.newcomers[one.entity], 1) for one in attached]
+        due = [one for one in attached if one.entity in self.made]
+        return [(self.newcomers[one.entity], 1 if one.follows else one.per_newcomer) for one in due]
 
     def bury(self, entity: str, record_id: int) -> None:
         """The record about to be yielded is deleted: in the feed, not in lists."""
         self._buried.add((entity, record_id))
-
-    def forget_buried(self) -> None:
-        """History is made; the rows know themselves."""
-        self._buried.clear()
 
     def owe(self, customer_id: int, cents: int) -> None:
         """A customer's balance moves with its invoices'."""
@@ -151,6 +222,21 @@ class Company:
                 waiting.extend([row.key] * times)
         return made
 
+    def make(self, *entities: str) -> None:
+        """Make up the history of these, after those they build on, unless it is there."""
+        for entity in entities:
+            generator = GENERATORS.get(entity)
+            if entity in self.made or generator is None:
+                continue
+            self.make(*generator.after)
+            now, self.now = self.now, None
+            try:
+                self.generate(entity, generator.count(self.sizes))
+            finally:
+                self.now = now
+            self._buried.clear()
+            self.made.add(entity)
+
 
 def _balance(customer: Row) -> float | None:
     """None for a record inserted by hand that has none."""
@@ -162,8 +248,12 @@ def _balance(customer: Row) -> float | None:
 
 
 def seed_company(company: Company, sizes: Sizes) -> None:
-    """Make up the whole history."""
-    for generator in in_order():
-        company.generate(generator.entity, generator.count(sizes))
+    """Make up the history that is not left until somebody asks."""
+    company.sizes = sizes
+    company.make(*(generator.entity for generator in in_order() if not generator.when_asked))
     company.newcomers.clear()
-    company.forget_buried()
+
+
+def leave_empty(company: Company) -> None:
+    """A company without history: nothing is to be made up."""
+    company.made.update(GENERATORS)

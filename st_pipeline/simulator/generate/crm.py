@@ -1,6 +1,6 @@
-"""Customers, their locations and their contacts.
+"""Customers, their locations, and the contacts of both.
 
-Here: those three, and how each is edited. Not here: what they bought.
+Here: those four, and how each is edited. Not here: what they bought.
 """
 
 # ruff: noqa: PLR2004 - shares and weights of made-up data, each used once
@@ -37,7 +37,7 @@ def customers(company: Company, chance: Random, count: int) -> Iterator[Record]:
             "name": people.customer_name(chance, number, commercial),
             "type": None if chance.random() < NO_TYPE_SHARE else "Commercial" if commercial else "Residential",
             "address": people.address(chance),
-            "customFields": _custom_fields(company, chance),
+            "customFields": _custom_fields(company.catalogue.custom_fields, chance),
             "balance": 0.0,
             "taxExempt": chance.random() < 0.03,
             "tagTypeIds": _tags(company, chance),
@@ -78,7 +78,7 @@ def locations(company: Company, chance: Random, count: int) -> Iterator[Record]:
             "active": company.now is not None or chance.random() > 0.02,
             "name": customer["name"] if first else f"{customer['name']} - site {number}",
             "address": customer["address"] if first else people.address(chance),
-            "customFields": _custom_fields(company, chance),
+            "customFields": _custom_fields(company.catalogue.location_custom_fields, chance),
             "createdOn": to_text(created),
             "createdById": _any_id(chance, catalogue.employees),
             "modifiedOn": to_text(modified),
@@ -107,7 +107,6 @@ def customer_contacts(company: Company, chance: Random, count: int) -> Iterator[
         created, modified = company.moments(chance, after=owner.created)
         kind = _CONTACT_TYPES[int(chance.random() * len(_CONTACT_TYPES))]
         value = people.email(chance) if kind == "Email" else people.phone(chance)
-        digits = "".join(filter(str.isdigit, value))
         contact_id = company.new_id("customer_contacts")
         gone = company.now is None and chance.random() < DELETED_CONTACTS_SHARE
         if gone:
@@ -115,7 +114,7 @@ def customer_contacts(company: Company, chance: Random, count: int) -> Iterator[
         yield {
             "modifiedOn": to_text(modified),
             # Documented as never null; on an e-mail address there is nothing to say, and null is likely.
-            "phoneSettings": None if kind == "Email" else {"phoneNumber": digits, "doNotText": chance.random() < 0.1},
+            "phoneSettings": None if kind == "Email" else _phone_settings(value, chance.random() < 0.1),
             "createdOn": to_text(created),
             "preferences": None if chance.random() < 0.3 else _preferences(chance),
             "id": contact_id,
@@ -125,6 +124,41 @@ def customer_contacts(company: Company, chance: Random, count: int) -> Iterator[
             if chance.random() < 0.7
             else ("wife", "office", "after 5pm\nonly", "Owner's cell")[int(chance.random() * 4)],
             "customerId": owner.key,
+            "active": not gone,
+        }
+
+
+@generates(
+    "location_contacts",
+    count=lambda sizes: sizes.customers * 3 // 2,
+    after=("locations",),
+    attached_to="locations",
+    per_newcomer=1,
+    when_asked=True,
+)
+def location_contacts(company: Company, chance: Random, count: int) -> Iterator[Record]:
+    """As customers', of most locations: tenants, janitors, gates."""
+    for _ in range(count):
+        owner = company.owner("location_contacts", "locations", chance)
+        if owner is None:
+            return
+        created, modified = company.moments(chance, after=owner.created)
+        kind = _CONTACT_TYPES[int(chance.random() * len(_CONTACT_TYPES))]
+        value = people.email(chance) if kind == "Email" else people.phone(chance)
+        contact_id = company.new_id("location_contacts")
+        gone = company.now is None and chance.random() < DELETED_CONTACTS_SHARE
+        if gone:
+            company.bury("location_contacts", contact_id)
+        yield {
+            "id": contact_id,
+            "type": kind,
+            "value": value,
+            "memo": None if chance.random() < 0.6 else ("tenant", "janitor", "gate\nbox")[int(chance.random() * 3)],
+            "phoneSettings": None if kind == "Email" else _phone_settings(value, chance.random() < 0.1),
+            "modifiedOn": to_text(modified),
+            "createdOn": to_text(created),
+            "preferences": None if chance.random() < 0.4 else _preferences(chance),
+            "locationId": owner.key,
             "active": not gone,
         }
 
@@ -145,12 +179,17 @@ def _edited_location(company: Company, chance: Random, location: Record) -> Reco
     }
 
 
+@changes("location_contacts")
 @changes("customer_contacts")
 def _edited_contact(_: Company, chance: Random, contact: Record) -> Record:
     if contact["type"] == "Email":
         return {"value": people.email(chance)}
     value = people.phone(chance)
-    return {"value": value, "phoneSettings": {"phoneNumber": "".join(filter(str.isdigit, value)), "doNotText": False}}
+    return {"value": value, "phoneSettings": _phone_settings(value, do_not_text=False)}
+
+
+def _phone_settings(value: str, do_not_text: bool) -> dict[str, Any]:
+    return {"phoneNumber": "".join(filter(str.isdigit, value)), "doNotText": do_not_text}
 
 
 def _preferences(chance: Random) -> dict[str, bool]:
@@ -172,10 +211,10 @@ def _tags(company: Company, chance: Random) -> list[int]:
     return sorted({tags[int(chance.random() * len(tags))] for _ in range(int(chance.random() * 3))})
 
 
-def _custom_fields(company: Company, chance: Random) -> list[dict[str, Any]]:
+def _custom_fields(fields: tuple[tuple[int, str, tuple[str, ...]], ...], chance: Random) -> list[dict[str, Any]]:
     if chance.random() < 0.6:
         return []
-    type_id, name, values = company.catalogue.custom_fields[int(chance.random() * 3)]
+    type_id, name, values = fields[int(chance.random() * 3)]
     return [
         {"typeId": type_id, "name": name, "value": None if chance.random() < 0.1 else values[int(chance.random() * 3)]}
     ]

@@ -1,6 +1,6 @@
 """What happens to an invoice after it is written: posted, exported, paid.
 
-Here: one step of that, and the customer's balance with it. Not here: new invoices.
+Here: one step of that, with the payment and the customer's balance. Not here: new invoices.
 """
 
 # ruff: noqa: PLR2004 - shares and weights of made-up data, each used once
@@ -9,6 +9,8 @@ from random import Random
 
 from st_pipeline.simulator.clock import to_day_text
 from st_pipeline.simulator.generate.company import Company
+from st_pipeline.simulator.generate.ledger import close_account
+from st_pipeline.simulator.generate.payments import received
 from st_pipeline.simulator.generate.registry import Record, changes
 
 _NEXT_STAGE = {"Pending": "Posted", "Posted": "Exported"}
@@ -19,6 +21,7 @@ def _next_step(company: Company, chance: Random, invoice: Record) -> Record:
     """Paid if open, else one step on in the books. ServiceTitan: each step moves `modifiedOn`."""
     stage = invoice["syncStatus"]
     if invoice["balance"] not in ("0.00", None) and (stage not in _NEXT_STAGE or chance.random() < 0.5):
+        received(company, company.chance("payments"), invoice)
         close_account(company, invoice)
         return {"balance": "0.00", "paidOn": to_day_text(company.today())}
     if stage in _NEXT_STAGE:
@@ -32,13 +35,3 @@ def _next_step(company: Company, chance: Random, invoice: Record) -> Record:
         exported = stage == "Posted"
         return {"syncStatus": _NEXT_STAGE[stage], "batch": batch, "exportId": f"QB-{reference}" if exported else None}
     return {"sentStatus": "Opened", "reviewStatus": "Reviewed"}
-
-
-def close_account(company: Company, invoice: Record) -> None:
-    """The customer owes this invoice's balance no longer."""
-    company.owe(invoice["customer"]["id"], -int(invoice["balance"].replace(".", "")))
-
-
-def reopen_account(company: Company, invoice: Record) -> None:
-    """A deleted invoice came back: its balance is owed again."""
-    company.owe(invoice["customer"]["id"], int(invoice["balance"].replace(".", "")))

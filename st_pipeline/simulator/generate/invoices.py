@@ -25,7 +25,7 @@ DELETED_SHARE, INACTIVE_SHARE = 0.006, 0.01
 _CONFIGURATIONS = (
     ("JobInvoice",) * 84 + ("MembershipInvoice",) * 9 + ("CounterSales",) * 3 + ("ProjectInvoice",) * 2
 ) + ("InterestChargeInvoice", "ARImportInvoice")
-_JOB_TYPES = ("AC Repair", "No Heat", "Tune-up", "Drain Clog", "Water Heater", "Estimate", "Warranty Call")
+JOB_TYPES = ("AC Repair", "No Heat", "Tune-up", "Drain Clog", "Water Heater", "Estimate", "Warranty Call")
 _SUMMARIES = (
     "<p>Replaced capacitor, system cooling at 18&deg; split.</p>",
     "Tech found <b>no issues</b>.\nCustomer advised to change the filter.",
@@ -215,7 +215,7 @@ def _invoice(company: Company, chance: Random, site: _Site, correcting: Record |
 
 def _job(company: Company, chance: Random) -> dict[str, Any]:
     job_id = company.new_id("jobs")
-    return {"id": job_id, "number": str(job_id)[-7:], "type": _JOB_TYPES[int(chance.random() * len(_JOB_TYPES))]}
+    return {"id": job_id, "number": str(job_id)[-7:], "type": JOB_TYPES[int(chance.random() * len(JOB_TYPES))]}
 
 
 def _membership_id(company: Company, chance: Random) -> int | None:

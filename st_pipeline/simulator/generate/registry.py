@@ -21,6 +21,8 @@ class Generator:
     """`make(company, chance, count)` yields that many records; `after` names entities it builds on.
 
     `attached_to`: each new record of that entity is handed to this generator first (a new customer gets its location).
+    `follows`: it makes something of each of those, and `count` comes on top; else `per_newcomer` says how many.
+    `when_asked`: its history is made up when somebody first asks for it, out of what it builds on.
     """
 
     entity: str
@@ -29,6 +31,8 @@ class Generator:
     after: tuple[str, ...]
     attached_to: str | None
     per_newcomer: int
+    follows: bool
+    when_asked: bool
 
 
 GENERATORS: dict[str, Generator] = {}
@@ -42,11 +46,15 @@ def generates(
     after: tuple[str, ...] = (),
     attached_to: str | None = None,
     per_newcomer: int = 0,
+    follows: bool = False,
+    when_asked: bool = False,
 ) -> Callable[[Make], Make]:
     """Register a generator. `per_newcomer`: records made along with each customer that time brings."""
 
     def register(make: Make) -> Make:
-        GENERATORS[entity] = Generator(entity, make, count, after, attached_to, per_newcomer)
+        GENERATORS[entity] = Generator(
+            entity, make, count, after, attached_to, per_newcomer, follows=follows, when_asked=when_asked
+        )
         return make
 
     return register
