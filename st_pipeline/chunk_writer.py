@@ -84,7 +84,7 @@ class ChunkWriter:
                 save_cursor(work, **{self.position: self.token})
             self.result.counts.add(counts)
             if self._worth_a_row(counts):
-                work.log.progress(connection, work.spec.name, work.mode, self.result.counts, self.result.cursor_before)
+                work.note_progress()
         if valid is not None:
             self.result.warnings += valid.warnings
             self.result.nul_records += valid.nul_records
@@ -112,7 +112,7 @@ class ChunkWriter:
                 records = without_unchanged(spec, records, heads, known)
         valid = validate_chunk(spec, records)
         self.newest_modified_on = later(self.newest_modified_on, valid.newest_modified_on)
-        kept = valid.records if work.settings.keeps_full_data(spec.name) else None
+        kept = valid.records if work.settings.keeps_full_data(work.entity) else None
         rows = chunks.with_bookkeeping(valid.columns, valid.hashes, kept)
         ids = valid.ids
         with pending.noted(connection, work.credential_id, spec, ids):

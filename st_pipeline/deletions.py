@@ -42,7 +42,7 @@ def settle(work: EntityWork, result: EntityResult) -> None:
         presence.forget_seen(work.connection, work.credential_id, work.spec.name)
         _close_pass(work, last_full_at="now")
         if deleted or returned:
-            work.log.progress(work.connection, work.spec.name, work.mode, result.counts, result.cursor_before)
+            work.note_progress()
     if returned:
         result.notes.append(f"{len(returned)} records that were gone are back")
 
@@ -51,8 +51,11 @@ def mark_gone(work: EntityWork, inactive_ids: list[int]) -> int:
     """Within a chunk's transaction: of rows that a feed shows as inactive, mark those the source no longer knows by id.
 
     ServiceTitan: a feed repeats deleted records as inactive ones, so an incremental sync learns of deletions too. Most
-    rows that turn inactive still exist; asking takes one request for 50 of them. Returns how many were marked.
+    rows that turn inactive still exist; asking takes one request for 50 of them. Where a list cannot be asked by ids,
+    only a full pass tells. Returns how many were marked.
     """
+    if not work.spec.ids_param:
+        return 0
     gone = _not_found_by_id(work, inactive_ids)
     return presence.mark_deleted(work.connection, work.spec, work.credential_id, gone)
 

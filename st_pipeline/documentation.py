@@ -140,10 +140,21 @@ def entities_part() -> str:
 
 
 def _entity(spec: EntitySpec) -> str:
-    read = [f"feed `{spec.feed_path}`"] if spec.feed_path else []
-    read += [f"list `{spec.list_path}`"]
-    facts = [f"Read from: {', '.join(read)}; scope `{spec.scope}`.", f"Gone when: {spec.presence.value}."]
+    facts = [f"Read from: {_sources(one)}; scope `{one.scope}`." for one in spec.read_as]
+    if spec.lists:
+        partitions = [f"{fact[:-1]}; partition `{one.table}`." for fact, one in zip(facts, spec.lists, strict=True)]
+        facts = [*partitions, f"Key: `credential_id`, {', '.join(f'`{name}`' for name in spec.key)}."]
+    facts.append(f"Gone when: {spec.presence.value}.")
+    if spec.feed_path is None:
+        facts.append("Polled when its last look is older than `ST_PIPELINE_REFERENCE_POLL_MINUTES`.")
+    if spec.after:
+        facts.append(f"Not tried in a sync in which one of these failed: {', '.join(spec.after)}.")
     return _section(spec, f"Table `{spec.table}`. {spec.description}", facts, "In the record")
+
+
+def _sources(spec: EntitySpec) -> str:
+    feed = f"feed `{spec.feed_path}`, " if spec.feed_path else ""
+    return f"{feed}list `{spec.list_path}`"
 
 
 def _stream(spec: StreamSpec) -> str:
@@ -167,8 +178,9 @@ def _type(kind: Kind) -> str:
 
 
 def _notes(column: Column) -> str:
+    where = "in the feed only" if column.feed_only else ""
     usual = f"usually {', '.join(column.known_values)}" if column.known_values else ""
-    return "; ".join(note for note in (column.description, usual) if note)
+    return "; ".join(note for note in (column.description, where, usual) if note)
 
 
 def table_row(*cells: str) -> str:

@@ -30,9 +30,14 @@ from typing import ClassVar
 
 
 class PipelineError(Exception):
-    """Base of everything st-pipeline raises on purpose. `retry_helps`: could the same work succeed in some minutes?"""
+    """Base of everything st-pipeline raises on purpose.
+
+    `retry_helps`: could the same work succeed in some minutes? `ends_tenant`: would every further entity of the tenant
+    fail the same way?
+    """
 
     retry_helps: ClassVar[bool] = False
+    ends_tenant: ClassVar[bool] = False
 
 
 class ConfigurationError(PipelineError):
@@ -41,6 +46,8 @@ class ConfigurationError(PipelineError):
 
 class AuthError(PipelineError):
     """ServiceTitan refuses this tenant's credentials or rights."""
+
+    ends_tenant = True
 
 
 class InvalidCredentials(AuthError):
@@ -58,9 +65,13 @@ class TokenRefreshFailed(AuthError):
 class AccessRefused(AuthError):
     """401 or 403 that a new token does not mend: app key, or an app the tenant has not connected."""
 
+    ends_tenant = False  # some apps get it for one entity with everything else in order; the others tell
+
 
 class ScopeMissing(AuthError):
     """403 `Scope validation failed`: the app, or the version the tenant accepted, lacks the entity's scope."""
+
+    ends_tenant = False
 
 
 class TransientApiError(PipelineError):
@@ -121,12 +132,14 @@ class LeaseLost(PipelineError):
     """The tenant's lease expired and another run took it."""
 
     retry_helps = True
+    ends_tenant = True
 
 
 class DatabaseUnavailable(PipelineError):
     """Postgres cannot be reached or ended the connection."""
 
     retry_helps = True
+    ends_tenant = True
 
 
 class DatabaseRefused(PipelineError):

@@ -3,10 +3,13 @@
 Here: the three modes, what is read in each, when a position moves. Not here: any single step (servicetitan/,
 validation/, postgres/), more than one entity (tenant_sync.py), deletions (deletions.py).
 
+An entity that is several lists (entities/custom_fields.py) is as many such paths, one after the other.
+
 Nothing lost, nothing doubled: a chunk's rows, its rejects, the position they came from, the figures and the lease are
 one transaction. A run that dies between two chunks is continued by the next one from the last committed position.
 """
 
+import dataclasses
 import time
 from datetime import UTC, datetime, timedelta
 
@@ -15,8 +18,7 @@ import structlog
 
 from st_pipeline import deletions
 from st_pipeline.chunk_writer import ChunkWriter, save_cursor
-from st_pipeline.entities.spec import Presence
-from st_pipeline.errors import CursorRejected
+from st_pipeline.errors import CursorRejected, PipelineError
 from st_pipeline.postgres import cursors, presence
 from st_pipeline.postgres.cursors import Cursor
 from st_pipeline.postgres.database import database_errors
@@ -35,6 +37,10 @@ def sync_entity(work: EntityWork) -> EntityResult:
     Raises the errors of st_pipeline.errors; what was committed before stays, with the position it belongs to.
     """
     started = time.monotonic()
+    if work.spec.lists:
+        _read_lists(work)
+        work.result.seconds = time.monotonic() - started
+        return work.result
     with database_errors(work.doing):
         with work.connection.begin():
             cursor = cursors.load(work.connection, work.credential_id, work.spec.name)
@@ -48,6 +54,38 @@ def sync_entity(work: EntityWork) -> EntityResult:
             result.cursor_after = cursors.load(work.connection, work.credential_id, work.spec.name).position
     result.seconds = time.monotonic() - started
     return result
+
+
+def _read_lists(work: EntityWork) -> None:
+    """Each list on its own, so that one that is refused costs none of the others.
+
+    Raises the first error after all were tried; it names its list. The entity counts as read when every list was.
+    """
+    result = work.result
+    failed: list[PipelineError] = []
+    with database_errors(work.doing), work.connection.begin():
+        result.began_at = cursors.now(work.connection)
+    for spec in work.spec.lists:
+        part = dataclasses.replace(work, spec=spec, whole=result)
+        try:
+            sync_entity(part)
+        except PipelineError as error:
+            if error.ends_tenant:
+                raise
+            failed.append(error)
+        finally:
+            result.add(part.result)
+    if failed:
+        result.notes.append(f"{len(work.spec.lists) - len(failed)} of {len(work.spec.lists)} lists were read")
+        result.notes += [str(error) for error in failed[1:]]
+        raise failed[0]
+    if work.mode is Mode.WINDOW:
+        return
+    with database_errors(work.doing), work.connection.begin():
+        work.lease.extend(work.connection)
+        read = [cursors.load(work.connection, work.credential_id, spec.name) for spec in work.spec.lists]
+        lagging = {name: min(getattr(cursor, name) for cursor in read) for name in ("complete_through", "last_full_at")}
+        save_cursor(work, last_polled_at="now", **lagging)
 
 
 def _read_full(work: EntityWork, cursor: Cursor, result: EntityResult) -> None:
@@ -114,8 +152,8 @@ def _read_window(work: EntityWork, _cursor: Cursor, result: EntityResult) -> Non
     """A range of modification times. No position moves; nothing is marked but contacts that show as inactive."""
     start, end = _timestamp(work.window.start), _timestamp(work.window.end)
     prefetch = work.settings.prefetch_pages
-    if work.spec.presence is Presence.ACTIVE_FLAG:
-        # Only the feed shows the active flag. It has no upper bound: what is newer is read too, and is true as well.
+    if any(column.feed_only for column in work.spec.columns):
+        # A list would lose what only the feed shows. It has no upper bound: what is newer is read too, and is true.
         pages = iter_feed(work.client, work.spec, start=start, prefetch=prefetch)
     else:
         pages = iter_list(work.client, work.spec, modified_from=start, modified_before=end, prefetch=prefetch)

@@ -42,6 +42,14 @@ class EntityResult:
     nul_records: int = 0
     notes: list[str] = field(default_factory=list)
 
+    def add(self, part: "EntityResult") -> None:
+        """Add what one of the entity's lists did."""
+        self.mode = part.mode
+        self.counts.add(part.counts)
+        self.warnings += part.warnings
+        self.nul_records += part.nul_records
+        self.notes += [f"{part.entity}: {note}" for note in part.notes]
+
 
 @dataclass(slots=True, kw_only=True)
 class Work:
@@ -78,12 +86,13 @@ class StreamWork(Work):
 
 @dataclass(slots=True, kw_only=True)
 class EntityWork(Work):
-    """One of the tenant's entities to sync."""
+    """One of the tenant's entities to sync, or one of its lists: then `whole` is what the others before it did."""
 
     spec: EntitySpec
     client: ServiceTitanClient
     window: Window = Window()
     allow_deletions: bool = False
+    whole: EntityResult | None = None
     result: EntityResult = field(init=False)
 
     def __post_init__(self) -> None:
@@ -93,3 +102,16 @@ class EntityWork(Work):
     def doing(self) -> str:
         """For error messages."""
         return f"{self.mode} sync of {self.spec.name} for tenant {self.tenant}"
+
+    @property
+    def entity(self) -> str:
+        """What a person calls it: the entity, also while one of its lists is read."""
+        return self.spec.name if self.whole is None else self.whole.entity
+
+    def note_progress(self) -> None:
+        """Write the entity's figures so far into the sync log, as part of the caller's transaction."""
+        counts = Counts()
+        for result in (self.whole, self.result):
+            if result is not None:
+                counts.add(result.counts)
+        self.log.progress(self.connection, self.entity, self.mode, counts, self.result.cursor_before)

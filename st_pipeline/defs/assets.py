@@ -26,8 +26,12 @@ RETRY_DELAY_SECONDS = 60
 
 def entity_asset(spec: EntitySpec) -> dg.AssetSpec:
     """One entity's asset."""
-    reads = {"scope": spec.scope, "list": spec.list_path, "feed": spec.feed_path or "none: the list is read"}
-    return _asset(spec, spec.area, spec.after, reads)
+    reads = {
+        "scope": ", ".join(spec.scopes),
+        "list": ", ".join(one.list_path for one in spec.read_as),
+        "feed": spec.feed_path or "none: the list is read",
+    }
+    return _asset(spec, spec.area, spec.depends_on, reads)
 
 
 def stream_asset(spec: StreamSpec) -> dg.AssetSpec:

@@ -9,7 +9,7 @@ from typing import Any
 
 import dagster as dg
 
-from st_pipeline.entities.spec import KEY, EntitySpec
+from st_pipeline.entities.spec import EntitySpec
 from st_pipeline.records import Counts
 from st_pipeline.streams.spec import StreamSpec
 from st_pipeline.sync_configuration import SyncConfiguration
@@ -29,7 +29,7 @@ def asset_key(entity: str) -> dg.AssetKey:
 
 def column_schema(spec: EntitySpec | StreamSpec) -> dg.TableSchema:
     """The columns as Dagster shows them."""
-    key, origin = (spec.key, "from {}") if isinstance(spec, StreamSpec) else (KEY, "{} of the record")
+    key, origin = ((spec.key,), "from {}") if isinstance(spec, StreamSpec) else (spec.key, "{} of the record")
     return dg.TableSchema(
         columns=[
             dg.TableColumn(
@@ -37,7 +37,7 @@ def column_schema(spec: EntitySpec | StreamSpec) -> dg.TableSchema:
                 type=column.kind.value,
                 description=column.description or origin.format(column.source),
                 constraints=dg.TableColumnConstraints(
-                    nullable=column.name != key,
+                    nullable=column.name not in key,
                     other=[f"usually {', '.join(column.known_values)}"] if column.known_values else [],
                 ),
             )

@@ -30,7 +30,7 @@ class Kind(Enum):
     DECIMAL = "numeric"  # exact; accounting sends text, the other areas JSON numbers
     FLOAT = "double precision"
     TIMESTAMP = "timestamp with time zone"  # ServiceTitan: UTC, up to seven fractional digits
-    DAY = "date"  # sent as midnight `Z`, means a calendar day
+    DAY = "date"  # a calendar day: midnight `Z` in most areas, without a time in equipment
     JSON = "jsonb"  # lists and what has no fixed shape
 
 
@@ -52,7 +52,8 @@ class Severity(StrEnum):
 class Column:
     """One column: `source` is the path in the record (`customer.id`), `name` defaults to its snake_case form.
 
-    `known_values`: usual values of an open enum. Others are stored and counted, never refused.
+    `known_values`: usual values of an open enum. Others are stored and counted, never refused. `feed_only`: lists do
+    not show it, so a record that was read from a list would lose it.
     """
 
     source: str
@@ -60,6 +61,7 @@ class Column:
     name: str = ""
     known_values: tuple[str, ...] = ()
     description: str = ""
+    feed_only: bool = False
 
     def __post_init__(self) -> None:
         if not self.name:
@@ -115,24 +117,31 @@ class EntitySpec:
     `list_path`, `feed_path`: after the API's base address, with `{tenant}`. `feed_path` None: no export feed is used.
     `list_params`: what a complete list needs; ServiceTitan: lists show active records only unless asked. `sort`: the
     order in which new records come last, where the API documents one. `ids_param`: can the list be asked by `ids`?
+    `after`: what must have been read in the same sync; when one of these fails, this entity is not tried. `refers_to`:
+    what its records name as well; read before it, but its failure stops nothing here.
+    `lists`: where one entity is several lists, each with a spec, a scope and positions of its own, and a partition of
+    the table that is named like the list; `key` then has the column that tells them apart.
     `version`: raise it when a column is added, so that rows written before are written again by a full pass.
     """
 
     name: str
     area: str
     title: str
-    list_path: str
-    scope: str
     columns: tuple[Column, ...]
+    list_path: str = ""
+    scope: str = ""
     feed_path: str | None = None
     list_params: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     ids_param: bool = True
     sort: str | None = None
     presence: Presence = Presence.LIST
     after: tuple[str, ...] = ()
+    refers_to: tuple[str, ...] = ()
     rules: tuple[Rule, ...] = ()
     totals: tuple[str, ...] = ()
     description: str = ""
+    key: tuple[str, ...] = (KEY,)
+    lists: tuple["EntitySpec", ...] = ()
     version: int = 1
 
     def __post_init__(self) -> None:
@@ -145,8 +154,10 @@ class EntitySpec:
             raise ValueError(
                 f"entity {self.name}: {', '.join(taken)} belongs to the pipeline, name the column otherwise"
             )
-        if KEY not in names:
-            raise ValueError(f"entity {self.name}: no key column {KEY}")
+        if KEY not in names or not set(self.key) <= set(names):
+            raise ValueError(f"entity {self.name}: no key column {', '.join({KEY, *self.key} - set(names))}")
+        if bool(self.lists) == bool(self.list_path and self.scope):
+            raise ValueError(f"entity {self.name}: needs a list and its scope, or several lists that have them")
         unknown = sorted({*(rule.column for rule in self.rules), *self.totals} - set(names))
         if unknown:
             raise ValueError(f"entity {self.name}: a rule or total names no column: {', '.join(unknown)}")
@@ -157,6 +168,21 @@ class EntitySpec:
     def table(self) -> str:
         """The table's name."""
         return f"st_{self.name}"
+
+    @property
+    def read_as(self) -> tuple["EntitySpec", ...]:
+        """What is read one by one: the entity itself, or its several lists."""
+        return self.lists or (self,)
+
+    @property
+    def scopes(self) -> tuple[str, ...]:
+        """The scopes an app needs to read all of it."""
+        return tuple(dict.fromkeys(one.scope for one in self.read_as))
+
+    @property
+    def depends_on(self) -> tuple[str, ...]:
+        """Every entity that is read before it."""
+        return (*self.after, *self.refers_to)
 
     def column(self, name: str) -> Column:
         """The column of that name. Raises KeyError."""

@@ -10,7 +10,7 @@ from sqlalchemy import BIGINT, BOOLEAN, DATE, DOUBLE_PRECISION, INTEGER, NUMERIC
 from sqlalchemy.dialects.postgresql import JSON, JSONB, TIMESTAMP
 from sqlalchemy.types import TypeEngine
 
-from st_pipeline.entities.spec import KEY, EntitySpec, Kind
+from st_pipeline.entities.spec import EntitySpec, Kind
 
 TYPES: dict[Kind, TypeEngine[Any]] = {
     Kind.INTEGER: BIGINT(),
@@ -33,7 +33,12 @@ def table_of(spec: EntitySpec) -> Table:
         METADATA,
         Column("credential_id", BIGINT(), primary_key=True),
         *(
-            Column(column.name, TYPES[column.kind], primary_key=column.name == KEY, nullable=column.name != KEY)
+            Column(
+                column.name,
+                TYPES[column.kind],
+                primary_key=column.name in spec.key,
+                nullable=column.name not in spec.key,
+            )
             for column in spec.columns
         ),
         Column("full_data", JSON()),

@@ -29,7 +29,7 @@ FIELD_TYPES: dict[Kind, Any] = {
     Kind.DECIMAL: Decimal | None,  # reads 25.1700000000 and "25.17" alike, exactly
     Kind.FLOAT: float | None,
     Kind.TIMESTAMP: datetime | None,  # reads seven fractional digits and year 0001
-    Kind.DAY: datetime | None,
+    Kind.DAY: str | None,  # with a time or without one
     Kind.JSON: msgspec.Raw,
 }
 # An escaped NUL: an odd number of backslashes, then u0000. Postgres cannot hold the character in text or jsonb.

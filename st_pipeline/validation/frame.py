@@ -55,9 +55,12 @@ def numeric(value: Decimal) -> Decimal:
     return value
 
 
-def day(value: datetime) -> date:
-    """The calendar day. ServiceTitan: such days are sent as midnight `Z` and must not be shifted to a local zone."""
-    return value.date()
+def day(value: str) -> date:
+    """The calendar day. ServiceTitan: such days are sent as midnight `Z` and must not be shifted to a local zone.
+
+    Equipment sends some without a time. Raises ValueError for what is neither.
+    """
+    return datetime.fromisoformat(value).date()
 
 
 def in_utc(value: datetime) -> datetime:
