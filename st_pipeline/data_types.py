@@ -13,12 +13,13 @@ from st_pipeline.streams.spec import StreamSpec
 # Entities first, streams after all they are built from.
 SYNCED: Mapping[str, EntitySpec | StreamSpec] = {**ENTITIES, **STREAMS}
 
-# What a person or the user's documents call a kind of data, and the areas it stands for.
+# What a person or the user's documents call a kind of data, and the areas it stands for. The streams built from these
+# come with it. What no word stands for (jobs, estimates, reference lists, …) is named, or comes with `all`.
 AREAS = {
     "customers": (memberships, crm),
     "invoices": (accounting,),
+    "both": (memberships, crm, accounting),
 }
-ALL = ("both", "all")
 
 
 def synced_by(data_type: str) -> tuple[str, ...]:
@@ -26,11 +27,11 @@ def synced_by(data_type: str) -> tuple[str, ...]:
 
     Raises KeyError: unknown.
     """
-    if data_type in ALL:
+    if data_type == "all":
         return tuple(SYNCED)
     if data_type in AREAS:
         entities = {spec.name for area in AREAS[data_type] for spec in area.ENTITIES}
-        streams = {stream.name for stream in STREAMS.values() if stream.data_type == data_type}
+        streams = {stream.name for stream in STREAMS.values() if data_type in (stream.data_type, "both")}
         return tuple(name for name in SYNCED if name in entities | streams)
     wanted = {name.strip() for name in data_type.split(",")}
     unknown = sorted(wanted - set(SYNCED))

@@ -51,7 +51,7 @@ def synchronize_customers(tenant: str, **options: Any) -> SyncResult:
 
 
 def synchronize_invoices(tenant: str, **options: Any) -> SyncResult:
-    """Sync a tenant's invoices; `options` as for SyncConfiguration."""
+    """Sync a tenant's invoices and payments; `options` as for SyncConfiguration."""
     return synchronize_data(tenant, SyncConfiguration(data_type="invoices", **options))
 
 

@@ -24,7 +24,7 @@ from st_pipeline.credentials.refusal import (
     why_no_token,
     why_refused,
 )
-from st_pipeline.entities import ENTITIES
+from st_pipeline.entities import LISTS
 from st_pipeline.entities.spec import EntitySpec
 from st_pipeline.errors import (
     AccessRefused,
@@ -53,7 +53,10 @@ UNDECIDED = frozenset({Verdict.UNREACHABLE, Verdict.BUSY, Verdict.UNEXPECTED})
 
 @dataclass(frozen=True, slots=True)
 class EntityAccess:
-    """May the tenant's records of one kind be read? `granted` None: not known. `rows`: how many there are."""
+    """May the tenant's records of one kind be read? `granted` None: not known. `rows`: how many there are.
+
+    `entity`: its name; of an entity that is several lists, each list's.
+    """
 
     entity: str
     scope: str
@@ -151,7 +154,7 @@ def _diagnose(access: TenantAccess, settings: Settings, tokens: _NewTokens) -> D
     entities: list[EntityAccess] = []
     errors: list[tuple[EntitySpec, PipelineError]] = []
     with ServiceTitanClient(access, patient, store=tokens) as client:
-        for spec in ENTITIES.values():
+        for spec in LISTS.values():
             granted = any(entity.granted for entity in entities)
             if errors and _holds_for_all(errors[-1][1], granted=granted):
                 entities.append(EntityAccess(spec.name, spec.scope, None, None, NOT_ASKED))

@@ -9,7 +9,7 @@ from enum import Enum
 import dagster as dg
 from pydantic import Field
 
-from st_pipeline.data_types import synced_by
+from st_pipeline.data_types import AREAS, synced_by
 from st_pipeline.errors import ConfigurationError
 from st_pipeline.postgres.sync_log import SyncType
 from st_pipeline.records import Mode
@@ -65,7 +65,7 @@ class SyncOptions(dg.Config):
 
 def named_data_type(entities: list[str]) -> str | None:
     """The data type that stands for exactly these entities, if there is one."""
-    return next((name for name in ("all", "customers", "invoices") if set(synced_by(name)) == set(entities)), None)
+    return next((name for name in ("all", *AREAS) if set(synced_by(name)) == set(entities)), None)
 
 
 def moment(name: str, written: str) -> datetime | None:

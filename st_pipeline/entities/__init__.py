@@ -3,10 +3,21 @@
 Here: the registry. Not here: an entity's data (one module per ServiceTitan area), and nothing of ours is imported.
 """
 
-from st_pipeline.entities import accounting, crm, memberships
+from st_pipeline.entities import (
+    accounting,
+    crm,
+    custom_fields,
+    equipmentsystems,
+    jbce,
+    jpm,
+    marketing,
+    memberships,
+    sales,
+    settings,
+)
 from st_pipeline.entities.spec import EntitySpec
 
-AREAS = (memberships, crm, accounting)
+AREAS = (settings, jbce, marketing, custom_fields, memberships, crm, jpm, sales, accounting, equipmentsystems)
 
 
 def registry(specs: tuple[EntitySpec, ...]) -> dict[str, EntitySpec]:
@@ -18,7 +29,7 @@ def registry(specs: tuple[EntitySpec, ...]) -> dict[str, EntitySpec]:
     ordered: dict[str, EntitySpec] = {}
     waiting = dict(by_name)
     while waiting:
-        ready = [spec for spec in waiting.values() if all(name in ordered for name in spec.after)]
+        ready = [spec for spec in waiting.values() if all(name in ordered for name in spec.depends_on)]
         if not ready:
             raise ValueError(f"entities wait for each other or for an unknown one: {', '.join(waiting)}")
         for spec in ready:
@@ -27,3 +38,5 @@ def registry(specs: tuple[EntitySpec, ...]) -> dict[str, EntitySpec]:
 
 
 ENTITIES = registry(tuple(spec for area in AREAS for spec in area.ENTITIES))
+# What is read one by one: each entity, and of one that is several lists, each list.
+LISTS = {one.name: one for spec in ENTITIES.values() for one in spec.read_as}

@@ -1,8 +1,13 @@
-"""Accounting: invoices. Data only. ServiceTitan: this area sends money as text and filters by `activeState`."""
+"""Accounting: invoices, payments. Data only.
+
+ServiceTitan: this area sends money as text and filters by `activeState`.
+"""
 
 from types import MappingProxyType
 
 from st_pipeline.entities.spec import Column, EntitySpec, Kind, Rule, Severity, key_column, key_rules
+
+EVERY_STATE = MappingProxyType({"activeState": "All"})
 
 INVOICES = EntitySpec(
     name="invoices",
@@ -11,9 +16,10 @@ INVOICES = EntitySpec(
     description="Made when a job is booked, so a total of 0 is normal. `adjustment_to_id` marks an adjustment.",
     list_path="/accounting/v2/tenant/{tenant}/invoices",
     feed_path="/accounting/v2/tenant/{tenant}/export/invoices",
-    list_params=MappingProxyType({"activeState": "All"}),
+    list_params=EVERY_STATE,
     scope="tn.acc.invoices:r",
     after=("customers", "locations"),
+    refers_to=("jobs", "business_units", "memberships", "custom_fields"),
     columns=(
         key_column(),
         Column("syncStatus", Kind.TEXT, known_values=("Pending", "Posted", "Exported")),
@@ -117,4 +123,57 @@ INVOICES = EntitySpec(
     totals=("subtotal", "sales_tax", "total", "balance"),
 )
 
-ENTITIES = (INVOICES,)
+PAYMENTS = EntitySpec(
+    name="payments",
+    area="accounting",
+    title="Payments",
+    description="Money received or refunded; `applied_to` says for which invoices.",
+    list_path="/accounting/v2/tenant/{tenant}/payments",
+    feed_path="/accounting/v2/tenant/{tenant}/export/payments",
+    list_params=EVERY_STATE,
+    scope="tn.acc.payments:r",
+    after=("customers",),
+    refers_to=("invoices", "business_units", "custom_fields"),
+    columns=(
+        Column("active", Kind.BOOLEAN),
+        Column("appliedTo", Kind.JSON),
+        Column("authCode", Kind.TEXT),
+        Column("batch.id", Kind.INTEGER),
+        Column("batch.number", Kind.TEXT),
+        Column("batch.name", Kind.TEXT),
+        Column("businessUnit.id", Kind.INTEGER),
+        Column("businessUnit.name", Kind.TEXT),
+        Column("checkNumber", Kind.TEXT),
+        Column("createdBy", Kind.TEXT),
+        Column("createdOn", Kind.TIMESTAMP),
+        Column("customer.id", Kind.INTEGER),
+        Column("customer.name", Kind.TEXT),
+        Column("customFields", Kind.JSON),
+        Column("date", Kind.TIMESTAMP),
+        Column("deposit.id", Kind.INTEGER),
+        Column("deposit.name", Kind.TEXT),
+        Column("generalLedgerAccount.id", Kind.INTEGER),
+        Column("generalLedgerAccount.name", Kind.TEXT),
+        Column("generalLedgerAccount.number", Kind.TEXT),
+        Column("generalLedgerAccount.type", Kind.TEXT),
+        Column("generalLedgerAccount.detailType", Kind.TEXT),
+        key_column(),
+        Column("memo", Kind.TEXT),
+        Column("modifiedOn", Kind.TIMESTAMP),
+        Column("referenceNumber", Kind.TEXT),
+        Column("refundedPaymentId", Kind.INTEGER, description="the payment that this one refunds"),
+        Column("syncStatus", Kind.TEXT, known_values=("Pending", "Posted", "Exported")),
+        Column("total", Kind.DECIMAL),
+        Column("type", Kind.TEXT),
+        Column("typeId", Kind.TEXT, description="text, as ServiceTitan sends it"),
+        Column("unappliedAmount", Kind.DECIMAL),
+    ),
+    rules=(
+        *key_rules(),
+        Rule("total is missing", "total", Severity.WARN, not_null=True),
+        Rule("customer is missing", "customer_id", Severity.WARN, not_null=True),
+    ),
+    totals=("total", "unapplied_amount"),
+)
+
+ENTITIES = (INVOICES, PAYMENTS)

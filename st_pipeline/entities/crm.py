@@ -1,4 +1,4 @@
-"""CRM: customers, their contacts, locations. Data only."""
+"""CRM: customers, locations, the contacts of both. Data only."""
 
 from types import MappingProxyType
 
@@ -16,6 +16,7 @@ CUSTOMERS = EntitySpec(
     list_params=ANY_STATE,
     sort="+Id",
     scope="tn.crm.customers:r",
+    refers_to=("tag_types", "custom_fields"),
     columns=(
         key_column(),
         Column("active", Kind.BOOLEAN),
@@ -59,6 +60,7 @@ LOCATIONS = EntitySpec(
     list_params=ANY_STATE,
     sort="+Id",
     scope="tn.crm.locations:r",
+    refers_to=("customers", "tag_types", "custom_fields"),
     columns=(
         key_column(),
         Column("customerId", Kind.INTEGER),
@@ -97,6 +99,7 @@ CUSTOMER_CONTACTS = EntitySpec(
     presence=Presence.ACTIVE_FLAG,
     ids_param=False,
     scope="tn.crm.customers:r",
+    refers_to=("customers",),
     columns=(
         Column("modifiedOn", Kind.TIMESTAMP),
         Column("phoneSettings.phoneNumber", Kind.TEXT),
@@ -112,9 +115,44 @@ CUSTOMER_CONTACTS = EntitySpec(
         Column("value", Kind.TEXT),
         Column("memo", Kind.TEXT),
         Column("customerId", Kind.INTEGER),
-        Column("active", Kind.BOOLEAN, description="in the feed only; false means removed"),
+        Column("active", Kind.BOOLEAN, description="false means removed", feed_only=True),
     ),
     rules=(*key_rules(), Rule("customer is missing", "customer_id", Severity.WARN, not_null=True)),
 )
 
-ENTITIES = (CUSTOMERS, CUSTOMER_CONTACTS, LOCATIONS)
+LOCATION_CONTACTS = EntitySpec(
+    name="location_contacts",
+    area="crm",
+    title="Location contacts",
+    description="Phones, mobiles, faxes and e-mails of locations.",
+    list_path="/crm/v2/tenant/{tenant}/locations/contacts",
+    feed_path="/crm/v2/tenant/{tenant}/export/locations/contacts",
+    # As with contacts of customers: the list has no active filter, so it cannot tell what was removed.
+    ids_param=False,
+    presence=Presence.ACTIVE_FLAG,
+    scope="tn.crm.locations:r",
+    refers_to=("locations",),
+    columns=(
+        key_column(),
+        Column("type", Kind.TEXT, known_values=("Phone", "Email", "Fax", "MobilePhone")),
+        Column("value", Kind.TEXT),
+        Column("memo", Kind.TEXT),
+        Column("phoneSettings.phoneNumber", Kind.TEXT),
+        Column("phoneSettings.doNotText", Kind.BOOLEAN),
+        Column("modifiedOn", Kind.TIMESTAMP),
+        Column("createdOn", Kind.TIMESTAMP),
+        Column("preferences.jobRemindersEnabled", Kind.BOOLEAN),
+        Column("preferences.marketingUpdatesEnabled", Kind.BOOLEAN),
+        Column("preferences.invoiceStatementNotification", Kind.BOOLEAN),
+        Column("preferences.invoiceNotification", Kind.BOOLEAN),
+        Column("preferences.statementNotification", Kind.BOOLEAN),
+        Column("locationId", Kind.INTEGER),
+        Column("active", Kind.BOOLEAN, description="false means removed", feed_only=True),
+    ),
+    rules=(
+        *key_rules(),
+        Rule("location is missing", "location_id", Severity.WARN, not_null=True),
+    ),
+)
+
+ENTITIES = (CUSTOMERS, CUSTOMER_CONTACTS, LOCATIONS, LOCATION_CONTACTS)

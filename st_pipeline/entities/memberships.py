@@ -23,6 +23,7 @@ MEMBERSHIP_TYPES = EntitySpec(
         }
     ),
     scope="tn.mem.membershiptypes:r",
+    refers_to=("tag_types",),
     columns=(
         Column("name", Kind.TEXT),
         Column("displayName", Kind.TEXT),
@@ -58,6 +59,7 @@ MEMBERSHIPS = EntitySpec(
     feed_path="/memberships/v2/tenant/{tenant}/export/memberships",
     list_params=MappingProxyType({"active": "Any"}),
     scope="tn.mem.memberships:r",
+    refers_to=("customers", "locations", "membership_types", "business_units", "custom_fields"),
     columns=(
         key_column(),
         Column("createdOn", Kind.TIMESTAMP),

@@ -1,0 +1,81 @@
+"""Custom fields: the fields a company adds to its records. Data only, and odd in three ways.
+
+ServiceTitan: there is no one address. Each owner (jobs, customers, …) has a list of its own, under its own scope, so
+one entity is eight lists here: a list that is refused costs none of the others. Rows do not name their owner: the table
+is partitioned by it, and each list is written into its partition. There is no active flag: what a complete walk of a
+list does not show is gone.
+"""
+
+from types import MappingProxyType
+
+from st_pipeline.entities.spec import KEY, Column, EntitySpec, Kind, key_column, key_rules
+
+AREA = "custom_fields"
+COLUMNS = (
+    key_column(),
+    Column("name", Kind.TEXT),
+    Column("dataType", Kind.TEXT, known_values=("Text", "Dropdown", "Numeric")),
+    Column("dataTypeOptions", Kind.JSON),
+    Column("createdOn", Kind.TIMESTAMP, description="null where the owner is equipment"),
+    Column("modifiedOn", Kind.TIMESTAMP, description="null where the owner is equipment"),
+)
+# Owner, path after the tenant's number, scope.
+SORTED_LISTS = (
+    ("jobs", "jpm", "jobs/custom-fields", "tn.jpm.jobs:r"),
+    ("projects", "jpm", "projects/custom-fields", "tn.jpm.projects:r"),
+    ("customers", "crm", "customers/custom-fields", "tn.crm.customers:r"),
+    ("locations", "crm", "locations/custom-fields", "tn.crm.locations:r"),
+    ("invoices", "accounting", "invoices/custom-fields", "tn.acc.invoices:r"),
+    ("payments", "accounting", "payments/custom-fields", "tn.acc.payments:r"),
+    ("memberships", "memberships", "memberships/custom-fields", "tn.mem.memberships:r"),
+)
+
+
+def list_of(owner: str, list_path: str, scope: str, params: dict[str, str], sort: str | None) -> EntitySpec:
+    """One owner's list."""
+    return EntitySpec(
+        name=f"custom_fields_{owner}",
+        area=AREA,
+        title=f"Custom fields of {owner}",
+        description=f"The fields a company has added to its {owner}.",
+        list_path=list_path,
+        list_params=MappingProxyType(params),
+        sort=sort,
+        ids_param=False,
+        scope=scope,
+        columns=COLUMNS,
+        rules=key_rules(),
+    )
+
+
+LISTS = (
+    *(
+        list_of(owner, f"/{module}/v2/tenant/{{tenant}}/{path}", scope, {}, "+Id")
+        for owner, module, path, scope in SORTED_LISTS
+    ),
+    # ServiceTitan: this one has another shape: a direction is required, a sort unknown, and no total is told.
+    list_of(
+        "equipment",
+        "/equipmentsystems/v2/tenant/{tenant}/installed-equipment/custom-field-types",
+        "tn.eqs.installedequipment:r",
+        {"descending": "false"},
+        None,
+    ),
+)
+
+CUSTOM_FIELDS = EntitySpec(
+    name="custom_fields",
+    area=AREA,
+    title="Custom fields",
+    description="The fields a company has added to its records. Their values stand in the records of the owner; "
+    "`st_custom_field_values` has them as rows.",
+    columns=(
+        Column("owner", Kind.TEXT, description="whose field it is; not in the record, but known from the list"),
+        *COLUMNS,
+    ),
+    key=("owner", KEY),
+    lists=LISTS,
+    rules=key_rules(),
+)
+
+ENTITIES = (CUSTOM_FIELDS,)
