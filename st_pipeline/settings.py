@@ -160,6 +160,13 @@ class Settings(BaseSettings):
         ge=1,
         description="Tenants a scheduled run holds. A run costs 2 to 4 CPU seconds whatever it holds, a tenant 0.3.",
     )
+    reference_poll_minutes: float = Field(
+        default=60,
+        ge=0,
+        description="A poll leaves a list without a feed (job types, call reasons, campaigns, custom fields, "
+        "membership types) alone until its last look is this old. `members_stream`, which shows the names of "
+        "membership types, is known complete up to that look.",
+    )
     report_unchanged_minutes: float = Field(
         default=60,
         ge=0,

@@ -8,25 +8,17 @@ import time
 import traceback
 import uuid
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime, timedelta
 from types import TracebackType
 from typing import Any, Self
 
 import structlog
 from sqlalchemy import Connection, Engine
 
+from st_pipeline import polls
 from st_pipeline.credentials import store
 from st_pipeline.data_types import SYNCED
 from st_pipeline.entities import ENTITIES
-from st_pipeline.errors import (
-    AccessRefused,
-    AuthError,
-    DatabaseUnavailable,
-    LeaseLost,
-    PipelineError,
-    ScopeMissing,
-    TenantBusy,
-)
+from st_pipeline.errors import AuthError, PipelineError, ScopeMissing, TenantBusy
 from st_pipeline.postgres import cursors, leases
 from st_pipeline.postgres.database import database_errors
 from st_pipeline.postgres.sync_log import SyncLog, settle_abandoned
@@ -106,25 +98,21 @@ class TenantSync:
         )
         with self.connection.begin():
             settle_abandoned(self.connection, tenant.credential_id)
-            self.quiet = self._is_quiet_poll()
+            self._plan()
             if not self.quiet:
                 self.log.ensure(self.connection)
 
-    @property
-    def _is_poll(self) -> bool:
-        return self.configuration.sync_type == "scheduled" and self.configuration.mode is Mode.INCREMENTAL
+    def _plan(self) -> None:
+        """What a poll leaves alone, and whether it is quiet: it shows in the log when it found something, or hourly."""
+        self.resting: set[str] = set()
+        self.quiet = False
+        if polls.is_poll(self.configuration):
+            held = {name: self._cursor(name) for name in self.configuration.entities}
+            self.resting = {name for name, cursor in held.items() if polls.rests(name, cursor, self.settings)}
+            self.quiet = not any(polls.is_due(held[name], self.settings) for name in held.keys() - self.resting)
 
-    def _is_quiet_poll(self) -> bool:
-        """A scheduled poll shows in the log when it found something, and once an hour all the same."""
-        if not self._is_poll:
-            return False
-        rows = [cursors.load(self.connection, self.credential_id, entity) for entity in self.configuration.entities]
-        return not any(self._is_due(row) for row in rows)
-
-    def _is_due(self, cursor: cursors.Cursor) -> bool:
-        longest = timedelta(minutes=self.settings.report_unchanged_minutes)
-        reported = cursor.last_reported_at
-        return reported is None or cursor.last_failed_at is not None or datetime.now(UTC) - reported >= longest
+    def _cursor(self, name: str) -> cursors.Cursor:
+        return cursors.load(self.connection, self.credential_id, name)
 
     def _take_lease(self, credential_id: int) -> leases.Lease:
         purpose = f"{self.configuration.sync_type} {self.configuration.mode} sync"
@@ -153,7 +141,7 @@ class TenantSync:
         ends_all: Exception | None = None
         self._announce(skip)
         for entity in self.configuration.entities:
-            if skip(entity):
+            if skip(entity) or entity in self.resting:
                 continue
             after = [name for name in SYNCED[entity].after if name in failed]
             if ends_all is not None:
@@ -165,7 +153,7 @@ class TenantSync:
                 outcome = self._sync(entity)
             if outcome.error is not None:
                 failed[entity] = outcome.error
-                if _ends_the_tenant(outcome.error):
+                if isinstance(outcome.error, PipelineError) and outcome.error.ends_tenant:
                     ends_all = outcome.error
                 self.result.errors.append(f"{entity}: {outcome.message}")
             self.result.outcomes.append(outcome)
@@ -178,10 +166,11 @@ class TenantSync:
         for entity in self.configuration.entities:
             if skip(entity) or entity in STREAMS:
                 continue
-            try:
-                self.log.expected = (self.log.expected or 0) + count(self.client, ENTITIES[entity])
-            except PipelineError:
-                return  # its own sync will say what is wrong
+            for spec in ENTITIES[entity].read_as:
+                try:
+                    self.log.expected = (self.log.expected or 0) + count(self.client, spec)
+                except PipelineError:
+                    return  # its own sync will say what is wrong
 
     def _sync(self, name: str) -> EntityOutcome:
         work = self._work(name)
@@ -216,9 +205,9 @@ class TenantSync:
 
     def _succeeded(self, result: EntityResult) -> EntityOutcome:
         with database_errors(self.doing), self.connection.begin():
-            cursor = cursors.load(self.connection, self.credential_id, result.entity)
             found = result.counts.changed > 0 or result.counts.failed > 0
-            report = not self._is_poll or found or self._is_due(cursor)
+            is_due = polls.is_due(self._cursor(result.entity), self.settings)
+            report = not polls.is_poll(self.configuration) or found or is_due
             cursors.save(self.connection, self.credential_id, result.entity, last_failed_at=None)
             if report:
                 cursors.save(self.connection, self.credential_id, result.entity, last_reported_at="now")
@@ -237,8 +226,8 @@ class TenantSync:
             if self.connection.in_transaction():
                 self.connection.rollback()
             with self.connection.begin(), self.log.forgotten_on_rollback():
-                failed_before = cursors.load(self.connection, self.credential_id, result.entity).last_failed_at
-                outcome.report = not self._is_poll or failed_before is None
+                failed_before = self._cursor(result.entity).last_failed_at
+                outcome.report = not polls.is_poll(self.configuration) or failed_before is None
                 cursors.save(self.connection, self.credential_id, result.entity, last_failed_at="now")
                 self.log.progress(self.connection, result.entity, result.mode, result.counts, result.cursor_before)
                 self.log.entity_ended(self.connection, result.entity, message=outcome.message)
@@ -291,10 +280,3 @@ class TenantSync:
 def _is_refused(error: Exception | None) -> bool:
     """Does it speak against the credential? An outage at the token address does not, nor one entity's missing scope."""
     return isinstance(error, AuthError) and not isinstance(error, ScopeMissing) and not error.retry_helps
-
-
-def _ends_the_tenant(error: Exception) -> bool:
-    """Would every further entity fail the same way? A 403 may be about one entity; the others tell."""
-    if isinstance(error, ScopeMissing | AccessRefused):
-        return False
-    return isinstance(error, AuthError | LeaseLost | DatabaseUnavailable)
