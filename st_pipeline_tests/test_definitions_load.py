@@ -76,12 +76,25 @@ def offered(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 def test_the_definitions_are_these(offered: dict[str, Any]):
     assert {name: value for name, value in offered.items() if name != "seconds"} == {
         "assets": {
+            "servicetitan/business_units": "settings",
+            "servicetitan/technicians": "settings",
+            "servicetitan/tag_types": "settings",
+            "servicetitan/call_reasons": "jbce",
+            "servicetitan/campaigns": "marketing",
+            "servicetitan/custom_fields": "custom_fields",
             "servicetitan/membership_types": "memberships",
             "servicetitan/memberships": "memberships",
             "servicetitan/customers": "crm",
             "servicetitan/customer_contacts": "crm",
             "servicetitan/locations": "crm",
+            "servicetitan/location_contacts": "crm",
+            "servicetitan/job_types": "jpm",
+            "servicetitan/jobs": "jpm",
+            "servicetitan/appointments": "jpm",
+            "servicetitan/estimates": "sales",
             "servicetitan/invoices": "accounting",
+            "servicetitan/payments": "accounting",
+            "servicetitan/equipment": "equipmentsystems",
             "servicetitan/members_stream": "streams",
             "servicetitan/invoices_stream": "streams",
         },
@@ -161,15 +174,15 @@ def test_an_asset_tells_what_its_entity_is(name: str):
     assert asset.owners == ["team:data-platform"]
     assert asset.kinds == {"postgres", "table"}
     assert asset.skippable  # a run over a range reports each tenant itself
-    assert {dependency.asset_key for dependency in asset.deps} == {asset_key(other) for other in spec.after}
+    assert {dependency.asset_key for dependency in asset.deps} == {asset_key(other) for other in spec.depends_on}
     assert asset.code_version == str(spec.version)
     assert asset.metadata["dagster/table_name"] == spec.table
-    assert asset.metadata["scope"] == spec.scope
+    assert asset.metadata["scope"].split(", ") == list(spec.scopes)
     columns = asset.metadata["dagster/column_schema"].columns
     assert [(column.name, column.type) for column in columns] == [
         (column.name, column.kind.value) for column in spec.columns
     ]
-    assert [column.name for column in columns if not column.constraints.nullable] == ["st_id"]
+    assert [column.name for column in columns if not column.constraints.nullable] == list(spec.key)
     assert all(column.description for column in columns)
 
 

@@ -12,7 +12,7 @@ from st_pipeline.credentials import store
 from st_pipeline.credentials.diagnosis import Diagnosis, test_credentials
 from st_pipeline.credentials.refusal import Verdict
 from st_pipeline.credentials.registration import NewCredential
-from st_pipeline.entities import ENTITIES
+from st_pipeline.entities import LISTS
 from st_pipeline.settings import Settings
 from st_pipeline.simulator.control import SimulatedTenant, SimulatorControl
 from st_pipeline_tests.credentials import planted
@@ -87,4 +87,4 @@ def assert_refused(engine: Engine, diagnosis: Diagnosis, verdict: Verdict, *word
     assert "\n" not in diagnosis.message
     assert noted(engine) == ("error", diagnosis.message, "refused")
     assert not [entity for entity in diagnosis.entities if entity.granted]
-    assert [entity.entity for entity in diagnosis.entities] == list(ENTITIES)
+    assert [entity.entity for entity in diagnosis.entities] == list(LISTS)

@@ -12,7 +12,7 @@ import st_pipeline
 from st_pipeline.credentials import store
 from st_pipeline.credentials.diagnosis import test_credentials
 from st_pipeline.credentials.refusal import Verdict, tenant_of
-from st_pipeline.entities import ENTITIES
+from st_pipeline.entities import ENTITIES, LISTS
 from st_pipeline.errors import ConfigurationError
 from st_pipeline.servicetitan.access import Token
 from st_pipeline.settings import Settings, variable_name
@@ -21,15 +21,20 @@ from st_pipeline_tests.credentials import planted
 from st_pipeline_tests.credentials.conftest import Simulated, Test, assert_refused, noted
 
 
+def name_of(simulated: str) -> str:
+    """Our name of what the simulator names by entity and, where it has several lists, owner."""
+    return "custom_fields_jobs" if simulated == "custom_fields" else simulated.replace(".", "_")
+
+
 def test_good_credentials_show_every_entity_with_its_rows(
     engine: Engine, diagnose: Test, servicetitan_tenant: Simulated
 ):
     simulated = servicetitan_tenant(customers=30, invoices=40)
     diagnosis = diagnose(simulated)
     assert (diagnosis.verdict, diagnosis.connected, diagnosis.complete) == (Verdict.COMPLETE, True, True)
-    live = {entity: figures["live"] for entity, figures in simulated.truth().items()}
-    assert {e.entity: e.rows for e in diagnosis.entities} == {entity: live.get(entity, 0) for entity in ENTITIES}
-    assert {e.scope for e in diagnosis.entities} == {spec.scope for spec in ENTITIES.values()}
+    live = {name_of(simulated_name): figures["live"] for simulated_name, figures in simulated.truth().items()}
+    assert {e.entity: e.rows for e in diagnosis.entities} == {name: live.get(name, 0) for name in LISTS}
+    assert {e.entity: e.scope for e in diagnosis.entities} == {name: spec.scope for name, spec in LISTS.items()}
     assert all(e.granted and e.status == "ok" for e in diagnosis.entities)
     assert noted(engine) == ("connected", None, "done")
 
@@ -114,11 +119,15 @@ def test_a_missing_scope_is_named_and_does_not_set_the_tenant_aside(
     engine: Engine, diagnose: Test, servicetitan_tenant: Simulated
 ):
     missing = ENTITIES["invoices"].scope
-    scopes = sorted({spec.scope for spec in ENTITIES.values()} - {missing})
+    scopes = sorted({spec.scope for spec in LISTS.values()} - {missing})
     diagnosis = diagnose(servicetitan_tenant(customers=3, invoices=3, scopes=scopes))
     assert (diagnosis.verdict, diagnosis.connected, diagnosis.complete) == (Verdict.INCOMPLETE, True, False)
     refused = [entity.entity for entity in diagnosis.entities if entity.status == "scope missing"]
-    assert refused == [spec.name for spec in ENTITIES.values() if spec.scope == missing]
+    assert (
+        refused
+        == [spec.name for spec in LISTS.values() if spec.scope == missing]
+        == ["custom_fields_invoices", "invoices"]
+    )
     for words in (missing, "new version of the app", "administrator must then accept", "invoices"):
         assert words in diagnosis.message
     assert noted(engine) == ("connected", diagnosis.message, "done")

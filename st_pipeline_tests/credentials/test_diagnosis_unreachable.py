@@ -10,7 +10,7 @@ from sqlalchemy import Engine
 
 from st_pipeline.credentials.diagnosis import test_credentials
 from st_pipeline.credentials.refusal import Verdict
-from st_pipeline.entities import ENTITIES
+from st_pipeline.entities import LISTS
 from st_pipeline.settings import Settings
 from st_pipeline.simulator.control import SimulatorControl
 from st_pipeline_tests.credentials.conftest import Simulated, Test, assert_refused, noted
@@ -35,7 +35,7 @@ def test_a_silent_network_is_named_by_host_and_says_nothing_about_the_credential
     assert diagnosis.message.startswith(f"127.0.0.2:{silent_port} does not answer")
     assert noted(engine) == ("pending", diagnosis.message, "failed")
     statuses = [entity.status for entity in diagnosis.entities]
-    assert statuses == ["no answer"] + ["not asked"] * (len(ENTITIES) - 1)
+    assert statuses == ["no answer"] + ["not asked"] * (len(LISTS) - 1)
 
 
 def test_an_outage_after_a_good_test_leaves_the_tenant_connected(

@@ -26,6 +26,7 @@ def environment(settings: Settings, servicetitan_simulator: SimulatorControl, mo
         "ST_PIPELINE_PRODUCTION_AUTH_URL": f"{simulator.production_url}/connect/token",
         "ST_PIPELINE_INTEGRATION_API_URL": simulator.integration_url,
         "ST_PIPELINE_INTEGRATION_AUTH_URL": f"{simulator.integration_url}/connect/token",
+        "ST_PIPELINE_RATE_LIMIT": "1000/second",
         "ST_PIPELINE_RETRY_INITIAL_SECONDS": "0.001",
         "ST_PIPELINE_RETRY_MAX_SECONDS": "0.05",
         "ST_PIPELINE_MAX_ATTEMPTS": "2",

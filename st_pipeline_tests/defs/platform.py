@@ -30,8 +30,8 @@ from st_pipeline.tenant_sync import TenantSync
 
 ALL = tuple(SYNCED)
 WRONG_SECRET = "cs.wrong"
-# The simulator's tenants are small: one page of each entity, all six synced in half a second.
-SIZES = {"customers": 30, "invoices": 60}
+# The simulator's tenants are small: one page of each entity, all of them synced in a second.
+SIZES = {"customers": 30, "invoices": 60, "settings": {"rate_limit_per_second": None}}
 
 # Ours but for the minute between in-run retries.
 QUICK = dg.Definitions(

@@ -12,6 +12,7 @@ from st_pipeline_tests.defs.platform import ALL, Platform
 
 MAY = "2026-05-01T06:00:00Z"
 JUNE = "2026-06-01T06:00:00Z"
+CUSTOMERS = ("customers", "customer_contacts", "locations", "location_contacts", "memberships", "membership_types")
 
 
 def asked(*, entities: tuple[str, ...] = ALL, job_is_full: bool = False, **options: object) -> SyncConfiguration:
@@ -75,15 +76,16 @@ def test_times_are_iso_and_a_bare_day_is_its_start(written: str, moment: datetim
     ("selected", "label"),
     [
         (ALL, "all"),
-        (tuple(name for name in ALL if not name.startswith("invoices")), "customers"),
-        (("invoices", "invoices_stream"), "invoices"),
+        ((*CUSTOMERS, "members_stream"), "customers"),
+        (("invoices", "payments", "invoices_stream"), "invoices"),
+        ((*CUSTOMERS, "members_stream", "invoices", "payments", "invoices_stream"), "both"),
         (("invoices",), "only invoices"),
         (("customers",), "only customers"),
         (("locations", "customers"), "only customers, locations"),
     ],
 )
 def test_the_selected_assets_are_exactly_the_entities_synced(selected: tuple[str, ...], label: str):
-    """`customers` is an asset and also a data type, which stands for six of them."""
+    """`customers` is an asset and also a data type, which stands for seven of them."""
     configuration = asked(entities=selected)
     assert set(configuration.entities) == set(selected)
     assert configuration.label == label

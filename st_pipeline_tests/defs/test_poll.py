@@ -7,15 +7,18 @@ from st_pipeline.credentials.diagnosis import test_credentials as diagnose
 from st_pipeline.entities import ENTITIES
 from st_pipeline_tests.defs.platform import ALL, WRONG_SECRET, Platform, failures, materialized, of_entities, pairs
 
-SCOPES = {spec.scope for spec in ENTITIES.values()}
+SCOPES = {scope for spec in ENTITIES.values() for scope in spec.scopes}
+# What the scope of invoices opens: they, their custom fields, and what is built from them.
+WITH_THE_SCOPE = ("custom_fields", "invoices", "invoices_stream")
 LOGS = "SELECT count(*) FROM servicetitan_sync_logs"
 # Dagster's own: run and step start and end, resources. A run of the assets would plan six more for each tenant.
 EVENTS_OF_ANY_RUN = 20
 
 
 @pytest.fixture
-def synced(platform: Platform) -> Platform:
-    """Two tenants that were synced in full a moment ago."""
+def synced(platform: Platform, monkeypatch: pytest.MonkeyPatch) -> Platform:
+    """Two tenants that were synced in full a moment ago, and of which no poll leaves anything alone."""
+    monkeypatch.setenv("ST_PIPELINE_REFERENCE_POLL_MINUTES", "0")
     platform.add("acme", "birch")
     assert platform.run("full_sync", "acme", "birch", mode="full").success
     return platform
@@ -95,21 +98,21 @@ def test_a_newly_broken_entity_fails_the_run_once_and_its_recovery_is_reported(s
     synced.simulated["birch"].change(scopes=sorted(SCOPES - {"tn.acc.invoices:r"}))
     first = synced.poll("acme", "birch")
     assert not first.success
-    assert failures(first).keys() == {"birch / invoices", "birch / invoices_stream"}
-    assert synced.figures(first)["failed_entities"] == 2
+    assert failures(first).keys() == {f"birch / {entity}" for entity in WITH_THE_SCOPE}
+    assert synced.figures(first)["failed_entities"] == 3
 
     synced.simulated["birch"].advance(changed={"customers": 1})
     second = synced.poll("acme", "birch")
     assert second.success
     assert of_entities(second) == {("birch", "customers")}
-    assert synced.figures(second)["failed_entities"] == 2
+    assert synced.figures(second)["failed_entities"] == 3
     failed = "SELECT count(*) FROM sync_log_entities WHERE entity = 'invoices' AND status = 'failed'"
     assert synced.value(failed) == 2
 
     synced.simulated["birch"].change(scopes=sorted(SCOPES))
     third = synced.poll("acme", "birch")
     assert third.success
-    assert materialized(third).keys() == {("birch", "invoices"), ("birch", "invoices_stream")}
+    assert materialized(third).keys() == {("birch", entity) for entity in WITH_THE_SCOPE}
     assert synced.figures(third)["failed_entities"] == 0
 
     synced.simulated["birch"].change(scopes=sorted(SCOPES - {"tn.acc.invoices:r"}))
@@ -151,7 +154,7 @@ def test_a_poll_turns_a_failed_partition_green(platform: Platform):
     assert platform.run("incremental_sync", "acme").success
     platform.simulated["acme"].change(scopes=sorted(SCOPES - {"tn.acc.invoices:r"}))
     platform.run("incremental_sync", "acme")
-    assert platform.failed() == {("acme", "invoices"), ("acme", "invoices_stream")}
+    assert platform.failed() == {("acme", entity) for entity in WITH_THE_SCOPE}
     platform.simulated["acme"].change(scopes=sorted(SCOPES))
     platform.poll("acme")
     assert platform.failed() == set()

@@ -14,6 +14,7 @@ from sqlalchemy import Engine, text
 from st_pipeline.credentials.companies import add_company, update_company
 from st_pipeline.credentials.registration import NewCredential, add_credential
 from st_pipeline.credentials.vault import Vault
+from st_pipeline.rates import Rate
 from st_pipeline.settings import Settings
 from st_pipeline.simulator.control import SimulatedTenant
 from st_pipeline.sync_configuration import EntityOutcome, SyncConfiguration, SyncResult
@@ -84,11 +85,14 @@ def watch(servicetitan_tenant: Callable[..., SimulatedTenant], settings: Setting
     """Onboard a company in an environment, with 20 customers and 40 invoices; its first sync is the test's."""
 
     def onboard(environment: str = "production", intacct_id: str | None = "ACME-1", **changes: Any) -> Watched:
-        source = servicetitan_tenant(environment, customers=20, invoices=40, seed=11)
+        source = servicetitan_tenant(
+            environment, customers=20, invoices=40, seed=11, settings={"rate_limit_per_second": None}
+        )
         own = settings.model_copy(
             update={
                 f"{environment}_api_url": source.url,
                 f"{environment}_auth_url": f"{source.url}/connect/token",
+                "rate_limit": Rate(1000, 1),
                 **changes,
             }
         )

@@ -8,6 +8,7 @@ from sqlalchemy import text
 
 from st_pipeline import streams
 from st_pipeline.data_types import SYNCED
+from st_pipeline.entities import LISTS
 from st_pipeline.entities.spec import Severity
 from st_pipeline.streams.spec import in_year
 from st_pipeline_tests.streams.conftest import Watch, Watched
@@ -137,7 +138,7 @@ def test_last_complete_through_moves_only_when_a_read_reached_its_end(acme: Watc
         return dict(acme.rows("SELECT entity, last_complete_through FROM last_complete_through WHERE tenant = 'acme'"))
 
     first = moments()
-    assert set(first) == set(SYNCED)
+    assert set(first) == {*SYNCED, *LISTS}
     assert all(moment < datetime.now(UTC) for moment in first.values())
     assert first["invoices_stream"] == min(first["invoices"], first["customers"])
     acme.source.fault("status", status=403, entity="invoices")
