@@ -13,7 +13,7 @@ import structlog
 
 from st_pipeline import deletions
 from st_pipeline.entities.spec import Presence
-from st_pipeline.postgres import chunks, cursors, presence, rejects
+from st_pipeline.postgres import chunks, cursors, drift, presence, rejects
 from st_pipeline.records import Columns, Counts, Mode, Reject
 from st_pipeline.servicetitan.pages import Page
 from st_pipeline.streams import pending
@@ -87,6 +87,7 @@ class ChunkWriter:
                 work.note_progress()
         if valid is not None:
             self.result.warnings += valid.warnings
+            self.result.drift += valid.drift
             self.result.nul_records += valid.nul_records
         if records:
             work.after_chunk(work.spec.name, self.result.counts)
@@ -122,6 +123,10 @@ class ChunkWriter:
         rejects.keep(connection, work.credential_id, spec.name, failed, work.log.id)
         passed = self._open_rejects.intersection(ids) - {ids[index] for index in refused}
         rejects.passed(connection, work.credential_id, spec.name, sorted(passed))
+        new = drift.note(connection, work.credential_id, spec.name, valid.drift)
+        for one in new:
+            self.result.notes.append(f"seen for the first time: {one}")
+            log.warning("drift", tenant=work.tenant, entity=spec.name, seen=str(one))
         self._open_rejects |= {reject.st_id for reject in failed if reject.st_id is not None}
         counts.created, counts.updated, counts.failed = written.created, written.updated, len(failed)
         counts.unchanged = counts.processed - counts.created - counts.updated - counts.failed

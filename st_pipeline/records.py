@@ -9,7 +9,7 @@ import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from enum import StrEnum
-from typing import Any
+from typing import Any, NamedTuple
 
 Columns = dict[str, Sequence[Any]]
 """A chunk's values by column, in the columns' order; a row's stand at the same index of each."""
@@ -39,6 +39,26 @@ class Reject:
             if self.st_id is not None
             else f"#{hashlib.blake2b(self.record, digest_size=12).hexdigest()}"
         )
+
+
+class DriftKind(StrEnum):
+    """How a record differs from what ServiceTitan documents. It is stored all the same, but for the unknown key."""
+
+    UNKNOWN_KEY = "unknown key"  # ignored in the columns, kept in full_data; counted on a sample
+    NULL = "null"  # or missing, where the documents promise a value
+    UNKNOWN_VALUE = "unknown value"  # of an enum
+
+
+class Drift(NamedTuple):
+    """One such difference. `field`: its path in the record. `value`: the unknown one; empty otherwise."""
+
+    kind: DriftKind
+    field: str
+    value: str = ""
+
+    def __str__(self) -> str:
+        """Without the value, which is the source's: this is for logs and metadata."""
+        return f"{self.kind}: {self.field}"
 
 
 @dataclass(slots=True)

@@ -81,7 +81,7 @@ def spec_of(facts: EntityFacts) -> EntitySpec:
     columns = [
         replace(column, feed_only=column.path[0] in feed_only)
         for field in (*facts.fields, *facts.export_only_fields)
-        for column in _columns(field, (), area)
+        for column in _columns(field, (), area, may_be_null=False)
     ]
     return EntitySpec(
         name=facts.name,
@@ -111,11 +111,12 @@ def _documented_sorts(name: str) -> list[str]:
     return listed if isinstance(listed, list) else []
 
 
-def _columns(field: Field, above: tuple[str, ...], area: str) -> Iterator[Column]:
+def _columns(field: Field, above: tuple[str, ...], area: str, *, may_be_null: bool) -> Iterator[Column]:
     path = (*above, field.name)
+    may_be_null = may_be_null or field.nullable or field.null_seen_live
     if field.kind == "object":
         for each in field.properties:
-            yield from _columns(each, path, area)
+            yield from _columns(each, path, area, may_be_null=may_be_null)
         return
     is_money = area == "accounting" and field.kind == "string" and not above and field.name in MONEY_AS_TEXT
     if path == ("id",):
@@ -123,7 +124,11 @@ def _columns(field: Field, above: tuple[str, ...], area: str) -> Iterator[Column
     else:
         kind = Kind.DECIMAL if is_money else KINDS.get(field.kind, Kind.TEXT)
         yield Column(
-            ".".join(path), kind, known_values=field.values, description="HTML" if field.format == "html" else ""
+            ".".join(path),
+            kind,
+            known_values=field.values,
+            description="HTML" if field.format == "html" else "",
+            never_null=not may_be_null,
         )
 
 
@@ -167,6 +172,8 @@ def _column_lines(column: Column) -> list[str]:
         parts.append(f"known_values=({', '.join(map(_quoted, column.known_values))}{comma})")
     if column.description:
         parts.append(f"description={_quoted(column.description)}")
+    if column.never_null:
+        parts.append("never_null=True")
     if column.feed_only:
         parts.append("feed_only=True")
     line = f"        Column({', '.join(parts)}),"

@@ -268,11 +268,13 @@ class TenantSync:
     def _details(self) -> dict[str, Any]:
         notes = {o.entity: o.result.notes for o in self.result.outcomes if o.result.notes}
         warned = {o.entity: dict(o.result.warnings) for o in self.result.outcomes if o.result.warnings}
+        drift = {o.entity: o.result.drift_by_field() for o in self.result.outcomes if o.result.drift}
         nul = {o.entity: o.result.nul_records for o in self.result.outcomes if o.result.nul_records}
         return {
             "api": self.client.statistics.as_details(),
             "notes": notes,
             "warnings": warned,
+            "drift": drift,
             "records_with_nul": nul,
         }
 

@@ -13,7 +13,7 @@ from sqlalchemy import Connection
 from st_pipeline.entities.spec import EntitySpec
 from st_pipeline.postgres.leases import Lease
 from st_pipeline.postgres.sync_log import SyncLog
-from st_pipeline.records import Counts, Mode
+from st_pipeline.records import Counts, Drift, Mode
 from st_pipeline.servicetitan.client import ServiceTitanClient
 from st_pipeline.settings import Settings
 from st_pipeline.streams.spec import StreamSpec
@@ -39,14 +39,23 @@ class EntityResult:
     cursor_before: str | None = None
     cursor_after: str | None = None
     warnings: Counter[str] = field(default_factory=Counter)
+    drift: Counter[Drift] = field(default_factory=Counter)
     nul_records: int = 0
     notes: list[str] = field(default_factory=list)
+
+    def drift_by_field(self) -> dict[str, int]:
+        """Records by what differs from the documents, for people: without the values."""
+        by_field: Counter[str] = Counter()
+        for one, records in self.drift.items():
+            by_field[str(one)] += records
+        return dict(by_field)
 
     def add(self, part: "EntityResult") -> None:
         """Add what one of the entity's lists did."""
         self.mode = part.mode
         self.counts.add(part.counts)
         self.warnings += part.warnings
+        self.drift += part.drift
         self.nul_records += part.nul_records
         self.notes += [f"{part.entity}: {note}" for note in part.notes]
 

@@ -132,7 +132,7 @@ class Acme:
 
     def doubled(self) -> list[str]:
         """Tables in which a key stands twice, read without the index that forbids it."""
-        keys = {spec.table: f"credential_id, {KEY}" for spec in ENTITIES.values()}
+        keys = {spec.table: ", ".join(("credential_id", *spec.key)) for spec in ENTITIES.values()}
         keys |= {"members_stream": "tenant, customer_id", "invoices_stream": "tenant, invoice_number"}
         query = "SELECT count(*) - count(DISTINCT ({key})) FROM {table}"
         return [table for table, key in keys.items() if self.value(query.format(table=table, key=key))]

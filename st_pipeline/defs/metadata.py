@@ -63,6 +63,8 @@ def materialization_metadata(result: EntityResult, sync_log_id: int | None) -> d
         metadata["sync_log_id"] = sync_log_id
     if result.warnings:
         metadata["warnings"] = dg.MetadataValue.json(dict(result.warnings))
+    if result.drift:
+        metadata["drift"] = dg.MetadataValue.json(result.drift_by_field())
     if result.notes:
         metadata["notes"] = dg.MetadataValue.text("; ".join(result.notes))
     return metadata

@@ -13,8 +13,8 @@ from st_pipeline.entities.spec import KEY, Column, EntitySpec, Kind, key_column,
 AREA = "custom_fields"
 COLUMNS = (
     key_column(),
-    Column("name", Kind.TEXT),
-    Column("dataType", Kind.TEXT, known_values=("Text", "Dropdown", "Numeric")),
+    Column("name", Kind.TEXT, never_null=True),
+    Column("dataType", Kind.TEXT, known_values=("Text", "Dropdown", "Numeric"), never_null=True),
     Column("dataTypeOptions", Kind.JSON),
     Column("createdOn", Kind.TIMESTAMP, description="null where the owner is equipment"),
     Column("modifiedOn", Kind.TIMESTAMP, description="null where the owner is equipment"),

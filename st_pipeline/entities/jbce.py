@@ -16,11 +16,11 @@ CALL_REASONS = EntitySpec(
     scope="tn.jbce.callreasons:r",
     columns=(
         key_column(),
-        Column("name", Kind.TEXT),
-        Column("isLead", Kind.BOOLEAN),
-        Column("active", Kind.BOOLEAN),
-        Column("createdOn", Kind.TIMESTAMP),
-        Column("modifiedOn", Kind.TIMESTAMP),
+        Column("name", Kind.TEXT, never_null=True),
+        Column("isLead", Kind.BOOLEAN, never_null=True),
+        Column("active", Kind.BOOLEAN, never_null=True),
+        Column("createdOn", Kind.TIMESTAMP, never_null=True),
+        Column("modifiedOn", Kind.TIMESTAMP, never_null=True),
     ),
     rules=key_rules(),
 )

@@ -52,8 +52,9 @@ class Severity(StrEnum):
 class Column:
     """One column: `source` is the path in the record (`customer.id`), `name` defaults to its snake_case form.
 
-    `known_values`: usual values of an open enum. Others are stored and counted, never refused. `feed_only`: lists do
-    not show it, so a record that was read from a list would lose it.
+    `known_values`: usual values of an open enum. `never_null`: what ServiceTitan documents, and no record was seen to
+    break. Other values and nulls are stored all the same, and counted as drift. `feed_only`: lists do not show it, so a
+    record that was read from a list would lose it.
     """
 
     source: str
@@ -62,6 +63,7 @@ class Column:
     known_values: tuple[str, ...] = ()
     description: str = ""
     feed_only: bool = False
+    never_null: bool = False
 
     def __post_init__(self) -> None:
         if not self.name:

@@ -14,8 +14,9 @@ import msgspec
 import pyarrow as pa
 
 from st_pipeline.entities.spec import KEY, MODIFIED, EntitySpec
-from st_pipeline.records import Columns, Known, Reject, record_hash
+from st_pipeline.records import Columns, Drift, Known, Reject, record_hash
 from st_pipeline.validation.decode import RecordHead, decode_records, modified_on_text, without_nul
+from st_pipeline.validation.drift import drift_of
 from st_pipeline.validation.frame import build_columns, checked_table
 from st_pipeline.validation.schema import failing_rows, warnings
 
@@ -33,6 +34,7 @@ class ValidChunk:
     hashes: list[int]
     rejects: list[Reject]
     warnings: Counter[str] = field(default_factory=Counter)
+    drift: Counter[Drift] = field(default_factory=Counter)
     nul_records: int = 0
     newest_modified_on: str | None = None
 
@@ -65,6 +67,7 @@ def validate_chunk(spec: EntitySpec, records: Sequence[bytes]) -> ValidChunk:
         hashes=[record_hash(record) for record in kept],
         rejects=rejects,
         warnings=warnings(spec, table),
+        drift=drift_of(spec, columns, kept),
         nul_records=decoded.nul_records,
         newest_modified_on=_newest(columns[MODIFIED], kept) if spec.has(MODIFIED) else None,
     )

@@ -68,11 +68,11 @@ class Decoded:
 @functools.cache
 def row_type(spec: EntitySpec) -> type[msgspec.Struct]:
     """The Struct of an entity's record, nested where its columns are."""
-    return _struct(f"{spec.name}_row", _tree(spec))
+    return _struct(f"{spec.name}_row", column_tree(spec))
 
 
 @functools.cache
-def _tree(spec: EntitySpec) -> dict[str, Any]:
+def column_tree(spec: EntitySpec) -> dict[str, Any]:
     """The columns by their keys in the record, nested as there, in the order of the Struct's fields."""
     tree: dict[str, Any] = {}
     for column in spec.columns:
@@ -180,7 +180,7 @@ def modified_on_text(record: bytes) -> str | None:
 def column_values(spec: EntitySpec, rows: Sequence[Any]) -> Columns:
     """Rows to the values of each column, nested records flattened. JSON stays a piece of its record's bytes."""
     values: Columns = {}
-    _collect(_tree(spec), rows, values)
+    _collect(column_tree(spec), rows, values)
     return values
 
 

@@ -36,9 +36,9 @@ def arrow_schema(spec: Checked) -> pa.Schema:
 
 @functools.cache
 def checked_columns(spec: Checked) -> tuple[Column, ...]:
-    """The columns that rules or known values speak of."""
+    """The columns that rules speak of."""
     ruled = {rule.column for rule in spec.rules}
-    return tuple(column for column in spec.columns if column.name in ruled or column.known_values)
+    return tuple(column for column in spec.columns if column.name in ruled)
 
 
 @functools.cache
@@ -101,16 +101,11 @@ def failing_rows(spec: Checked, table: pa.Table) -> dict[int, list[str]]:
 
 
 def warnings(spec: Checked, table: pa.Table) -> Counter[str]:
-    """How many rows break each rule that warns, and how many show an enum value never heard of."""
+    """How many rows break each rule that warns."""
     found: Counter[str] = Counter()
     for rule in spec.rules:
         if rule.severity is Severity.WARN:
             found[f"{rule.name} ({rule.column})"] = _broken(rule, table[rule.column])
-    for column in spec.columns:
-        if column.known_values:
-            values = table[column.name]
-            known = pc.is_in(values, value_set=pa.array(column.known_values))
-            found[f"unknown value ({column.name})"] = len(values) - values.null_count - (pc.sum(known).as_py() or 0)
     return +found
 
 

@@ -10,7 +10,7 @@ from sqlalchemy import Engine, inspect, text
 from st_pipeline.entities import ENTITIES, LISTS, registry
 from st_pipeline.entities.spec import Column, EntitySpec, Kind, key_column
 from st_pipeline.scaffold import JOINED
-from st_pipeline.simulator.facts import all_facts
+from st_pipeline.simulator.facts import Field, all_facts
 from st_pipeline_tests.entities.made_records import facts_of, leaves, simulated_name
 
 KINDS = {
@@ -35,6 +35,15 @@ MONEY_AS_TEXT = {
 DAYS = {"invoices": {"invoiceDate", "dueDate"}}
 
 
+def nullable(fields: tuple[Field, ...], above: str = "", *, inside: bool = False) -> Iterator[str]:
+    """Paths of fields that the documents let be null, or that were seen null, or whose record may be null."""
+    for field in fields:
+        may_be = inside or field.nullable or field.null_seen_live
+        if may_be:
+            yield f"{above}{field.name}"
+        yield from nullable(field.properties, f"{above}{field.name}.", inside=may_be)
+
+
 def test_every_documented_entity_and_list_is_synced():
     assert {simulated_name(name) for name in LISTS} == set(all_facts())
     assert set(ENTITIES) == {name for name in all_facts() if "." not in name}
@@ -46,6 +55,11 @@ def test_every_documented_field_is_a_column_of_its_kind(name: str):
     spec, facts = LISTS[name], facts_of(LISTS[name])
     documented = dict(leaves((*facts.fields, *facts.export_only_fields)))
     columns = {column.source: column for column in spec.columns}
+    may_be_null = set(nullable(facts.fields))
+    # Documented as never null, but an e-mail address has no settings of a phone.
+    may_be_null |= {"phoneSettings.phoneNumber", "phoneSettings.doNotText"}
+    if spec.area == "custom_fields":
+        may_be_null |= {"createdOn", "modifiedOn"}  # the columns are of all owners, equipment among them
     no_times = {"createdOn", "modifiedOn"} if name == "custom_fields_equipment" else set()
     assert set(columns) - no_times == set(documented)
     for source, field in documented.items():
@@ -53,6 +67,7 @@ def test_every_documented_field_is_a_column_of_its_kind(name: str):
         assert columns[source].kind in allowed, source
         assert columns[source].known_values == field.values, source
         assert (columns[source].kind is Kind.DAY) == (field.kind == "date" or source in DAYS.get(name, ())), source
+        assert columns[source].never_null == (source not in may_be_null and source != "id"), source
     assert {column.source for column in spec.columns if column.feed_only} == {f.name for f in facts.export_only_fields}
 
 

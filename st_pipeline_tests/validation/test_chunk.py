@@ -112,7 +112,6 @@ def test_rules_that_warn_count_and_keep_the_row():
     assert chunk.warnings == {
         "total is missing (total)": 1,
         "customer is missing (customer_id)": 1,
-        "unknown value (sync_status)": 1,
     }
 
 
