@@ -24,6 +24,7 @@ from st_pipeline.servicetitan.envelope import read_envelope
 from st_pipeline.servicetitan.exchange import exchange
 from st_pipeline.validation.chunk import newest_of_each_key
 from st_pipeline.validation.decode import decode_records
+from st_pipeline.validation.drift import drift_of
 from st_pipeline.validation.frame import build_columns, checked_table
 from st_pipeline.validation.schema import failing_rows, warnings
 
@@ -78,6 +79,7 @@ def ours(connection: Connection, spec: EntitySpec, body: bytes) -> Stages:
     (columns, _), stages["rows to columns"] = lowest(lambda: build_columns(spec, decoded.rows))
     table, stages["Arrow table of what is checked"] = lowest(lambda: checked_table(spec, columns))
     _, stages["pandera, warnings"] = lowest(lambda: (failing_rows(spec, table), warnings(spec, table)))
+    _, stages["drift"] = lowest(lambda: drift_of(spec, columns, records))
     hashes, stages["hash"] = lowest(lambda: [record_hash(record) for record in records])
     for name, kept in (("COPY with full_data", records), ("COPY without", None)):
         _, stages[name] = lowest(

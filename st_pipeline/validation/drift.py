@@ -17,8 +17,8 @@ from st_pipeline.entities.spec import Column, EntitySpec
 from st_pipeline.records import Columns, Drift, DriftKind
 from st_pipeline.validation.decode import NO_RECORD, column_tree
 
-# Keys are looked for in the first record of a chunk and every fiftieth: reading all of a record costs as much as
-# decoding it (15 µs for an invoice). Nulls and values are counted in all: 1.5 µs.
+# Keys are looked for in the first record of a chunk and every fiftieth: reading all of an invoice costs 37 µs, as much
+# as the whole validation of it. Nulls and values are counted in every record: 0.4 µs.
 SAMPLED = 50
 MAX_TEXT = 100
 # An enum that has become free text would fill the table: what goes beyond is counted together, without its value.
