@@ -31,12 +31,15 @@ from st_pipeline.settings import Settings
 from st_pipeline.work import EntityWork
 from st_pipeline_tests.acme import Acme
 from st_pipeline_tests.credentials.planted import put_tenant
+from st_pipeline_tests.entities.made_records import simulated_name
 from st_pipeline_tests.odd_records import GOOD_IDS, PRIVATE, good_record, odd_record
 
 EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "0"))
 ROWS_A_CHUNK = 5
 SYNC_ID = uuid.UUID(int=1)
 RECORDS_A_PAGE = 6
+# What is read one by one. Of the eight lists of custom fields one: they differ in their address.
+READ = {spec.read_as[0].name: spec.read_as[0] for spec in ENTITIES.values()}
 
 
 def fuzzed(entity: str, examples: int) -> Callable[[Callable[..., None]], Callable[..., None]]:
@@ -92,11 +95,11 @@ def order(engine: Engine, settings: Settings) -> Iterator[Callable[[EntitySpec],
         yield order
 
 
-@pytest.mark.parametrize("entity", ENTITIES)
+@pytest.mark.parametrize("entity", READ)
 def test_every_record_ends_in_its_table_or_among_the_rejects_and_stops_nothing(
     order: Callable[[EntitySpec], EntityWork], entity: str
 ):
-    spec = ENTITIES[entity]
+    spec = READ[entity]
 
     @fuzzed(entity, 20)
     @given(pages_of(spec))
@@ -227,12 +230,14 @@ SPOILT = {
 }
 
 
-@pytest.mark.parametrize("entity", ENTITIES)
+@pytest.mark.parametrize("entity", READ)
 def test_a_spoilt_page_ends_in_an_error_that_names_it_writes_nothing_and_the_next_run_mends_it(acme: Acme, entity: str):
     """Cut bodies among them, at any byte."""
-    spec = ENTITIES[entity]
-    acme.settings = acme.settings.model_copy(update={"max_attempts": 2, "list_page_size": RECORDS_A_PAGE})
-    acme.source.settings(export_page_size=RECORDS_A_PAGE)
+    spec = READ[entity]
+    (whole,) = (one.name for one in ENTITIES.values() if spec in one.read_as)
+    records_a_page = min(RECORDS_A_PAGE, len(acme.source.ids(simulated_name(entity))) // 2)
+    acme.settings = acme.settings.model_copy(update={"max_attempts": 2, "list_page_size": records_a_page})
+    acme.source.settings(export_page_size=records_a_page)
     kinds = st.sampled_from(sorted(SPOILT)).map(SPOILT.__getitem__)
     cuts = st.floats(0, 1, exclude_max=True).map(lambda share: lambda body: body[: int(len(body) * share)])
 
@@ -242,7 +247,7 @@ def test_a_spoilt_page_ends_in_an_error_that_names_it_writes_nothing_and_the_nex
         with acme.engine.connect() as connection:
             empty(connection, spec)
         transport = Spoiling(spec, number, spoil)
-        with acme.syncing(transport, only=(entity,), batch_size=2) as sync:
+        with acme.syncing(transport, only=(whole,), batch_size=2) as sync:
             (outcome,) = sync.entities()
         assert isinstance(outcome.error, PipelineError)
         for words in (entity, "tenant acme", f"page {number}: "):
@@ -253,7 +258,7 @@ def test_a_spoilt_page_ends_in_an_error_that_names_it_writes_nothing_and_the_nex
         assert transport.spoilt
         assert written <= transport.delivered
         assert acme.rows("SELECT * FROM sync_rejects") == []
-        assert acme.sync(only=(entity,)).success
-        assert [one for one in acme.differences() if one.startswith(f"{entity}: ")] == []
+        assert acme.sync(only=(whole,)).success
+        assert [one for one in acme.differences() if one.startswith(f"{whole}: ")] == []
 
     check()

@@ -16,7 +16,7 @@ import msgspec
 from st_pipeline.simulator.answers import Answer, json_answer
 from st_pipeline.simulator.api import Request
 from st_pipeline.simulator.clock import TICKS_PER_SECOND, to_text, to_ticks
-from st_pipeline.simulator.facts import all_facts, lists_of
+from st_pipeline.simulator.facts import entity_names, lists_of
 from st_pipeline.simulator.faults import Rule
 from st_pipeline.simulator.generate.activity import ACTIONS, advance, delete, named_in
 from st_pipeline.simulator.store import EntityStore, Row
@@ -146,7 +146,7 @@ def _advance(world: World, tenant: Tenant, request: Request, _rest: list[str]) -
         raise _Wrong(400, f"unknown action {', '.join(unknown)}; known: {', '.join(ACTIONS)}")
     for counts in asked.values():
         for entity in counts if isinstance(counts, dict) else ():
-            _store(tenant, entity)
+            _stores(tenant, entity)
     return advance(tenant.company, world.clock, asked)
 
 
@@ -181,7 +181,7 @@ def _requests(_world: World, tenant: Tenant, request: Request, _rest: list[str])
 
 def _truth(_world: World, tenant: Tenant, _request: Request, rest: list[str]) -> Any:
     if not rest:
-        return {entity: truth_of(entity, _stores(tenant, entity)) for entity in all_facts() if "." not in entity}
+        return {entity: truth_of(entity, _stores(tenant, entity)) for entity in entity_names()}
     stores = _stores(tenant, rest[0])
     return [row.key for store in stores for row in store.live()] if rest[1:] == ["ids"] else truth_of(rest[0], stores)
 

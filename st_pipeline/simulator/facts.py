@@ -83,20 +83,25 @@ class EntityFacts:
 
 @cache
 def all_facts() -> dict[str, EntityFacts]:
-    """Every entity by name. Lists that differ only by owner (custom fields) are entities of their own here."""
+    """Every list by name: an entity, or of one that is several lists `entity.owner` (custom fields)."""
     raw: dict[str, dict[str, Any]] = msgspec.json.decode(FACTS_FILE.read_bytes())
     facts: dict[str, EntityFacts] = {}
     for name, entry in raw.items():
-        facts[name] = _entity(name, entry)
-        for other_name, other in entry.get("other_lists", {}).items():
-            facts[other_name] = _entity(other_name, {**entry, **other})
+        lists = entry.get("lists", {name: {}})
+        facts |= {list_name: _entity(list_name, {**entry, **own}) for list_name, own in lists.items()}
     return facts
 
 
 @cache
 def lists_of(entity: str) -> tuple[str, ...]:
-    """The lists that make up an entity: itself, and for custom fields those of the other owners."""
+    """The lists that make up an entity: itself, and for custom fields those of all owners."""
     return tuple(name for name in all_facts() if name == entity or name.startswith(entity + "."))
+
+
+@cache
+def entity_names() -> tuple[str, ...]:
+    """The entities, each once however many lists it is."""
+    return tuple(dict.fromkeys(name.partition(".")[0] for name in all_facts()))
 
 
 def _entity(name: str, entry: dict[str, Any]) -> EntityFacts:

@@ -103,7 +103,8 @@ class ActiveRule:
     def _applies(self, asked: Asked) -> bool:
         rule = self.rule
         limit = 1 if rule.kind == "revoke_tokens" and rule.every_nth is None and rule.times is None else rule.times
-        here = (not rule.path or rule.path in asked.path) and (not rule.entity or rule.entity == asked.entity)
+        names = (None, "", asked.entity, asked.entity.partition(".")[0])  # custom_fields: all lists of it, or one
+        here = (not rule.path or rule.path in asked.path) and rule.entity in names
         return here and asked.suits(rule.kind) and (limit is None or self.struck < limit)
 
     def _is_due(self) -> bool:

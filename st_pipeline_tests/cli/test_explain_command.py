@@ -129,7 +129,7 @@ def test_servicetitan_that_does_not_answer_is_exit_code_1(acme: Company, command
     ("arguments", "reason"),
     [
         (("acm", "customers", "1"), "unknown tenant 'acm'"),
-        (("acme", "widgets", "1"), "unknown entity 'widgets': take one of membership_types, "),
+        (("acme", "widgets", "1"), "unknown entity 'widgets': take one of tag_types, "),
         (("acme", "customers", "INV-1"), "'INV-1' is no id"),
         (("acme", "customers", "0"), "'0' is no id"),
         (("acme", "customers", "²"), "is no id"),

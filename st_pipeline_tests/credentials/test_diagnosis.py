@@ -19,11 +19,7 @@ from st_pipeline.settings import Settings, variable_name
 from st_pipeline.simulator.control import SimulatorControl
 from st_pipeline_tests.credentials import planted
 from st_pipeline_tests.credentials.conftest import Simulated, Test, assert_refused, noted
-
-
-def name_of(simulated: str) -> str:
-    """Our name of what the simulator names by entity and, where it has several lists, owner."""
-    return "custom_fields_jobs" if simulated == "custom_fields" else simulated.replace(".", "_")
+from st_pipeline_tests.entities.made_records import simulated_name
 
 
 def test_good_credentials_show_every_entity_with_its_rows(
@@ -32,8 +28,8 @@ def test_good_credentials_show_every_entity_with_its_rows(
     simulated = servicetitan_tenant(customers=30, invoices=40)
     diagnosis = diagnose(simulated)
     assert (diagnosis.verdict, diagnosis.connected, diagnosis.complete) == (Verdict.COMPLETE, True, True)
-    live = {name_of(simulated_name): figures["live"] for simulated_name, figures in simulated.truth().items()}
-    assert {e.entity: e.rows for e in diagnosis.entities} == {name: live.get(name, 0) for name in LISTS}
+    live = {name: len(simulated.ids(simulated_name(name))) for name in LISTS}
+    assert {e.entity: e.rows for e in diagnosis.entities} == live
     assert {e.entity: e.scope for e in diagnosis.entities} == {name: spec.scope for name, spec in LISTS.items()}
     assert all(e.granted and e.status == "ok" for e in diagnosis.entities)
     assert noted(engine) == ("connected", None, "done")

@@ -21,8 +21,6 @@ _encoder = msgspec.json.Encoder(decimal_format="number")
 
 def simulated_name(list_name: str) -> str:
     """How the simulator names what we read under this name: it keeps an entity's lists apart by a dot."""
-    if list_name == "custom_fields_jobs":
-        return "custom_fields"
     return list_name.replace("custom_fields_", "custom_fields.")
 
 

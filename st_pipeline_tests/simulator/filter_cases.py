@@ -146,10 +146,12 @@ CASES |= {
         "maxDuration": (7200, lambda r: r["duration"] <= 7200),
         "priority": ("Normal", lambda r: r["priority"] == "Normal"),
     },
-    "custom_fields": {
-        **TIMES,  # four records: a day of their own lies between them
+    "custom_fields.jobs": {
+        # Four records, made and edited in years of their own: a day of theirs parts them.
         "createdOnOrAfter": ("2023-06-01", lambda r: r["createdOn"] >= "2023-06-01"),
         "createdBefore": ("2023-06-01", lambda r: r["createdOn"] < "2023-06-01"),
+        "modifiedOnOrAfter": ("2024-06-01", lambda r: r["modifiedOn"] >= "2024-06-01"),
+        "modifiedBefore": ("2024-06-01", lambda r: r["modifiedOn"] < "2024-06-01"),
     },
     "custom_fields.equipment": {},
     "jobs": {

@@ -21,7 +21,7 @@ PATHS = {
     "payments": "accounting/v2/tenant/{}/{}payments",
     "equipment": "equipmentsystems/v2/tenant/{}/{}installed-equipment",
     "location_contacts": "crm/v2/tenant/{}/{}locations/contacts",
-    "custom_fields": "jpm/v2/tenant/{}/{}jobs/custom-fields",
+    "custom_fields.jobs": "jpm/v2/tenant/{}/{}jobs/custom-fields",
     "custom_fields.projects": "jpm/v2/tenant/{}/{}projects/custom-fields",
     "custom_fields.customers": "crm/v2/tenant/{}/{}customers/custom-fields",
     "custom_fields.locations": "crm/v2/tenant/{}/{}locations/custom-fields",
@@ -39,7 +39,7 @@ PATHS = {
 NO_FEED = {"job_types", "call_reasons", "campaigns", *(name for name in PATHS if name.startswith("custom_fields"))}
 FEEDS = [name for name in PATHS if name not in NO_FEED]
 DETAILS = ("customers", "locations", "memberships", "membership_types", "invoices")  # GET by id, of those in our facts
-_STATELESS = ("jobs", "location_contacts", "custom_fields")
+_STATELESS = ("jobs", "location_contacts", "custom_fields.jobs")
 ANY_STATE: dict[str, dict[str, str]] = {
     **{name: {} if name.startswith(_STATELESS) else {"active": "Any"} for name in PATHS},
     "customer_contacts": {"modifiedOnOrAfter": "2000-01-01"},

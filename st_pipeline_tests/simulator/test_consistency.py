@@ -98,7 +98,7 @@ membership_types.tagTypeIds tag_types
 business_units.tagTypeIds tag_types
 job_types.tagTypeIds tag_types
 job_types.businessUnitIds business_units
-job_types.customFieldTypeIds custom_fields
+job_types.customFieldTypeIds custom_fields.jobs
 technicians.businessUnitId business_units
 appointments.jobId jobs
 appointments.customerId customers
@@ -138,7 +138,7 @@ def test_a_reference_leads_to_a_record(world: World, source: str, target: str):
 
 @pytest.mark.parametrize(
     ("entity", "owner"),
-    [("jobs", ""), *((entity, f".{entity}") for entity in ("customers", "locations", "invoices", "payments"))],
+    [(entity, f".{entity}") for entity in ("jobs", "customers", "locations", "invoices", "payments")],
 )
 def test_custom_fields_are_of_a_type_of_their_owner(world: World, entity: str, owner: str):
     types = {(r["id"], r["name"]) for r in world.all("custom_fields" + owner)}

@@ -174,7 +174,7 @@ def test_job_types_know_the_old_sort_parameters_only(company: Stranger):
         ("campaigns", ["Id", "Name", "CreatedOn", "ModifiedOn"]),
         ("appointments", ["Id", "ModifiedOn", "CreatedOn"]),
         ("equipment", ["Id", "CreatedOn", "ModifiedOn"]),
-        ("custom_fields", ["Id", "Name"]),
+        ("custom_fields.jobs", ["Id", "Name"]),
     ],
 )
 def test_a_list_sorts_by_its_documented_fields_and_no_others(company: Stranger, entity: str, fields: list[str]):

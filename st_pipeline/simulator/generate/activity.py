@@ -77,7 +77,11 @@ def _spread(company: Company, action: str, wanted: int | Mapping[str, int]) -> M
     if not isinstance(wanted, int):
         return wanted
     counts: dict[str, int] = {}
-    besides = {entity: weight for entity, weight in _BESIDES.get(action, {}).items() if entity in company.made}
+    besides = {
+        entity: weight
+        for entity, weight in _BESIDES.get(action, {}).items()
+        if company.made.issuperset(lists_of(entity))
+    }
     others = company.chance("time moves").choices(list(besides), list(besides.values()), k=wanted) if besides else ()
     for entity in chain(islice(cycle(_SPREAD[action]), wanted), others):
         counts[entity] = counts.get(entity, 0) + 1
@@ -86,7 +90,7 @@ def _spread(company: Company, action: str, wanted: int | Mapping[str, int]) -> M
 
 def _create(company: Company, wanted: int | Mapping[str, int]) -> None:
     new_customers = wanted if isinstance(wanted, int) else 0
-    counts = {"customers": new_customers} if isinstance(wanted, int) else wanted
+    counts = {"customers": new_customers} if isinstance(wanted, int) else _first_lists(wanted)
     for generator in in_order():
         if generator.entity not in company.made:
             continue
@@ -97,11 +101,16 @@ def _create(company: Company, wanted: int | Mapping[str, int]) -> None:
     company.newcomers.clear()
 
 
+def _first_lists(counts: Mapping[str, int]) -> dict[str, int]:
+    """New custom field types go into the jobs' list unless the owner is named."""
+    return {next(iter(lists_of(entity)), entity): count for entity, count in counts.items()}
+
+
 def _apply(company: Company, action: str, counts: Mapping[str, int]) -> None:
     step, suits = _STEPS[action], _SUITS[action]
     for asked, count in counts.items():
         lists = lists_of(asked)  # one, but for custom fields: there they take turns
-        for place, entity in enumerate(lists if _can(action, asked) else ()):
+        for place, entity in enumerate(lists if _can(action, lists[0]) else ()):
             share = count // len(lists) + (place < count % len(lists))
             for row in islice(company.suitable(entity, company.chance(entity), suits), share):
                 step(company, entity, row)

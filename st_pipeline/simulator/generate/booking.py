@@ -61,13 +61,13 @@ _CAMPAIGNS = (
 @generates(
     "job_types",
     count=lambda _: len(JOB_TYPES) + len(_FURTHER_JOB_TYPES),
-    after=("business_units", "tag_types", "custom_fields"),
+    after=("business_units", "tag_types", "custom_fields.jobs"),
     when_asked=True,
 )
 def job_types(company: Company, chance: Random, count: int) -> Iterator[Record]:
     """Kinds of work; one is no longer booked."""
     names = JOB_TYPES + _FURTHER_JOB_TYPES
-    units, tags, fields = (company.ids(entity) for entity in ("business_units", "tag_types", "custom_fields"))
+    units, tags, fields = (company.ids(entity) for entity in ("business_units", "tag_types", "custom_fields.jobs"))
     for _ in range(count):
         number = len(company.stores["job_types"])
         name = names[number % len(names)]

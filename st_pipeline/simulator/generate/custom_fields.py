@@ -1,6 +1,6 @@
 """Custom field types: eight lists, one per owner.
 
-Here: the types. `custom_fields` alone is the jobs' list. Those of customers and locations are the catalogue's, which
+Here: the types. Those of customers and locations are the catalogue's, which
 their records name already. Not here: values, which stand in their owners' records.
 """
 
@@ -16,23 +16,23 @@ from st_pipeline.simulator.generate.company import Company
 from st_pipeline.simulator.generate.registry import Record, changes, generates
 
 _Type = tuple[str, str, tuple[str, ...]]
-JOBS = "custom_fields"
+LISTS = "custom_fields"
 _TYPES: dict[str, tuple[_Type, ...]] = {
-    JOBS: (
+    f"{LISTS}.jobs": (
         ("Permit number", "Text", ()),
         ("Lead source detail", "Dropdown", ("Yard sign", "Neighbor", "Repeat")),
         ("Filter size", "Dropdown", ("16x25x1", "20x20x1", "20x25x4")),
         ("Static pressure", "Numeric", ()),
     ),
-    f"{JOBS}.projects": (("Project phase", "Dropdown", ("Rough-in", "Trim", "Closed")), ("Lot", "Text", ())),
-    f"{JOBS}.customers": (("Do they rent?", "Dropdown", ("Yes", "No")),),
-    f"{JOBS}.locations": (("Crawl space", "Dropdown", ("Yes", "No", "Unknown")),),
-    f"{JOBS}.invoices": (("PO Number", "Text", ()), ("Approved by", "Text", ())),
-    f"{JOBS}.payments": (("Lockbox", "Text", ()), ("Financing term", "Numeric", ())),
-    f"{JOBS}.memberships": (("Renewal notes", "Text", ()), ("Visits used", "Numeric", ())),
-    f"{JOBS}.equipment": (("Filter location", "Text", ()), ("Refrigerant", "Dropdown", ("R-22", "R-410A", "R-454B"))),
+    f"{LISTS}.projects": (("Project phase", "Dropdown", ("Rough-in", "Trim", "Closed")), ("Lot", "Text", ())),
+    f"{LISTS}.customers": (("Do they rent?", "Dropdown", ("Yes", "No")),),
+    f"{LISTS}.locations": (("Crawl space", "Dropdown", ("Yes", "No", "Unknown")),),
+    f"{LISTS}.invoices": (("PO Number", "Text", ()), ("Approved by", "Text", ())),
+    f"{LISTS}.payments": (("Lockbox", "Text", ()), ("Financing term", "Numeric", ())),
+    f"{LISTS}.memberships": (("Renewal notes", "Text", ()), ("Visits used", "Numeric", ())),
+    f"{LISTS}.equipment": (("Filter location", "Text", ()), ("Refrigerant", "Dropdown", ("R-22", "R-410A", "R-454B"))),
 }
-_KNOWN = {f"{JOBS}.customers": "custom_fields", f"{JOBS}.locations": "location_custom_fields"}  # in the catalogue
+_KNOWN = {f"{LISTS}.customers": "custom_fields", f"{LISTS}.locations": "location_custom_fields"}  # in the catalogue
 
 
 def _known(entity: str, company: Company) -> list[tuple[int, _Type]]:
@@ -60,7 +60,7 @@ def _types(entity: str, company: Company, chance: Random, count: int) -> Iterato
             "dataType": kind,
             "dataTypeOptions": list(options) if options else None if chance.random() < 0.5 else [],
         }
-        if entity != f"{JOBS}.equipment":  # ServiceTitan: this list has no times
+        if entity != f"{LISTS}.equipment":  # ServiceTitan: this list has no times
             record |= {"createdOn": to_text(created), "modifiedOn": to_text(modified)}
         yield record
 

@@ -114,7 +114,7 @@ class _Sources:
             company.ids("campaigns"),
             company.ids("technicians"),
             company.ids("tag_types"),
-            [(one["id"], one["name"], one["dataTypeOptions"]) for one in company.records("custom_fields")],
+            [(one["id"], one["name"], one["dataTypeOptions"]) for one in company.records("custom_fields.jobs")],
             equipment,
             {head.customerId: head.id for head in memberships if head.status == "Active"},
         )
