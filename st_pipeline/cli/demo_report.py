@@ -54,25 +54,20 @@ FIGURES = {"processed": 10, "created": 8, "updated": 8, "unchanged": 10, "reject
 
 
 def print_figures(console: Console, engine: Engine, runs: Sequence[str]) -> None:
-    """Print what the runs' sync logs say, a line for each tenant and entity."""
+    """Print what the runs' sync logs say, a line for each entity with its figures of all tenants."""
     query = text("""
-        SELECT t.partition_key, e.entity, e.records_processed, e.records_created, e.records_updated,
-               e.records_unchanged, e.records_failed, e.records_deleted,
-               extract(epoch FROM e.completed_at - e.started_at)
+        SELECT e.entity, sum(e.records_processed), sum(e.records_created), sum(e.records_updated),
+               sum(e.records_unchanged), sum(e.records_failed), sum(e.records_deleted),
+               sum(extract(epoch FROM e.completed_at - e.started_at))
         FROM sync_log_entities e JOIN servicetitan_sync_logs l ON l.id = e.sync_log_id
-        JOIN tenants t ON t.credential_id = l.credential_id
-        WHERE l.dagster_run_id = ANY(:runs) ORDER BY t.partition_key, e.started_at
+        WHERE l.dagster_run_id = ANY(:runs) GROUP BY e.entity ORDER BY min(e.started_at - l.started_at)
     """)
     console.print(f"\n{'':19}" + "".join(f"{name:>{width}}" for name, width in FIGURES.items()), style="bold")
-    previous = None
     with engine.connect() as connection:
-        for tenant, entity, *counts, seconds in connection.execute(query, {"runs": list(runs)}):
-            if tenant != previous:
-                console.print(tenant, style="bold")
+        for entity, *counts, seconds in connection.execute(query, {"runs": list(runs)}):
             shown = [f"{count:,}" for count in counts] + [f"{seconds or 0:.1f}"]
             line = "".join(f"{figure:>{width}}" for figure, width in zip(shown, FIGURES.values(), strict=True))
-            console.print(f" {entity:18}{line}")
-            previous = tenant
+            console.print(f"{entity:19}{line}")
 
 
 def proof_table(proofs: dict[str, Proof]) -> Table:
