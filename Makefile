@@ -35,7 +35,7 @@ dev: $(VENV)/installed ## The Dagster UI on simulated companies that move on; Ct
 	@$(BIN)/st-pipeline dev
 
 test: $(VENV)/installed-dev ## The whole test suite
-	@$(BIN)/pytest
+	@$(BIN)/pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 
 lint: $(VENV)/installed-dev ## ruff, formatting, import layers
 	@$(BIN)/ruff check .

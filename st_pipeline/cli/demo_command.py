@@ -49,7 +49,7 @@ def demo() -> int:
     with left_as_found(load_settings()):
         with console.status("Postgres, migrations, keys …"):
             settings = set_up()
-        with console.status("a simulated ServiceTitan with three companies and 52,500 invoices …"):
+        with console.status("a simulated ServiceTitan with three companies and 24,500 invoices …"):
             simulator, is_new = start_simulator(settings, live=False)
             point_at_simulator(simulator)
         settings = load_settings()

@@ -24,10 +24,10 @@ def _company(name: str, tenant_id: int, seed: int, invoices: int, environment: s
 
 
 def demo_companies() -> list[TenantSpec]:
-    """The demo's tenants; about 52,500 invoices in all."""
+    """The demo's tenants; 24,500 invoices in all."""
     return [
         _company("Birch & Sons Heating", 1_001_001, 11, 2_000),
-        _company("Acme Plumbing", 1_002_002, 12, 10_000),
+        _company("Acme Plumbing", 1_002_002, 12, 6_000),
         _company("Acme Plumbing", 2_002_002, 13, 500, "integration"),
-        _company("Summit Air", 1_003_003, 14, 40_000),
+        _company("Summit Air", 1_003_003, 14, 16_000),
     ]
