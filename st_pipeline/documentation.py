@@ -1,4 +1,4 @@
-"""The parts of docs/ that are made from code: every setting, and every entity with its columns.
+"""The parts of docs/ that are made from code: every setting, every command, every entity with its columns.
 
 Here: their text, and `python -m st_pipeline.documentation`, which writes them. Not here: prose. A test fails when a
 page lags behind the code.
@@ -15,6 +15,7 @@ from typing import Any, Literal, Union, get_args, get_origin
 from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 
+from st_pipeline.commands_page import commands_page
 from st_pipeline.entities import ENTITIES
 from st_pipeline.entities.spec import Column, EntitySpec, Kind, Severity
 from st_pipeline.rates import Rate
@@ -200,6 +201,7 @@ def with_part(page: str, part: str) -> str:
 def write(docs: Path = DOCS) -> None:
     """Write the made parts into the pages of this folder."""
     (docs / "settings.md").write_text(settings_page())
+    (docs / "commands.md").write_text(commands_page())
     data_model = docs / "data-model.md"
     data_model.write_text(with_part(data_model.read_text(), entities_part()))
 

@@ -16,6 +16,7 @@ from sqlalchemy import Engine, inspect
 
 from st_pipeline import errors
 from st_pipeline.cli import cli
+from st_pipeline.commands_page import commands_page
 from st_pipeline.documentation import BEGIN, END, entities_part, setting_groups, settings_page, with_part, write
 from st_pipeline.entities import LISTS
 from st_pipeline.settings import Settings, variable_name
@@ -37,6 +38,10 @@ def page(name: str) -> Page:
 
 def test_the_settings_page_is_what_the_settings_say():
     assert page("settings.md").text == settings_page(), "run python -m st_pipeline.documentation"
+
+
+def test_the_commands_page_is_what_the_commands_say():
+    assert page("commands.md").text == commands_page(), "run python -m st_pipeline.documentation"
 
 
 def test_every_setting_stands_in_a_group_once_and_in_order():
