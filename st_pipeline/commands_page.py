@@ -13,8 +13,8 @@ from st_pipeline.cli import cli
 INTRODUCTION = """\
 # Commands
 
-Made from the commands by `python -m st_pipeline.documentation`; do not edit it here. `--help` behind a command shows the
-same in a terminal.
+Made from the commands by `python -m st_pipeline.documentation`; do not edit it here. `--help` behind a command shows
+the same in a terminal.
 
 Exit codes, for cron and scripts: **0** all well, **1** something failed, **2** wrong use or set-up. Commands that
 report take `--json`.

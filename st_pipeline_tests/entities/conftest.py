@@ -1,44 +1,106 @@
-"""A tenant that holds what a test puts there, and what its tables then hold."""
+"""Tenants that hold what a test puts there, what their tables then hold, and what is marked as deleted in them."""
 
-from collections.abc import Callable
+import base64
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
+import httpx
 import pytest
 from pydantic import SecretStr
 from sqlalchemy import Engine, text
 
+from st_pipeline.cli.proof import prove_tenant
 from st_pipeline.credentials.companies import add_company
 from st_pipeline.credentials.registration import NewCredential, add_credential
 from st_pipeline.credentials.vault import Vault
+from st_pipeline.entities import LISTS
 from st_pipeline.entities.spec import EntitySpec
+from st_pipeline.postgres.embedded import EmbeddedServer
 from st_pipeline.rates import Rate
+from st_pipeline.servicetitan.client import ServiceTitanClient
 from st_pipeline.settings import Settings
-from st_pipeline.simulator.control import SimulatedTenant
+from st_pipeline.simulator.control import SimulatedTenant, SimulatorControl
 from st_pipeline.sync_configuration import SyncConfiguration, SyncResult
 from st_pipeline.synchronize import synchronize_data
-from st_pipeline_tests.entities.made_records import expected_row, simulated_name
+from st_pipeline.tenant_sync import TenantSync
+from st_pipeline_tests.conftest import TEMPLATE, _database
+from st_pipeline_tests.entities.made_records import expected_row, simulated_name, text_field
 
-ROWS_A_PAGE = 2
+ROWS_A_PAGE, ROWS_A_CHUNK = 3, 4
+LEAST_ROWS = 12
+SIZES = {"customers": 12, "invoices": 24, "seed": 7}
+BEGINNING = datetime(1990, 1, 1, tzinfo=UTC)
 Row = dict[str, Any]
+Marks = dict[str, set[int]]
 
 
 @dataclass
 class Tenant:
-    """A simulated tenant, onboarded as `acme`, that is read in pages and chunks of two."""
+    """A simulated tenant, onboarded as `name`, that is read in pages of three and written in chunks of four."""
 
     source: SimulatedTenant
     settings: Settings
     engine: Engine
+    name: str
 
     def sync(self, *only: str, **options: Any) -> SyncResult:
         """Sync these entities, or all."""
-        configuration = SyncConfiguration(only=only, batch_size=ROWS_A_PAGE, **options)
-        return synchronize_data("acme", configuration, settings=self.settings, engine=self.engine)
+        configuration = SyncConfiguration(only=only, batch_size=ROWS_A_CHUNK, **options)
+        return synchronize_data(self.name, configuration, settings=self.settings, engine=self.engine)
+
+    @contextmanager
+    def syncing(self, transport: httpx.BaseTransport, *only: str, **options: Any) -> Iterator[TenantSync]:
+        """A sync with what lies between it and the simulator replaced."""
+        configuration = SyncConfiguration(only=only, batch_size=ROWS_A_CHUNK, **options)
+        with TenantSync(self.engine, self.settings, self.name, configuration) as sync:
+            sync.client.close()
+            sync.client = ServiceTitanClient(sync.client.access, sync.settings, transport=transport)
+            yield sync
+
+    def differences(self, *entities: str) -> list[str]:
+        """What differs between the tables and the source, in these entities or in any."""
+        with self.engine.connect() as connection:
+            found = prove_tenant(connection, self.name, self.source.truth()).differences
+        return [one for one in found if not entities or one.partition(":")[0] in entities]
+
+    def marks(self) -> Marks:
+        """Ids of the rows marked as deleted, by list."""
+        marked = " UNION ALL ".join(
+            f"SELECT '{one.name}' AS list, st_id FROM {one.table} JOIN tenants USING (credential_id) "  # noqa: S608
+            "WHERE partition_key = :tenant AND deleted_at IS NOT NULL"
+            for one in LISTS.values()
+        )
+        found: Marks = {name: set() for name in LISTS}
+        for row in self.rows(marked, tenant=self.name):
+            found[row["list"]].add(row["st_id"])
+        return found
 
     def ids(self, spec: EntitySpec) -> list[int]:
         """Ids of the records the source has of a list."""
         return self.source.ids(simulated_name(spec.name))
+
+    def change(self, spec: EntitySpec, st_id: int, word: str) -> None:
+        """Put a word into a record of a list; the source gives it a new time."""
+        self.source.patch(simulated_name(spec.name), st_id, {text_field(spec): word})
+
+    def add(self, spec: EntitySpec) -> int:
+        """Put an active copy of a list's last record under an id above all others. Returns that."""
+        name, last = simulated_name(spec.name), max(self.ids(spec))
+        record = self.source.record(name, last)
+        self.source.insert(name, {**record, "id": last + 1})
+        self.source.patch(name, last + 1, {"active": True} if "active" in record else {})  # gives it a time of its own
+        return last + 1
+
+    def word(self, spec: EntitySpec, st_id: int) -> Any:
+        """What the table has where `change` puts a word."""
+        column = next(column.name for column in spec.columns if column.source == text_field(spec))
+        query = f"SELECT {column} AS word FROM {spec.table} JOIN tenants USING (credential_id) "  # noqa: S608
+        (row,) = self.rows(f"{query} WHERE partition_key = :tenant AND st_id = :id", tenant=self.name, id=st_id)
+        return row["word"]
 
     def expected(self, spec: EntitySpec) -> list[Row]:
         """What the table must hold of a list, by the source's own records."""
@@ -55,10 +117,10 @@ class Tenant:
         with self.engine.connect() as connection:
             return [dict(row) for row in connection.execute(text(query), bound).mappings()]
 
-    def execute(self, statement: str) -> None:
-        """Change the database by hand."""
+    def execute(self, statement: str, **bound: Any) -> int:
+        """Change the database by hand; how many rows that touched."""
         with self.engine.begin() as connection:
-            connection.execute(text(statement))
+            return connection.execute(text(statement), bound).rowcount
 
     def asked(self) -> dict[str, int]:
         """Requests since this was last asked, by what they were for."""
@@ -73,8 +135,8 @@ def tenant(servicetitan_tenant: Callable[..., SimulatedTenant], settings: Settin
     return onboard(servicetitan_tenant(), settings, engine)
 
 
-def onboard(source: SimulatedTenant, settings: Settings, engine: Engine) -> Tenant:
-    """Take a simulated tenant under the name `acme`."""
+def onboard(source: SimulatedTenant, settings: Settings, engine: Engine, name: str = "acme") -> Tenant:
+    """Take a simulated tenant under a name."""
     source.settings(export_page_size=ROWS_A_PAGE, rate_limit_per_second=None)
     own = settings.model_copy(
         update={
@@ -83,11 +145,71 @@ def onboard(source: SimulatedTenant, settings: Settings, engine: Engine) -> Tena
             "app_key": SecretStr(source.app_key),
             "list_page_size": ROWS_A_PAGE,
             "rate_limit": Rate(1000, 1),
+            "max_attempts": 3,
         }
     )
     keys = SecretStr(source.client_id), SecretStr(source.client_secret)
     with engine.begin() as connection:
-        add_company(connection, "acme", name="Acme", intacct_id="INT-acme")
-        new = NewCredential("acme", "production", source.tenant_id, *keys)
+        add_company(connection, name, name=name.title(), intacct_id=f"INT-{name}")
+        new = NewCredential(name, "production", source.tenant_id, *keys)
         add_credential(connection, Vault.from_settings(own), new)
-    return Tenant(source, own, engine)
+    return Tenant(source, own, engine, name)
+
+
+@pytest.fixture(scope="package")
+def shared_engine(postgres_server: EmbeddedServer) -> Iterator[Engine]:
+    """A migrated database for the tests of this folder."""
+    yield from _database(postgres_server, TEMPLATE)
+
+
+@pytest.fixture(scope="package")
+def shared_settings(shared_engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    """Settings for it, with retries that do not wait."""
+    return Settings(
+        home=tmp_path_factory.mktemp("home"),
+        database_url=shared_engine.url.render_as_string(hide_password=False),
+        encryption_keys=f"1:{base64.b64encode(os.urandom(32)).decode()}",
+        app_key="ak1.test-app-key",
+        retry_initial_seconds=0.001,
+        retry_max_seconds=0.05,
+        lease_wait_seconds=0,
+    )
+
+
+@pytest.fixture(scope="package")
+def twins(
+    servicetitan_simulator: SimulatorControl, shared_settings: Settings, shared_engine: Engine
+) -> Iterator[tuple[Tenant, Tenant]]:
+    """Two tenants of one database whose records have the same ids, twelve or more in each list; not synced yet.
+
+    One pair for this folder: each test leaves its entity equal to the source.
+    """
+    made = []
+    for name in ("acme", "twin"):
+        source = servicetitan_simulator.create_tenant(**SIZES)
+        made.append(onboard(source, shared_settings, shared_engine, name))
+        for spec in LISTS.values():
+            while len(made[-1].ids(spec)) < LEAST_ROWS:
+                made[-1].add(spec)
+    yield made[0], made[1]
+    for tenant in made:
+        tenant.source.remove()
+
+
+@pytest.fixture
+def company(loaded: tuple[Tenant, Tenant]) -> Iterator[Tenant]:
+    """One of the loaded twins; its tests spare the other, and leave no fault behind."""
+    company, twin = loaded
+    marked = twin.marks()
+    yield company
+    company.source.clear_faults()
+    assert twin.marks() == marked, "another tenant's rows were marked or unmarked"
+
+
+@pytest.fixture(scope="package")
+def loaded(twins: tuple[Tenant, Tenant]) -> tuple[Tenant, Tenant]:
+    """The twins, loaded: one by its first sync, the other by a window alone."""
+    company, twin = twins
+    assert company.sync().errors == []
+    assert twin.sync(modified_from=BEGINNING).errors == []
+    return company, twin

@@ -29,6 +29,12 @@ def facts_of(spec: EntitySpec) -> EntityFacts:
     return all_facts()[simulated_name(spec.name)]
 
 
+def text_field(spec: EntitySpec) -> str:
+    """A key of its records that holds any text."""
+    free = (c for c in spec.columns if c.kind is Kind.TEXT and not c.known_values and len(c.path) == 1)
+    return next(column.source for column in free if column.source != "owner")
+
+
 def full_record(spec: EntitySpec, number: int) -> bytes:
     """A record with a value in every field; money as the area writes it."""
     return _encoder.encode(_record(spec, number))
