@@ -31,7 +31,7 @@ def entity_asset(spec: EntitySpec) -> dg.AssetSpec:
         "list": ", ".join(one.list_path for one in spec.read_as),
         "feed": spec.feed_path or "none: the list is read",
     }
-    return _asset(spec, spec.area, spec.depends_on, reads)
+    return _asset(spec, spec.group.value, spec.depends_on, reads)
 
 
 def stream_asset(spec: StreamSpec) -> dg.AssetSpec:

@@ -5,13 +5,14 @@ ServiceTitan: this area sends money as text and filters by `activeState`.
 
 from types import MappingProxyType
 
-from st_pipeline.entities.spec import Column, EntitySpec, Kind, Rule, Severity, key_column, key_rules
+from st_pipeline.entities.spec import Column, EntitySpec, Group, Kind, Rule, Severity, key_column, key_rules
 
 EVERY_STATE = MappingProxyType({"activeState": "All"})
 
 INVOICES = EntitySpec(
     name="invoices",
     area="accounting",
+    group=Group.WORK,
     title="Invoices",
     description="Made when a job is booked, so a total of 0 is normal. `adjustment_to_id` marks an adjustment.",
     list_path="/accounting/v2/tenant/{tenant}/invoices",
@@ -128,6 +129,7 @@ INVOICES = EntitySpec(
 PAYMENTS = EntitySpec(
     name="payments",
     area="accounting",
+    group=Group.WORK,
     title="Payments",
     description="Money received or refunded; `applied_to` says for which invoices.",
     list_path="/accounting/v2/tenant/{tenant}/payments",

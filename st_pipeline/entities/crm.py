@@ -2,13 +2,14 @@
 
 from types import MappingProxyType
 
-from st_pipeline.entities.spec import Column, EntitySpec, Kind, Presence, Rule, Severity, key_column, key_rules
+from st_pipeline.entities.spec import Column, EntitySpec, Group, Kind, Presence, Rule, Severity, key_column, key_rules
 
 ANY_STATE = MappingProxyType({"active": "Any"})
 
 CUSTOMERS = EntitySpec(
     name="customers",
     area="crm",
+    group=Group.CUSTOMERS,
     title="Customers",
     description="Households and businesses that are billed. Phones and e-mails are in customer_contacts.",
     list_path="/crm/v2/tenant/{tenant}/customers",
@@ -53,6 +54,7 @@ CUSTOMERS = EntitySpec(
 LOCATIONS = EntitySpec(
     name="locations",
     area="crm",
+    group=Group.CUSTOMERS,
     title="Locations",
     description="Where work is done; a customer has one or more.",
     list_path="/crm/v2/tenant/{tenant}/locations",
@@ -91,6 +93,7 @@ LOCATIONS = EntitySpec(
 CUSTOMER_CONTACTS = EntitySpec(
     name="customer_contacts",
     area="crm",
+    group=Group.CUSTOMERS,
     title="Customer contacts",
     description="Phones, mobiles, faxes and e-mails of customers. A changed contact does not move its customer.",
     list_path="/crm/v2/tenant/{tenant}/customers/contacts",
@@ -123,6 +126,7 @@ CUSTOMER_CONTACTS = EntitySpec(
 LOCATION_CONTACTS = EntitySpec(
     name="location_contacts",
     area="crm",
+    group=Group.CUSTOMERS,
     title="Location contacts",
     description="Phones, mobiles, faxes and e-mails of locations.",
     list_path="/crm/v2/tenant/{tenant}/locations/contacts",

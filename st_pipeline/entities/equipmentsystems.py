@@ -2,11 +2,12 @@
 
 from types import MappingProxyType
 
-from st_pipeline.entities.spec import Column, EntitySpec, Kind, Rule, Severity, key_column, key_rules
+from st_pipeline.entities.spec import Column, EntitySpec, Group, Kind, Rule, Severity, key_column, key_rules
 
 EQUIPMENT = EntitySpec(
     name="equipment",
     area="equipmentsystems",
+    group=Group.WORK,
     title="Equipment",
     description="Units installed at customers. Their custom fields and attachments are shown only one unit at a time, "
     "so they are not read.",

@@ -2,7 +2,7 @@
 
 from types import MappingProxyType
 
-from st_pipeline.entities.spec import Column, EntitySpec, Kind, Rule, Severity, key_column, key_rules
+from st_pipeline.entities.spec import Column, EntitySpec, Group, Kind, Rule, Severity, key_column, key_rules
 
 ANY_STATE = MappingProxyType({"active": "Any"})
 
@@ -43,6 +43,7 @@ JOB_TYPES = EntitySpec(
 JOBS = EntitySpec(
     name="jobs",
     area="jpm",
+    group=Group.JOBS,
     title="Jobs",
     description="Work at a location. Its times stand in appointments; `total` is 0, not null, when nothing was billed.",
     list_path="/jpm/v2/tenant/{tenant}/jobs",
@@ -110,6 +111,7 @@ JOBS = EntitySpec(
 APPOINTMENTS = EntitySpec(
     name="appointments",
     area="jpm",
+    group=Group.WORK,
     title="Appointments",
     description="When somebody is, or was, expected at a job.",
     list_path="/jpm/v2/tenant/{tenant}/appointments",

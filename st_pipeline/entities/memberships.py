@@ -2,7 +2,7 @@
 
 from types import MappingProxyType
 
-from st_pipeline.entities.spec import Column, EntitySpec, Kind, Rule, Severity, key_column, key_rules
+from st_pipeline.entities.spec import Column, EntitySpec, Group, Kind, Rule, Severity, key_column, key_rules
 
 FREQUENCIES = ("OneTime", "Monthly", "EveryOtherMonth", "Quarterly", "BiAnnual", "Annual")
 
@@ -52,6 +52,7 @@ MEMBERSHIP_TYPES = EntitySpec(
 MEMBERSHIPS = EntitySpec(
     name="memberships",
     area="memberships",
+    group=Group.CUSTOMERS,
     title="Memberships",
     description="Who holds which agreement. A customer is an active member when `status` is Active; `active` alone "
     "includes expired ones.",

@@ -2,11 +2,12 @@
 
 from types import MappingProxyType
 
-from st_pipeline.entities.spec import Column, EntitySpec, Kind, key_column, key_rules
+from st_pipeline.entities.spec import Column, EntitySpec, Group, Kind, key_column, key_rules
 
 ESTIMATES = EntitySpec(
     name="estimates",
     area="sales",
+    group=Group.WORK,
     title="Estimates",
     description="The options offered to customers, about four a job. There is no total: `subtotal` plus `tax`. Unsold "
     "ones stay Open.",

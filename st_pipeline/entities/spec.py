@@ -41,6 +41,15 @@ class Presence(Enum):
     ACTIVE_FLAG = "the feed's own `active` says so; the list cannot be walked"
 
 
+class Group(StrEnum):
+    """Which part of the graph an entity stands in; none depends on a later one."""
+
+    REFERENCE = "reference"
+    CUSTOMERS = "customers"
+    JOBS = "jobs"
+    WORK = "work"  # what comes of jobs: appointments, estimates, invoices, payments, equipment
+
+
 class Severity(StrEnum):
     """What a broken rule does to a record."""
 
@@ -121,6 +130,7 @@ class EntitySpec:
     order in which new records come last, where the API documents one. `ids_param`: can the list be asked by `ids`?
     `after`: what must have been read in the same sync; when one of these fails, this entity is not tried. `refers_to`:
     what its records name as well; read before it, but its failure stops nothing here.
+    `group`: the part of the graph it stands in.
     `lists`: where one entity is several lists, each with a spec, a scope and positions of its own, and a partition of
     the table that is named like the list; `key` then has the column that tells them apart.
     `version`: raise it when a column is added, so that rows written before are written again by a full pass.
@@ -142,6 +152,7 @@ class EntitySpec:
     rules: tuple[Rule, ...] = ()
     totals: tuple[str, ...] = ()
     description: str = ""
+    group: Group = Group.REFERENCE
     key: tuple[str, ...] = (KEY,)
     lists: tuple["EntitySpec", ...] = ()
     version: int = 1
