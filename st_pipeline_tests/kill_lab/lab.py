@@ -167,6 +167,7 @@ def _settings_for(source: SimulatedTenant) -> dict[str, Any]:
         "rows_per_chunk": ROWS_A_CHUNK,
         "list_page_size": ROWS_A_PAGE,
         "rate_limit": "1000/second",
+        "reference_poll_minutes": 0,  # after each round everything must be as the source has it
     }
 
 
