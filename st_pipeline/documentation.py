@@ -45,7 +45,7 @@ read.
 
 # The word of a setting's name that says what is counted.
 UNITS = {"attempts": "tries", "burst": "requests", "port": "port", "share": "share", "size": "records"}
-NAMED_UNITS = ("seconds", "minutes", "bytes", "rows", "pages", "tenants")
+NAMED_UNITS = ("seconds", "minutes", "days", "bytes", "rows", "pages", "tenants")
 KINDS = {Path: "folder", SecretStr: "secret", Rate: "rate", bool: "true or false", frozenset: "names", str: "text"}
 TEXT_UNITS = {"url": "address", "host": "address", "cron": "cron, UTC"}
 

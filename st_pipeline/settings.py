@@ -152,6 +152,13 @@ class Settings(BaseSettings):
         default=120, ge=0, description="How long a sync that a person started waits for a busy tenant."
     )
 
+    # Credentials
+    expiry_warning_days: int = Field(
+        default=30,
+        ge=0,
+        description="Days before a credential's stated end date from which it is warned of, once a day.",
+    )
+
     # The schedules
     incremental_cron: str = Field(default="*/5 * * * *", description="When every tenant is polled. UTC.")
     full_cron: str = Field(default="0 8 * * *", description="When every tenant is read in full: night in the US. UTC.")

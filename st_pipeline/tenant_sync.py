@@ -15,7 +15,7 @@ import structlog
 from sqlalchemy import Connection, Engine
 
 from st_pipeline import polls
-from st_pipeline.credentials import store
+from st_pipeline.credentials import audit, store
 from st_pipeline.data_types import SYNCED
 from st_pipeline.entities import ENTITIES
 from st_pipeline.errors import AuthError, PipelineError, ScopeMissing, TenantBusy
@@ -264,6 +264,27 @@ class TenantSync:
             return
         message = None if self.result.success else "; ".join(self.result.errors)
         self.log.ended(connection, message, self._details())
+        self._note_in_the_trail(connection)
+
+    def _note_in_the_trail(self, connection: Connection) -> None:
+        """A sync that a person started, and one that failed in a way that is news."""
+        outcomes = self.result.outcomes
+        is_news = any(outcome.report for outcome in outcomes if outcome.error is not None)
+        if self.configuration.sync_type == "manual" or is_news:
+            is_refused = bool(outcomes) and all(_is_refused(outcome.error) for outcome in outcomes)
+            audit.record(
+                connection,
+                "sync",
+                tenant=self.result.tenant,
+                credential_id=self.credential_id,
+                result="done" if self.result.success else "refused" if is_refused else "failed",
+                details={
+                    "mode": self.configuration.mode.value,
+                    "type": self.configuration.sync_type,
+                    "processed": self.log.total().processed,
+                    "sync_id": str(self.result.sync_id),
+                },
+            )
 
     def _details(self) -> dict[str, Any]:
         notes = {o.entity: o.result.notes for o in self.result.outcomes if o.result.notes}

@@ -24,6 +24,9 @@ COMMANDS = {
     "doctor": ("doctor_command", "doctor"),
     "companies": ("company_commands", "companies"),
     "credentials": ("credential_commands", "credentials"),
+    "onboard": ("onboard_command", "onboard"),
+    "keys": ("keys_commands", "keys"),
+    "audit": ("audit_commands", "audit"),
     "explain": ("explain_command", "explain"),
     "simulator": ("simulator_commands", "simulator"),
 }

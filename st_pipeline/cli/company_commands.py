@@ -22,16 +22,22 @@ def add(slug: str, name: str, intacct_id: str | None, trade: str | None) -> None
     Safe to repeat: the same values again change nothing.
     """
     from st_pipeline.cli.session import open_database
-    from st_pipeline.credentials.audit import record
+    from st_pipeline.credentials.audit import Entry, noted_on_failure
     from st_pipeline.credentials.companies import add_company, check_slug
     from st_pipeline.postgres.database import transaction
 
     check_slug(slug)
-    with open_database() as (_, engine), transaction(engine, f"add company {slug}") as connection:
+    doing = f"add company {slug}"
+    details = {"company": slug, "name": name, "intacct_id": intacct_id, "trade": trade}
+    entry = Entry("companies.add", None, details={**details})
+    with (
+        open_database() as (_, engine),
+        noted_on_failure(engine, doing, entry),
+        transaction(engine, doing) as connection,
+    ):
         added = add_company(connection, slug, name=name, intacct_id=intacct_id, trade=trade)
         if added:
-            details = {"company": slug, "name": name, "intacct_id": intacct_id, "trade": trade}
-            record(connection, "companies.add", tenant=None, credential_id=None, result="done", details=details)
+            entry.write(connection, "done")
     click.echo(f"company {slug} added" if added else f"company {slug} exists with these values; nothing changed")
 
 
@@ -44,17 +50,24 @@ def add(slug: str, name: str, intacct_id: str | None, trade: str | None) -> None
 def update(slug: str, name: str | None, intacct_id: str | None, trade: str | None, enabled: bool | None) -> None:
     """Change what is given about a company; the rest stays."""
     from st_pipeline.cli.session import open_database
-    from st_pipeline.credentials.audit import record
+    from st_pipeline.credentials.audit import Entry, noted_on_failure
     from st_pipeline.credentials.companies import check_slug, update_company
     from st_pipeline.postgres.database import transaction
 
     check_slug(slug)
+    doing = f"update company {slug}"
     given = {"name": name, "intacct_id": intacct_id, "trade": trade, "enabled": enabled}
-    with open_database() as (_, engine), transaction(engine, f"update company {slug}") as connection:
+    entry = Entry(
+        "companies.update", None, details={"company": slug, **{f: v for f, v in given.items() if v is not None}}
+    )
+    with (
+        open_database() as (_, engine),
+        noted_on_failure(engine, doing, entry),
+        transaction(engine, doing) as connection,
+    ):
         changed = update_company(connection, slug, name=name, intacct_id=intacct_id, trade=trade, enabled=enabled)
         if changed:
-            details = {"company": slug, **{field: value for field, value in given.items() if value is not None}}
-            record(connection, "companies.update", tenant=None, credential_id=None, result="done", details=details)
+            entry.write(connection, "done")
     click.echo(f"company {slug} updated" if changed else f"company {slug}: nothing changed")
 
 

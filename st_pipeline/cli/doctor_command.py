@@ -171,6 +171,7 @@ def _database(settings: Settings) -> Iterator[Finding]:
     from sqlalchemy import text
 
     from st_pipeline.cli.setup import shown
+    from st_pipeline.credentials.expiry import expiring
     from st_pipeline.credentials.store import all_tenants
     from st_pipeline.postgres.database import main_url, open_engine, transaction
     from st_pipeline.postgres.migrations import check_current
@@ -182,6 +183,7 @@ def _database(settings: Settings) -> Iterator[Finding]:
             with transaction(engine, "look at the database") as connection:
                 version = connection.execute(text("SHOW server_version")).scalar_one()
                 tenants = all_tenants(connection)
+                ends_soon = expiring(connection, settings.expiry_warning_days)
         finally:
             engine.dispose()
     except PipelineError as error:
@@ -198,3 +200,5 @@ def _database(settings: Settings) -> Iterator[Finding]:
             yield Finding(f"tenant {tenant.partition_key}", "warning", "never tested", mend)
         else:
             yield Finding(f"tenant {tenant.partition_key}", "ok", "connected")
+    for one in ends_soon:
+        yield Finding(f"tenant {one.tenant}", "warning", one.message)

@@ -39,6 +39,17 @@ def given_secret(name: str, option: str, file: Path | None, variable: str | None
     return None
 
 
+def required_secret(file: Path | None, variable: str | None, *, from_stdin: bool) -> SecretStr:
+    """The client secret, from whichever of its three options was given, else from a prompt or a pipe.
+
+    Raises ConfigurationError: two sources, or no good secret in the one.
+    """
+    if from_stdin and (file is not None or variable is not None):
+        raise ConfigurationError("two sources for the client secret: give one of --client-secret-file, -env and -stdin")
+    given = given_secret("client secret", "client-secret", file, variable)
+    return given if given is not None else entered_secret("client secret")
+
+
 def entered_secret(name: str) -> SecretStr:
     """The secret from standard input: a hidden prompt on a terminal, all of it when piped. Raises as clean_secret."""
     if sys.stdin.isatty():

@@ -1,7 +1,8 @@
 """Who did what to a company or a credential, and how it ended.
 
-Here: writing rows of `audit_log`. Not here: deciding what deserves one. Rows hold no secret: `details` takes plain
-values only, and a masked secret fails to serialise instead of being written.
+Here: writing and reading rows of `audit_log`. Not here: deciding what deserves one. Rows hold no secret: `details`
+takes plain values only, and a masked secret fails to serialise instead of being written. Rows are never changed: a
+trigger refuses it, also to the table's owner.
 """
 
 import contextlib
@@ -9,10 +10,16 @@ import getpass
 import json
 import os
 import socket
-from collections.abc import Mapping
-from typing import Literal
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Literal
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, Engine, text
+
+from st_pipeline.errors import AuthError, ConfigurationError, DatabaseUnavailable, PipelineError
+from st_pipeline.postgres.database import transaction
 
 Result = Literal["done", "refused", "failed"]
 Plain = str | int | float | bool | None
@@ -45,6 +52,82 @@ def record(
             "details": json.dumps(dict(details or {}), allow_nan=False),
         },
     )
+
+
+@dataclass(slots=True)
+class Entry:
+    """A change under way: what its row will say. `details` may grow until it is written."""
+
+    action: str
+    tenant: str | None
+    credential_id: int | None = None
+    details: dict[str, Plain] = field(default_factory=dict)
+
+    def write(self, connection: Connection, result: Result, **more: Plain) -> None:
+        """The row, in the caller's transaction."""
+        details = {**self.details, **more}
+        record(connection, self.action, tenant=self.tenant, credential_id=self.credential_id, result=result,
+               details=details)  # fmt: skip
+
+
+@contextmanager
+def audited(engine: Engine, doing: str, entry: Entry) -> Iterator[Connection]:
+    """One transaction with its row in the trail; when it is refused or fails, a row of its own says why.
+
+    Raises what the body raised. Without Postgres there is no trail, and nothing to tell of.
+    """
+    with noted_on_failure(engine, doing, entry), transaction(engine, doing) as connection:
+        yield connection
+        entry.write(connection, "done")
+
+
+@contextmanager
+def noted_on_failure(engine: Engine, doing: str, entry: Entry) -> Iterator[None]:
+    """What refuses or fails inside leaves its row. Our errors' texts hold no secret."""
+    try:
+        yield
+    except DatabaseUnavailable:
+        raise
+    except PipelineError as error:
+        with transaction(engine, doing) as connection:
+            refused = isinstance(error, ConfigurationError | AuthError)
+            entry.write(connection, "refused" if refused else "failed", reason=str(error))
+        raise
+
+
+@dataclass(frozen=True, slots=True)
+class TrailRow:
+    """One row of the trail. `at` is timezone-aware; `origin` is the machine's name."""
+
+    id: int
+    at: datetime
+    actor: str
+    origin: str
+    action: str
+    tenant: str | None
+    credential_id: int | None
+    result: Result
+    details: dict[str, Any]
+
+
+def trail(
+    connection: Connection,
+    *,
+    tenant: str | None = None,
+    action: str | None = None,
+    since: datetime | None = None,
+    limit: int | None = None,
+) -> list[TrailRow]:
+    """The newest rows first. `action`: a whole one (`credentials.add`) or the part before the dot (`credentials`)."""
+    wanted = {
+        "tenant = :tenant": tenant,
+        "(action = :action OR action LIKE :action || '.%')": action,
+        "at >= :since": since,
+    }
+    where = " AND ".join(clause for clause, value in wanted.items() if value is not None) or "true"
+    sql = f"SELECT {', '.join(TrailRow.__slots__)} FROM audit_log WHERE {where} ORDER BY id DESC LIMIT :limit"  # noqa: S608
+    values = {"tenant": tenant, "action": action, "since": since, "limit": limit}
+    return [TrailRow(*row) for row in connection.execute(text(sql), values)]
 
 
 def actor() -> str:

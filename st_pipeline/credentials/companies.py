@@ -51,7 +51,7 @@ def add_company(
     """
     check_slug(slug)
     values = {"name": name, "intacct_id": intacct_id, "trade": trade}
-    _check_texts(values)
+    check_texts(values)
     sql = text(
         "INSERT INTO companies (slug, name, intacct_id, trade) VALUES (:slug, :name, :intacct_id, :trade) "
         "ON CONFLICT (slug) DO NOTHING RETURNING id"
@@ -88,7 +88,7 @@ def update_company(
     """
     company = get_company(connection, slug)
     wanted: dict[str, str | bool | None] = {"name": name, "intacct_id": intacct_id, "trade": trade, "enabled": enabled}
-    _check_texts(wanted)
+    check_texts(wanted)
     different = {f: value for f, value in wanted.items() if value is not None and value != getattr(company, f)}
     if not different:
         return False
@@ -128,7 +128,7 @@ def unknown(kind: str, name: str, names: Iterable[str], group: str) -> str:
     return f"unknown {kind} {name!r}: {hint}`st-pipeline {group} list` shows all"
 
 
-def _check_texts(values: Mapping[str, str | bool | None]) -> None:
+def check_texts(values: Mapping[str, str | bool | None]) -> None:
     """Stored text ends up in tables, logs and terminals: no blanks around it, no control characters."""
     for field, value in values.items():
         if isinstance(value, str) and (not value or value != value.strip() or not value.isprintable()):

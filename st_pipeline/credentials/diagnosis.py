@@ -1,7 +1,7 @@
 """Try a tenant's credentials against ServiceTitan and say what they open, or what is wrong and whom to ask for what.
 
-Here: `test_credentials`, what it reports and what it notes in the database. Not here: why an answer is no
-(refusal.py). Works without Dagster; takes no lease, as it asks for one record per entity.
+Here: `test_credentials`, what it reports and what it notes in the database; `diagnose`, for keys not stored yet. Not
+here: why an answer is no (refusal.py). Works without Dagster; takes no lease, as it asks for one record per entity.
 """
 
 from collections.abc import Iterator
@@ -104,20 +104,23 @@ def test_credentials(
         with transaction(opened, f"load the credentials of tenant {tenant}") as connection:
             found = store.find_tenant(connection, tenant)
             access = store.load_access(connection, settings, tenant)
-        tokens = _NewTokens(store.PostgresTokenStore(opened, settings, found))
-        diagnosis = _diagnose(access, settings, tokens)
+        tokens = NewTokens(store.PostgresTokenStore(opened, settings, found))
+        diagnosis = diagnose(access, settings, tokens)
         with transaction(opened, f"note the test of tenant {tenant}") as connection:
-            _note(connection, found.credential_id, diagnosis)
+            note(connection, found.credential_id, diagnosis)
     return diagnosis
 
 
 test_credentials.__test__ = False  # type: ignore[attr-defined]  # pytest must not take it for a test
 
 
-class _NewTokens:
-    """Gives no stored token, so that the secret is put to the test, and shares the new one as any client does."""
+class NewTokens:
+    """Gives no stored token, so that the secret is put to the test, and shares the new one as any client does.
 
-    def __init__(self, shared: store.PostgresTokenStore) -> None:
+    `shared` None: keys that are not stored yet are tried; whoever stores them shares the token.
+    """
+
+    def __init__(self, shared: store.PostgresTokenStore | None = None) -> None:
         self._shared = shared
         self.token: Token | None = None
 
@@ -128,7 +131,11 @@ class _NewTokens:
     def save(self, token: Token | None) -> None:
         """Remember and share."""
         self.token = token
-        self._shared.save(token)
+        if self._shared is not None:
+            self._shared.save(token)
+
+    def keys(self) -> None:
+        """None: the keys given are the ones to test."""
 
 
 @contextmanager
@@ -143,7 +150,8 @@ def _engine(settings: Settings, given: Engine | None) -> Iterator[Engine]:
         engine.dispose()
 
 
-def _diagnose(access: TenantAccess, settings: Settings, tokens: _NewTokens) -> Diagnosis:
+def diagnose(access: TenantAccess, settings: Settings, tokens: NewTokens) -> Diagnosis:
+    """Ask ServiceTitan what `access` may read; nothing is noted."""
     patient = settings.model_copy(
         update={
             "max_attempts": MAX_ATTEMPTS,
@@ -260,7 +268,7 @@ def _ask_for(missing: list[EntityAccess]) -> str:
     )
 
 
-def _note(connection: Connection, credential_id: int, diagnosis: Diagnosis) -> None:
+def note(connection: Connection, credential_id: int, diagnosis: Diagnosis) -> None:
     """Status, message and audit trail, in one transaction."""
     result: audit.Result = "done"
     if diagnosis.connected:

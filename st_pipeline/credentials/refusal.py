@@ -77,7 +77,7 @@ def _opens(access: TenantAccess, settings: Settings, environment: Environment) -
     if there.auth_url == access.auth_url:
         return False
     try:
-        with _http(settings) as http:
+        with http_client(settings) as http:
             TokenSource(there, http, threshold_seconds=settings.token_refresh_threshold_seconds).token()
     except PipelineError:
         return False
@@ -171,7 +171,7 @@ def _refusal(
     url = access.api_url + spec.list_path.replace("{tenant}", str(access.tenant_id))
     headers = {"authorization": f"Bearer {token.value.get_secret_value()}", "st-app-key": app_key.get_secret_value()}
     try:
-        with _http(settings) as http:
+        with http_client(settings) as http:
             response = http.get(url, params={**spec.list_params, "pageSize": "1"}, headers=headers)
     except httpx.TransportError:
         return None
@@ -181,7 +181,8 @@ def _refusal(
         return response.status_code, None
 
 
-def _http(settings: Settings) -> httpx.Client:
+def http_client(settings: Settings) -> httpx.Client:
+    """For a few questions while somebody waits."""
     timeout = min(settings.request_timeout_seconds, TIMEOUT_SECONDS)
     return httpx.Client(timeout=httpx.Timeout(timeout, connect=settings.connect_timeout_seconds))
 

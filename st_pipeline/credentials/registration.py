@@ -3,6 +3,8 @@
 Here: what is new, what is the same, what may be replaced. Not here: reading credentials (store.py).
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -22,6 +24,10 @@ TENANT_ID_TAKEN = "one_credential_per_servicetitan_tenant"
 Outcome = Literal["added", "unchanged", "replaced"]
 
 
+class OtherCredentials(ConfigurationError):
+    """The tenant has credentials, and they are not these."""
+
+
 @dataclass(frozen=True, slots=True)
 class NewCredential:
     """What `add_credential` stores; `app_key` None says nothing about it. Raises ConfigurationError on a bad value."""
@@ -36,8 +42,7 @@ class NewCredential:
     def __post_init__(self) -> None:
         if self.environment not in ENVIRONMENTS:
             raise ConfigurationError(f"unknown environment: take {' or '.join(ENVIRONMENTS)}")
-        if not 0 < self.tenant_id <= LARGEST_TENANT_ID:
-            raise ConfigurationError(f"{self.tenant_id} is no ServiceTitan tenant id: it is a positive number")
+        check_tenant_id(self.tenant_id)
         for column, secret in self.secrets().items():
             check_secret(column.replace("_", " "), secret.get_secret_value())
 
@@ -49,6 +54,13 @@ class NewCredential:
     def secrets(self) -> dict[str, SecretStr]:
         """The given secrets by column."""
         return {column: getattr(self, column) for column in SECRET_COLUMNS if getattr(self, column) is not None}
+
+
+def check_tenant_id(tenant_id: int) -> int:
+    """The number. Raises ConfigurationError unless it can be one of ServiceTitan's."""
+    if not 0 < tenant_id <= LARGEST_TENANT_ID:
+        raise ConfigurationError(f"{tenant_id} is no ServiceTitan tenant id: it is a positive number")
+    return tenant_id
 
 
 def add_credential(
@@ -67,24 +79,31 @@ def add_credential(
         "SELECT id, tenant_id FROM servicetitan_credentials WHERE company_id = :id AND environment = :environment"
     )
     row = connection.execute(sql, {"id": company.id, "environment": new.environment}).one_or_none()
+    with once_each(connection, new.environment, new.tenant_id):
+        if row is None:
+            return "added", _insert(connection, vault, new, company.id)
+        if _is_stored(connection, vault, new, row.tenant_id, forgiving=replace):
+            return "unchanged", row.id
+        if not replace:
+            raise OtherCredentials(
+                f"tenant {new.partition_key} has other credentials already: to put these in their place, "
+                "repeat the command with --replace"
+            )
+        _replace(connection, vault, new, row.id, row.tenant_id)
+        return "replaced", row.id
+
+
+@contextmanager
+def once_each(connection: Connection, environment: Environment, tenant_id: int) -> Iterator[None]:
+    """Within a savepoint: raises ConfigurationError when another company has the ServiceTitan tenant."""
     try:
         with connection.begin_nested():
-            if row is None:
-                return "added", _insert(connection, vault, new, company.id)
-            if _is_stored(connection, vault, new, row.tenant_id, forgiving=replace):
-                return "unchanged", row.id
-            if not replace:
-                raise ConfigurationError(
-                    f"tenant {new.partition_key} has other credentials already: to put these in their place, "
-                    "repeat the command with --replace"
-                )
-            _replace(connection, vault, new, row.id, row.tenant_id)
-            return "replaced", row.id
+            yield
     except IntegrityError as error:
         if constraint_of(error) != TENANT_ID_TAKEN:
             raise
         raise ConfigurationError(
-            f"ServiceTitan tenant {new.tenant_id} ({new.environment}) is registered for another company: see "
+            f"ServiceTitan tenant {tenant_id} ({environment}) is registered for another company: see "
             "`st-pipeline credentials list`"
         ) from None
 
@@ -100,12 +119,7 @@ def _insert(connection: Connection, vault: Vault, new: NewCredential, company_id
 
 
 def _replace(connection: Connection, vault: Vault, new: NewCredential, credential_id: int, tenant_id: int) -> None:
-    """A credential's rows belong to one ServiceTitan tenant for ever; only a typing error may still be mended."""
-    if new.tenant_id != tenant_id and _has_rows(connection, credential_id):
-        raise ConfigurationError(
-            f"tenant {new.partition_key} holds data of ServiceTitan tenant {tenant_id}, and {new.tenant_id} is another "
-            "one: add that as a company of its own"
-        )
+    check_no_rows(connection, new.partition_key, credential_id, tenant_id, new.tenant_id)
     sql = text("""
         UPDATE servicetitan_credentials
         SET tenant_id = :tenant_id, client_id = :client_id, client_secret = :client_secret,
@@ -114,6 +128,18 @@ def _replace(connection: Connection, vault: Vault, new: NewCredential, credentia
         WHERE id = :id
     """)
     connection.execute(sql, {"id": credential_id, **_encrypted(vault, new)})
+
+
+def check_no_rows(connection: Connection, tenant: str, credential_id: int, tenant_id: int, wanted: int) -> None:
+    """A credential's rows belong to one ServiceTitan tenant for ever; only a typing error may still be mended.
+
+    Raises ConfigurationError: `wanted` is another tenant id, and rows of `tenant_id` are here.
+    """
+    if wanted != tenant_id and _has_rows(connection, credential_id):
+        raise ConfigurationError(
+            f"tenant {tenant} holds data of ServiceTitan tenant {tenant_id}, and {wanted} is another one: add that as "
+            "a company of its own"
+        )
 
 
 def _has_rows(connection: Connection, credential_id: int) -> bool:

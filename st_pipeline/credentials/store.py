@@ -11,12 +11,14 @@ from typing import Literal
 from pydantic import SecretStr
 from sqlalchemy import Connection, Engine, text
 
+from st_pipeline.credentials import audit
 from st_pipeline.credentials.companies import unknown
+from st_pipeline.credentials.expiry import warn_once_a_day
 from st_pipeline.credentials.secret_text import check_secret
 from st_pipeline.credentials.vault import Vault
 from st_pipeline.errors import ConfigurationError
 from st_pipeline.postgres.database import transaction
-from st_pipeline.servicetitan.access import TenantAccess, Token
+from st_pipeline.servicetitan.access import ClientKeys, TenantAccess, Token
 from st_pipeline.settings import Environment, Settings
 
 LONGEST_MESSAGE = 1000  # characters kept of why a connection fails
@@ -74,12 +76,6 @@ def load_access(connection: Connection, settings: Settings, tenant: str) -> Tena
     """All it takes to speak for the tenant. Raises ConfigurationError: unknown, no app key, or it does not open."""
     found = find_tenant(connection, tenant)
     opened = open_secrets(connection, Vault.from_settings(settings), found)
-    app_key = opened["app_key"] or _app_key(settings)
-    if app_key is None:
-        raise ConfigurationError(
-            f"tenant {tenant} has no app key: set ST_PIPELINE_APP_KEY to the app's (`ak1.…`, My Apps in ServiceTitan's "
-            "developer portal), or give the credential its own with --app-key-file"
-        )
     client_id, client_secret = opened["client_id"], opened["client_secret"]
     if client_id is None or client_secret is None:  # the columns are NOT NULL
         raise ConfigurationError(f"tenant {tenant} has no client id or secret")
@@ -89,16 +85,10 @@ def load_access(connection: Connection, settings: Settings, tenant: str) -> Tena
         tenant_id=found.tenant_id,
         client_id=client_id,
         client_secret=client_secret,
-        app_key=app_key,
+        app_key=opened["app_key"] or app_key_of(settings, tenant),
         api_url=settings.api_url(found.environment),
         auth_url=settings.auth_url(found.environment),
     )
-
-
-def encrypted_client_ids(connection: Connection) -> dict[int, bytes]:
-    """By credential id; for lists that show a masked client id."""
-    rows = connection.execute(text("SELECT id, client_id FROM servicetitan_credentials"))
-    return {credential_id: bytes(value) for credential_id, value in rows}
 
 
 def mark_connected(connection: Connection, credential_id: int, message: str | None = None) -> None:
@@ -133,6 +123,7 @@ class PostgresTokenStore:
 
     def __init__(self, engine: Engine, settings: Settings, tenant: Tenant) -> None:
         self._engine, self._vault, self._tenant = engine, Vault.from_settings(settings), tenant
+        self._warning_days = settings.expiry_warning_days
 
     def load(self) -> Token | None:
         """The stored token, whether or not it still lives. One that does not open is no token: a new one is fetched."""
@@ -147,8 +138,18 @@ class PostgresTokenStore:
             return None
         return Token(value, row.token_expires_at)
 
+    def keys(self) -> ClientKeys | None:
+        """The client id and secret as they stand in the database now. None: removed meanwhile, or they do not open."""
+        with transaction(self._engine, f"look for new keys of tenant {self._tenant.partition_key}") as connection:
+            try:
+                opened = open_secrets(connection, self._vault, self._tenant)
+            except ConfigurationError:
+                return None
+        client_id, client_secret = opened["client_id"], opened["client_secret"]
+        return None if client_id is None or client_secret is None else ClientKeys(client_id, client_secret)
+
     def save(self, token: Token | None) -> None:
-        """Keep the token, or with None forget it."""
+        """Keep the token, or with None forget it. A new token leaves a row in the audit trail: at most 96 a day."""
         sql = text(
             "UPDATE servicetitan_credentials SET access_token = :value, token_expires_at = :expires_at WHERE id = :id"
         )
@@ -159,23 +160,33 @@ class PostgresTokenStore:
             "expires_at": None if token is None else token.expires_at,
         }
         with transaction(self._engine, f"keep the token of tenant {key}") as connection:
-            connection.execute(sql, values)
+            if not connection.execute(sql, values).rowcount or token is None:
+                return  # removed meanwhile, or forgotten
+            details = {"expires_at": token.expires_at.isoformat(timespec="seconds")}
+            audit.record(connection, "token.refresh", tenant=key, credential_id=self._tenant.credential_id,
+                         result="done", details=details)  # fmt: skip
+            warn_once_a_day(connection, self._tenant.credential_id, key, self._warning_days)
 
 
 def open_secrets(connection: Connection, vault: Vault, tenant: Tenant) -> dict[str, SecretStr | None]:
-    """Client id, client secret and app key by column. Raises ConfigurationError: one does not open."""
+    """Client id, client secret and app key by column. Raises ConfigurationError: one does not open, or it is gone."""
     sql = text(f"SELECT {', '.join(SECRET_COLUMNS)} FROM servicetitan_credentials WHERE id = :id")  # noqa: S608
-    row = connection.execute(sql, {"id": tenant.credential_id}).one()
+    row = connection.execute(sql, {"id": tenant.credential_id}).one_or_none()
+    if row is None:
+        raise ConfigurationError(f"the credential of tenant {tenant.partition_key} was removed")
     return {
         column: None if value is None else vault.decrypt(tenant.partition_key, column, bytes(value))
         for column, value in zip(SECRET_COLUMNS, row, strict=True)
     }
 
 
-def _app_key(settings: Settings) -> SecretStr | None:
+def app_key_of(settings: Settings, tenant: str) -> SecretStr:
     """The settings' app key, checked: a line break in it would fail deep inside an HTTP library."""
     if settings.app_key is None:
-        return None
+        raise ConfigurationError(
+            f"tenant {tenant} has no app key: set ST_PIPELINE_APP_KEY to the app's (`ak1.…`, My Apps in ServiceTitan's "
+            "developer portal), or give the credential its own with --app-key-file"
+        )
     return check_secret("app key in ST_PIPELINE_APP_KEY", settings.app_key.get_secret_value())
 
 

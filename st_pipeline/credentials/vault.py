@@ -48,6 +48,11 @@ class Vault:
             )
         return cls(settings.encryption_keys)
 
+    @property
+    def key_ids(self) -> tuple[int, ...]:
+        """The ids of the keyring, the one that encrypts first."""
+        return tuple(self._keys)
+
     def __repr__(self) -> str:
         return f"Vault(key ids {', '.join(map(str, self._keys))})"
 

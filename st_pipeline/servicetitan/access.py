@@ -37,6 +37,14 @@ class Token:
     expires_at: datetime
 
 
+@dataclass(frozen=True, slots=True)
+class ClientKeys:
+    """What a token is asked for with."""
+
+    client_id: SecretStr
+    client_secret: SecretStr
+
+
 class TokenStore(Protocol):
     """Where processes share a tenant's token. `save(None)` forgets it."""
 
@@ -46,4 +54,8 @@ class TokenStore(Protocol):
 
     def save(self, token: Token | None) -> None:
         """Keep the token for the next process."""
+        ...
+
+    def keys(self) -> ClientKeys | None:
+        """The client id and secret that hold now: a secret may be rotated while a sync runs. None: not known."""
         ...

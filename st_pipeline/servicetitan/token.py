@@ -23,7 +23,7 @@ from st_pipeline.errors import (
     RateLimitExceeded,
     ServiceUnavailable,
 )
-from st_pipeline.servicetitan.access import TenantAccess, Token, TokenStore
+from st_pipeline.servicetitan.access import ClientKeys, TenantAccess, Token, TokenStore
 from st_pipeline.servicetitan.answers import RETRYABLE, stated_wait
 from st_pipeline.servicetitan.exchange import Answer, exchange
 
@@ -64,6 +64,7 @@ class TokenSource:
         on_fetch: Callable[[], None] = lambda: None,
     ) -> None:
         self._access = access
+        self._keys = ClientKeys(access.client_id, access.client_secret)
         self._http = http
         self._threshold = self._margin = timedelta(seconds=threshold_seconds)
         self._store = store
@@ -98,9 +99,13 @@ class TokenSource:
         return None
 
     def _fetch(self) -> Token:
-        self._on_fetch()
         asked_at = self._clock()
-        answer = self._ask()
+        try:
+            answer = self._ask()
+        except InvalidCredentials:
+            if not self._has_other_keys():
+                raise
+            answer = self._ask()
         if not answer.access_token or not answer.expires_in:
             raise NoTokenInAnswer(
                 f"{self._doing}: the answer holds no token; check the token address in the settings ({self._host})"
@@ -113,11 +118,20 @@ class TokenSource:
             self._store.save(token)
         return token
 
+    def _has_other_keys(self) -> bool:
+        """Were the keys rotated while this sync ran? ServiceTitan: a new secret makes the old one useless at once."""
+        keys = self._store.keys() if self._store is not None else None
+        if keys is None or keys == self._keys:
+            return False
+        self._keys = keys
+        return True
+
     def _ask(self) -> TokenAnswer:
+        self._on_fetch()
         form = {
             "grant_type": "client_credentials",
-            "client_id": self._access.client_id.get_secret_value(),
-            "client_secret": self._access.client_secret.get_secret_value(),
+            "client_id": self._keys.client_id.get_secret_value(),
+            "client_secret": self._keys.client_secret.get_secret_value(),
         }
         headers = {"accept": "application/json", "accept-encoding": "gzip"}
         request = self._http.build_request("POST", self._access.auth_url, data=form, headers=headers)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
@@ -10,10 +11,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine, text
+from sqlalchemy import Engine, make_url, text
 
 from st_pipeline.cli import run
+from st_pipeline.postgres.database import DAGSTER_DRIVER
+from st_pipeline.postgres.embedded import EmbeddedServer, ensure_database
 from st_pipeline.settings import Settings
+from st_pipeline.simulator.control import SimulatedTenant, SimulatorControl
+from st_pipeline_tests.acme import Acme
+from st_pipeline_tests.cli.desk import Desk, pythonpath, variables_for
+from st_pipeline_tests.cli.project import CHECKOUT
 from st_pipeline_tests.credentials import planted
 
 
@@ -71,6 +78,17 @@ def command(variables: dict[str, str], monkeypatch: pytest.MonkeyPatch, capsys: 
 
 
 @pytest.fixture
+def acme_command(acme: Acme, command: Command, monkeypatch: pytest.MonkeyPatch) -> Command:
+    """`command` where `acme` is onboarded, with its simulator in ServiceTitan's place."""
+    monkeypatch.setenv("ST_PIPELINE_PRODUCTION_API_URL", acme.source.url)
+    monkeypatch.setenv("ST_PIPELINE_PRODUCTION_AUTH_URL", f"{acme.source.url}/connect/token")
+    monkeypatch.setenv("ST_PIPELINE_INTEGRATION_API_URL", acme.source.control.integration_url)
+    monkeypatch.setenv("ST_PIPELINE_INTEGRATION_AUTH_URL", f"{acme.source.control.integration_url}/connect/token")
+    monkeypatch.setenv("ST_PIPELINE_APP_KEY", acme.source.app_key)
+    return command
+
+
+@pytest.fixture
 def unconnected(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
     """`command` without a database: what ends well here never asked for one."""
     monkeypatch.setenv("DATABASE_URL", "postgresql://nobody@127.0.0.1:1/nowhere")
@@ -125,3 +143,34 @@ def assert_refused(said: Said, reason: str, engine: Engine | None = None) -> Non
         with engine.connect() as connection:
             assert connection.execute(text("SELECT count(*) FROM servicetitan_credentials")).scalar_one() == 0
         planted.assert_nothing_planted(engine)
+
+
+@pytest.fixture(scope="session")
+def dagster_storage(postgres_server: EmbeddedServer) -> str:
+    """A database for Dagster's own storage: its tables take a second to make, so all tests share it."""
+    ensure_database(postgres_server, "dagster_of_the_desk")
+    url = make_url(postgres_server.url("dagster_of_the_desk")).set(drivername=DAGSTER_DRIVER)
+    return url.render_as_string(hide_password=False)
+
+
+@pytest.fixture
+def desk(
+    engine: Engine,
+    settings: Settings,
+    variables: dict[str, str],
+    dagster_storage: str,
+    servicetitan_simulator: SimulatorControl,
+    servicetitan_tenant: Callable[..., SimulatedTenant],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Desk:
+    """An operator's desk without tenants; commands and their processes find everything in the environment."""
+    home = tmp_path / "project"
+    home.mkdir()
+    for name in ("dagster.yaml", "workspace.yaml"):
+        shutil.copy(CHECKOUT / name, home / name)
+    simulator = servicetitan_simulator
+    more = variables_for(simulator.production_url, simulator.integration_url, dagster_storage, home)
+    for name, value in {**variables, **more, "PYTHONPATH": pythonpath()}.items():
+        monkeypatch.setenv(name, value)
+    return Desk(engine, settings, servicetitan_tenant, home)

@@ -13,9 +13,11 @@ def test_a_company_is_added_once_and_may_be_added_again(command: Command, engine
     assert other.code == 2
     assert other.err.startswith("Error: company acme-plumbing exists with name 'Acme Plumbing'")
     with engine.connect() as connection:
-        trail = connection.execute(text("SELECT action, result, details FROM audit_log")).all()
+        trail = connection.execute(text("SELECT action, result, details FROM audit_log ORDER BY id")).all()
     details = {"company": "acme-plumbing", "name": "Acme Plumbing", "intacct_id": "C-1", "trade": None}
-    assert trail == [("companies.add", "done", details)]
+    assert trail[0] == ("companies.add", "done", details)
+    assert [(action, result) for action, result, _ in trail[1:]] == [("companies.add", "refused")]
+    assert trail[1].details["reason"].startswith("company acme-plumbing exists with")
 
 
 def test_a_malformed_slug_is_refused_before_the_database_is_asked(command: Command, monkeypatch: pytest.MonkeyPatch):
@@ -49,8 +51,8 @@ def test_a_company_is_updated_and_disabled(command: Command, engine: Engine):
     assert command("companies", "list", "--json").json[0]["enabled"] is False
     assert command("companies", "update", "acne", "--disable").code == 2
     with engine.connect() as connection:
-        actions = connection.execute(text("SELECT action FROM audit_log ORDER BY id")).scalars().all()
-    assert actions == ["companies.add", "companies.update"]
+        trail = connection.execute(text("SELECT action, result FROM audit_log ORDER BY id")).all()
+    assert trail == [("companies.add", "done"), ("companies.update", "done"), ("companies.update", "refused")]
 
 
 def test_an_unmigrated_database_says_what_to_run(

@@ -191,6 +191,8 @@ def simulated(
     tenant = servicetitan_tenant(customers=12, invoices=1500)
     monkeypatch.setenv("ST_PIPELINE_PRODUCTION_API_URL", servicetitan_simulator.production_url)
     monkeypatch.setenv("ST_PIPELINE_PRODUCTION_AUTH_URL", f"{servicetitan_simulator.production_url}/connect/token")
+    monkeypatch.setenv("ST_PIPELINE_INTEGRATION_API_URL", servicetitan_simulator.integration_url)
+    monkeypatch.setenv("ST_PIPELINE_INTEGRATION_AUTH_URL", f"{servicetitan_simulator.integration_url}/connect/token")
     monkeypatch.setenv("ST_PIPELINE_APP_KEY", tenant.app_key)
     secret = tmp_path / "simulated"
     secret.write_text(tenant.client_secret)

@@ -193,6 +193,36 @@ def test_a_lost_database_is_named_as_such(settings: Settings, engine: Engine):
         store.PostgresTokenStore(nowhere, settings, tenant).load()
 
 
+def test_keys_are_read_as_they_stand_now(engine: Engine, settings: Settings):
+    """A sync that is refused with the secret it began with asks for them."""
+    tenant = put_tenant(engine, settings)
+    tokens = store.PostgresTokenStore(engine, settings, tenant)
+    keys = tokens.keys()
+    assert keys is not None
+    assert (keys.client_id.get_secret_value(), keys.client_secret.get_secret_value()) == (
+        planted.CLIENT_ID, planted.CLIENT_SECRET,
+    )  # fmt: skip
+    planted.assert_nothing_planted(engine, repr(keys))
+    execute(engine, "UPDATE servicetitan_credentials SET client_secret = '\\x00'")
+    assert tokens.keys() is None
+    execute(engine, "DELETE FROM servicetitan_credentials")
+    assert tokens.keys() is None
+
+
+def test_a_token_leaves_a_row_in_the_trail_unless_its_tenant_was_removed(engine: Engine, settings: Settings):
+    tenant = put_tenant(engine, settings)
+    tokens = store.PostgresTokenStore(engine, settings, tenant)
+    tokens.save(Token(SecretStr(planted.TOKEN), datetime(2027, 1, 31, 8, tzinfo=UTC)))
+    tokens.save(None)
+    execute(engine, "DELETE FROM servicetitan_credentials")
+    tokens.save(Token(SecretStr(planted.TOKEN), datetime(2027, 1, 31, 9, tzinfo=UTC)))
+    with engine.connect() as connection:
+        rows = connection.execute(text("SELECT action, tenant, credential_id, details FROM audit_log")).all()
+    assert rows == [
+        ("token.refresh", "acme-plumbing", tenant.credential_id, {"expires_at": "2027-01-31T08:00:00+00:00"})
+    ]
+
+
 def test_the_view_and_the_code_agree_on_partition_keys(engine: Engine, settings: Settings):
     new = new_credential(environment="integration")
     with engine.begin() as connection:

@@ -12,7 +12,7 @@ import pytest
 from pydantic import SecretStr
 
 from st_pipeline.rates import Rate
-from st_pipeline.servicetitan.access import TenantAccess, Token
+from st_pipeline.servicetitan.access import ClientKeys, TenantAccess, Token
 from st_pipeline.servicetitan.client import ServiceTitanClient
 from st_pipeline.settings import Settings
 
@@ -118,6 +118,11 @@ class MemoryStore:
 
     def __init__(self, token: Token | None = None) -> None:
         self.token = token
+        self.held: ClientKeys | None = None
+
+    def keys(self) -> ClientKeys | None:
+        """What a rotation has put there."""
+        return self.held
 
     def load(self) -> Token | None:
         """What is there."""

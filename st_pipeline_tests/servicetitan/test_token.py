@@ -12,9 +12,10 @@ from pydantic import SecretStr
 
 from st_pipeline.errors import (
     DatabaseUnavailable,
+    InvalidCredentials,
     TokenRefreshFailed,
 )
-from st_pipeline.servicetitan.access import Token
+from st_pipeline.servicetitan.access import ClientKeys, Token
 from st_pipeline.servicetitan.client import ServiceTitanClient
 from st_pipeline_tests.servicetitan.conftest import (
     Clock,
@@ -215,3 +216,39 @@ def test_a_store_that_is_down_is_reported_as_what_it_is(make_client: Make, vendo
     with pytest.raises(DatabaseUnavailable):
         get(make_client(store=Down()))
     assert (clock.slept, vendor.asked) == ([], [])
+
+
+def keys(secret: str, client_id: str = "cid.planted") -> ClientKeys:
+    return ClientKeys(SecretStr(client_id), SecretStr(secret))
+
+
+def test_a_renewal_with_a_secret_that_was_rotated_takes_the_new_one(make_client: Make, vendor: Vendor, clock: Clock):
+    """ServiceTitan: a new secret makes the old one useless at once; a sync that began before must not fail of it."""
+    store = MemoryStore(_token("old", clock, 900))
+    client = make_client(store=store)
+    vendor.will(list_page(), list_page(), list_page())
+    get(client)
+    store.held = keys("cs.rotated")
+    clock.pass_seconds(700)
+    vendor.token_script = [answer(400, {"error": "invalid_client"})]
+    get(client)
+    clock.pass_seconds(700)
+    get(client)  # the new secret is remembered: the old one is not tried again
+    sent = [parse_qs(request.content.decode())["client_secret"] for request in vendor.token_requests]
+    assert sent == [["cs.planted"], ["cs.rotated"], ["cs.rotated"]]
+    assert vendor.bearers == ["old", "token-2", "token-3"]
+    assert client.statistics.token_requests == 3
+
+
+@pytest.mark.parametrize(
+    ("held", "asked"), [(None, 1), (keys("cs.planted"), 1), (keys("cs.rotated"), 2), (keys("cs.planted", "cid.new"), 2)]
+)
+def test_keys_that_are_refused_are_refused_once_each(
+    make_client: Make, vendor: Vendor, held: ClientKeys | None, asked: int
+):
+    store = MemoryStore()
+    store.held = held
+    vendor.token_script = [answer(400, {"error": "invalid_client"}) for _ in range(3)]
+    with pytest.raises(InvalidCredentials):
+        get(make_client(store=store))
+    assert len(vendor.token_requests) == asked

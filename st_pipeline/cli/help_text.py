@@ -1,0 +1,19 @@
+"""Help that teaches: examples below a command's options, and commands in the order in which they are needed.
+
+Here: the two forms. Not here: any command's words.
+"""
+
+import click
+
+
+def examples(*lines: str) -> str:
+    """For `epilog=`: the lines as they stand, not wrapped."""
+    return "\b\nExamples:\n" + "\n".join(f"  {line}" for line in lines)
+
+
+class InOrder(click.Group):
+    """A group whose help lists its commands as they were added, not by the alphabet."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click passes it
+        """The names."""
+        return list(self.commands)
