@@ -4,6 +4,7 @@ Here: the page's text. Not here: writing it (documentation.py), the words of a c
 """
 
 import inspect
+import textwrap
 from collections.abc import Iterator
 
 import click
@@ -47,6 +48,9 @@ def _section(command: click.Command, context: click.Context) -> str:
     rows = [_row(option, context) for option in options]
     if rows:
         parts.append("\n| Option | Meaning |\n|---|---|\n" + "".join(rows))
+    if command.epilog:
+        _, _, lines = command.epilog.partition("Examples:\n")
+        parts.append(f"\n```text\n{textwrap.dedent(lines)}\n```\n")
     return "".join(parts)
 
 

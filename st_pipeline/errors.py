@@ -18,6 +18,7 @@
     ├── DeletionRefused               a full pass would mark too large a share of rows as deleted
     ├── TenantBusy                    another run works on the tenant
     ├── LeaseLost                     another run took the tenant over: stop without writing
+    ├── SyncStopped                   a person or a time limit ended the sync: the next one goes on from there
     ├── DatabaseUnavailable           Postgres cannot be reached; the run is retried
     └── DatabaseRefused               Postgres refuses a row by a rule that our checks do not know
 
@@ -132,6 +133,12 @@ class LeaseLost(PipelineError):
     """The tenant's lease expired and another run took it."""
 
     retry_helps = True
+    ends_tenant = True
+
+
+class SyncStopped(PipelineError):
+    """The sync was asked to end; the message says by whom or why. What is committed stays."""
+
     ends_tenant = True
 
 

@@ -5,7 +5,8 @@ Here: SyncConfiguration, SyncResult and their checks. Not here: doing it (tenant
 
 import uuid
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
+from typing import Any
 
 from st_pipeline.data_types import SYNCED, synced_by
 from st_pipeline.errors import ConfigurationError, PipelineError
@@ -76,6 +77,29 @@ class SyncConfiguration:
         if self.modified_from or self.modified_to:
             return Mode.WINDOW
         return Mode.INCREMENTAL if self.incremental_only else Mode.FULL
+
+    def as_details(self) -> dict[str, Any]:
+        """For the sync log, as JSON: what it takes to do the same again."""
+        window = {
+            name: moment.isoformat()
+            for name, moment in (("modified_from", self.modified_from), ("modified_to", self.modified_to))
+            if moment is not None
+        }
+        flags = {name: True for name in ("rewrite", "allow_deletions") if getattr(self, name)}
+        batch = {} if self.batch_size is None else {"batch_size": self.batch_size}
+        return {"entities": list(self.entities), **window, **flags, **batch}
+
+
+def moment(name: str, written: str) -> datetime | None:
+    """Read an ISO time; a bare day is its start, UTC. Raises ConfigurationError that names the option."""
+    if not written:
+        return None
+    try:
+        read = datetime.fromisoformat(written)
+    except ValueError:
+        raise ConfigurationError(f"{name} is no time: write 2026-01-31 or 2026-01-31T06:00:00Z") from None
+    is_bare_day = len(written) == len("2026-01-31")
+    return read.replace(tzinfo=UTC) if is_bare_day else read
 
 
 @dataclass(slots=True)

@@ -18,8 +18,8 @@ from st_pipeline import polls
 from st_pipeline.credentials import audit, store
 from st_pipeline.data_types import SYNCED
 from st_pipeline.entities import ENTITIES
-from st_pipeline.errors import AuthError, PipelineError, ScopeMissing, TenantBusy
-from st_pipeline.postgres import cursors, leases
+from st_pipeline.errors import AuthError, PipelineError, ScopeMissing, SyncStopped
+from st_pipeline.postgres import cursors, leases, stops
 from st_pipeline.postgres.database import database_errors
 from st_pipeline.postgres.sync_log import SyncLog, settle_abandoned
 from st_pipeline.records import Counts, Mode
@@ -33,7 +33,6 @@ from st_pipeline.sync_configuration import EntityOutcome, SyncConfiguration, Syn
 from st_pipeline.work import EntityResult, EntityWork, StreamWork, Window
 
 log = structlog.get_logger()
-LEASE_POLL_SECONDS = 1.0
 
 
 class TenantSync:
@@ -85,7 +84,15 @@ class TenantSync:
         self.credential_id = tenant.credential_id
         tokens = store.PostgresTokenStore(self.engine, self.settings, tenant)
         self.client = ServiceTitanClient(access, self.settings, store=tokens)
-        self.lease = self._take_lease(tenant.credential_id)
+        self.lease = leases.take_or_wait(
+            self.connection,
+            tenant.credential_id,
+            self.result.tenant,
+            f"{self.configuration.sync_type} {self.configuration.mode} sync",
+            self.settings.lease_seconds,
+            sync_id=self.result.sync_id,
+            wait_seconds=self.wait_seconds,
+        )
         self.log = SyncLog(
             tenant.credential_id,
             self.result.tenant,
@@ -95,6 +102,7 @@ class TenantSync:
             self.configuration.label,
             self._dagster_run_id,
             derived=STREAMS,
+            asked=self.configuration.as_details(),
         )
         with self.connection.begin():
             settle_abandoned(self.connection, tenant.credential_id)
@@ -113,24 +121,6 @@ class TenantSync:
 
     def _cursor(self, name: str) -> cursors.Cursor:
         return cursors.load(self.connection, self.credential_id, name)
-
-    def _take_lease(self, credential_id: int) -> leases.Lease:
-        purpose = f"{self.configuration.sync_type} {self.configuration.mode} sync"
-        give_up_at = time.monotonic() + self.wait_seconds
-        while True:
-            with self.connection.begin():
-                lease = leases.take(
-                    self.connection, credential_id, self.result.tenant, purpose, self.settings.lease_seconds
-                )
-                holder = None if lease else leases.holder_name(self.connection, credential_id)
-            if lease is not None:
-                return lease
-            if time.monotonic() >= give_up_at:
-                raise TenantBusy(
-                    f"{self.doing}: the tenant is busy with another sync, {holder or 'which just ended'}; "
-                    f"waited {self.wait_seconds:g} s. Try again when it has ended"
-                )
-            time.sleep(min(LEASE_POLL_SECONDS, max(0.0, give_up_at - time.monotonic())))
 
     def entities(self, skip: Callable[[str], bool] = lambda _entity: False) -> Iterator[EntityOutcome]:
         """Sync each entity, build each stream, and yield the outcomes.
@@ -158,6 +148,8 @@ class TenantSync:
                 self.result.errors.append(f"{entity}: {outcome.message}")
             self.result.outcomes.append(outcome)
             yield outcome
+            if isinstance(outcome.error, SyncStopped):
+                return  # what was not begun has not failed
 
     def _announce(self, skip: Callable[[str], bool]) -> None:
         """How many records a full sync will read, for its progress: one small request for each entity."""
@@ -230,7 +222,9 @@ class TenantSync:
                 outcome.report = not polls.is_poll(self.configuration) or failed_before is None
                 cursors.save(self.connection, self.credential_id, result.entity, last_failed_at="now")
                 self.log.progress(self.connection, result.entity, result.mode, result.counts, result.cursor_before)
-                self.log.entity_ended(self.connection, result.entity, message=outcome.message)
+                self.log.entity_ended(
+                    self.connection, result.entity, message=outcome.message, error_kind=type(error).__name__
+                )
         except Exception as second:  # noqa: BLE001 - the first error is the one to tell
             log.warning("failure not noted", tenant=self.result.tenant, because=type(second).__name__)
         return outcome
@@ -239,13 +233,14 @@ class TenantSync:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.result.seconds = time.monotonic() - self._started
-        if kind is not None:
-            self.result.errors.append(f"stopped by {kind.__name__}")
         try:
             self.client.close()
             if self.connection.in_transaction():
                 self.connection.rollback()
             with self.connection.begin(), self.log.forgotten_on_rollback():
+                if kind is not None:
+                    asked = stops.reason(self.connection, self.result.sync_id)
+                    self.result.errors.append(asked or f"stopped by {kind.__name__}")
                 self._close_log(self.connection)
                 self.lease.release(self.connection)
         except Exception as second:  # noqa: BLE001 - the next start settles what could not be closed

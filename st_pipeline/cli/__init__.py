@@ -25,11 +25,21 @@ COMMANDS = {
     "companies": ("company_commands", "companies"),
     "credentials": ("credential_commands", "credentials"),
     "onboard": ("onboard_command", "onboard"),
+    "sync": ("sync_command", "sync"),
+    "sync-status": ("status_command", "sync_status"),
+    "retry-failed": ("retry_command", "retry_failed"),
+    "logs": ("logs_command", "logs"),
+    "rejects": ("rejects_commands", "rejects"),
+    "tenants": ("tenant_commands", "tenants"),
+    "explain": ("explain_command", "explain"),
     "keys": ("keys_commands", "keys"),
     "audit": ("audit_commands", "audit"),
-    "explain": ("explain_command", "explain"),
     "simulator": ("simulator_commands", "simulator"),
+    "completion": ("completion_command", "completion"),
 }
+# Other names, which other tools' documents use.
+ALIASES = {"process-scheduled-syncs": "sync", "retry-failed-syncs": "retry-failed"}
+COMPLETION_VARIABLE = "_ST_PIPELINE_COMPLETE"  # set by the shell's script; click then offers names instead of running
 
 
 class LazyGroup(click.Group):
@@ -41,9 +51,10 @@ class LazyGroup(click.Group):
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
         """Import one command."""
-        if cmd_name not in COMMANDS:
+        name = ALIASES.get(cmd_name, cmd_name)
+        if name not in COMMANDS:
             return None
-        module, attribute = COMMANDS[cmd_name]
+        module, attribute = COMMANDS[name]
         command: click.Command = getattr(importlib.import_module(f"st_pipeline.cli.{module}"), attribute)
         return command
 

@@ -7,11 +7,8 @@ may write a tenant's rows: that is its lease (postgres/leases.py), which holds w
 import dagster as dg
 
 from st_pipeline.defs.partitions import TENANTS_NAME
+from st_pipeline.defs.tags import PARTITION_TAG, RANGE_END_TAG, RANGE_START_TAG, SHARD_TAG
 
-PARTITION_TAG = "dagster/partition"
-RANGE_START_TAG = "dagster/asset_partition_range_start"
-RANGE_END_TAG = "dagster/asset_partition_range_end"
-SHARD_TAG = "st_pipeline/shard"
 ACTIVE = [
     dg.DagsterRunStatus.QUEUED,
     dg.DagsterRunStatus.NOT_STARTED,

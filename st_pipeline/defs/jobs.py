@@ -5,8 +5,8 @@ Here: three jobs. Not here: when they run (schedules.py), their bodies (material
 
 import dagster as dg
 
-from st_pipeline.defs.metadata import MODE_TAG
 from st_pipeline.defs.poll import poll_tenants
+from st_pipeline.defs.tags import MODE_TAG
 
 MAX_RUNTIME_TAG = "dagster/max_runtime"
 # Run monitoring ends a run whose machine died; without it the run would hold its place in the queue for ever.

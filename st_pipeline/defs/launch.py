@@ -1,23 +1,31 @@
 """Starting runs in a running Dagster, and waiting for them.
 
-Here: the calls over GraphQL that the UI itself makes. Not here: what a run does, and who wants it.
+Here: the calls over GraphQL that the UI itself makes; importing this does not import Dagster. Not here: what a run
+does, and who wants it.
 """
 
 import time
+import uuid
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import httpx
-from dagster import DagsterRunStatus
 
+from st_pipeline.defs.door import Phase, RunState, WantedRun
+from st_pipeline.defs.tags import PARTITION_TAG, RANGE_END_TAG, RANGE_START_TAG
 from st_pipeline.errors import ConfigurationError, PipelineError
 from st_pipeline.records import Mode
 
 LOCATION = "st_pipeline"
 REPOSITORY = "__repository__"
-ENDED = {DagsterRunStatus.SUCCESS.value, DagsterRunStatus.FAILURE.value, DagsterRunStatus.CANCELED.value}
+SELECTOR = {"repositoryLocationName": LOCATION, "repositoryName": REPOSITORY}
+ENDED = {"SUCCESS": Phase.SUCCEEDED, "FAILURE": Phase.FAILED, "CANCELED": Phase.FAILED}
+BEGUN = {"STARTED", "CANCELING"}
 TIMEOUT_SECONDS = 60
 POLL_SECONDS = 0.5
+QUEUE = "QUEUED_RUN_COORDINATOR"
+HEARTBEAT_SECONDS = 90  # the daemon's hearts beat every 30 s
 
 LAUNCH = """
 mutation Launch($params: ExecutionParams!) {
@@ -30,12 +38,23 @@ mutation Launch($params: ExecutionParams!) {
 }"""
 STATUS = """
 query Status($ids: [String]!) {
-  runsOrError(filter: {runIds: $ids}) { ... on Runs { results { runId status } } }
+  runsOrError(filter: {runIds: $ids}) { ... on Runs { results { runId status tags { key value } } } }
 }"""
+ACTIVE = """
+{ runsOrError(filter: {statuses: [QUEUED, NOT_STARTED, STARTING, STARTED]}) {
+    ... on Runs { results { tags { key value } } }
+} }"""
 LOCATIONS = """
 { workspaceOrError { ... on Workspace { locationEntries {
     name loadStatus locationOrLoadError { __typename ... on PythonError { message } }
 } } } }"""
+HEARTBEATS = "{ instance { daemonHealth { allDaemonStatuses { daemonType lastHeartbeatTime } } } }"
+INSTANCE = "{ instance { info } }"
+ADD_PARTITION = """
+mutation Add($selector: RepositorySelector!, $key: String!) {
+  addDynamicPartition(repositorySelector: $selector, partitionsDefName: "tenants", partitionKey: $key) { __typename }
+}"""
+TERMINATE = "mutation End($id: String!) { terminateRun(runId: $id) { __typename } }"
 
 
 class RunningDagster:
@@ -46,6 +65,11 @@ class RunningDagster:
         # On this machine: a proxy the environment names is not for it. No connection is kept, so none is left open.
         limits = httpx.Limits(max_keepalive_connections=0)
         self._http = httpx.Client(base_url=url, timeout=TIMEOUT_SECONDS, trust_env=False, limits=limits)
+
+    @property
+    def name(self) -> str:
+        """For people."""
+        return f"the Dagster at {self.url}"
 
     def is_up(self) -> bool:
         """Does a Dagster webserver answer?"""
@@ -65,31 +89,63 @@ class RunningDagster:
                 return True
         return False
 
+    def belongs_to(self, home: Path) -> bool:
+        """Is it the Dagster of the project in that folder? Another checkout's may listen on the same port."""
+        info: str = self._ask(INSTANCE, {})["instance"]["info"] or ""
+        return f"base_dir: {home}\n" in info
+
+    def takes_from_its_queue(self) -> bool:
+        """Does a daemon start what is queued? Its heart beat a moment ago."""
+        beats = self._ask(HEARTBEATS, {})["instance"]["daemonHealth"]["allDaemonStatuses"]
+        last = next((beat["lastHeartbeatTime"] for beat in beats if beat["daemonType"] == QUEUE), None)
+        return last is not None and time.time() - last < HEARTBEAT_SECONDS
+
     def launch_sync(self, mode: Mode, first: str, last: str | None = None) -> str:
         """Queue a sync of one tenant, or of the partitions from `first` to `last`. Returns the run's id."""
-        tags = {"dagster/partition": first}
-        if last is not None and last != first:
-            tags = {"dagster/asset_partition_range_start": first, "dagster/asset_partition_range_end": last}
+        wanted = WantedRun(first, str(uuid.uuid4()), options={"mode": str(mode)})
+        if last is None or last == first:
+            return self._launch(wanted, wanted.tags)
+        return self._launch(wanted, {RANGE_START_TAG: first, RANGE_END_TAG: last})
+
+    def start(self, wanted: WantedRun) -> str:
+        """Queue a run. Its partition is added first: the sensor that does so looks every 30 s."""
+        self._ask(ADD_PARTITION, {"selector": SELECTOR, "key": wanted.tenant})
+        return self._launch(wanted, wanted.tags)
+
+    def _launch(self, wanted: WantedRun, tags: Mapping[str, str]) -> str:
+        chosen = {"assetSelection": [{"path": ["servicetitan", entity]} for entity in wanted.entities]}
         params = {
-            "selector": {
-                "repositoryLocationName": LOCATION,
-                "repositoryName": REPOSITORY,
-                "jobName": "full_sync" if mode is Mode.FULL else "incremental_sync",
-            },
-            "runConfigData": {"ops": {"sync_tenants": {"config": {"mode": str(mode)}}}},
+            "selector": {**SELECTOR, "jobName": wanted.job, **(chosen if wanted.entities else {})},
+            "runConfigData": wanted.run_config,
             "executionMetadata": {"tags": [{"key": key, "value": value} for key, value in tags.items()]},
         }
         answer = self._ask(LAUNCH, {"params": params})["launchRun"]
         if answer["__typename"] != "LaunchRunSuccess":
             reasons = answer.get("message") or "; ".join(error["message"] for error in answer.get("errors", []))
-            raise PipelineError(f"Dagster did not start the {mode} sync of {first}: {reasons or answer['__typename']}")
+            mode = wanted.options.get("mode", Mode.INCREMENTAL)
+            raise PipelineError(
+                f"Dagster did not start the {mode} sync of {wanted.tenant}: {reasons or answer['__typename']}"
+            )
         run_id: str = answer["run"]["runId"]
         return run_id
 
     def statuses(self, run_ids: Sequence[str]) -> dict[str, str]:
-        """Status by run id."""
-        found = self._ask(STATUS, {"ids": list(run_ids)})["runsOrError"]["results"]
-        return {run["runId"]: run["status"] for run in found}
+        """Dagster's status by run id."""
+        return {run["runId"]: run["status"] for run in self._runs(run_ids)}
+
+    def states(self, run_ids: list[str]) -> dict[str, RunState]:
+        """How far these runs are."""
+        found = {}
+        for run in self._runs(run_ids):
+            going_on = Phase.RUNNING if run["status"] in BEGUN else Phase.WAITING
+            tags = {tag["key"]: tag["value"] for tag in run["tags"]}
+            message = "ended in the Dagster UI, or by a second Ctrl-C" if run["status"] == "CANCELED" else None
+            found[run["runId"]] = RunState(ENDED.get(run["status"], going_on), tags, message)
+        return found
+
+    def _runs(self, run_ids: Sequence[str]) -> list[dict[str, Any]]:
+        runs: list[dict[str, Any]] = self._ask(STATUS, {"ids": list(run_ids)})["runsOrError"]["results"]
+        return runs
 
     def wait(
         self, run_ids: Sequence[str], timeout_seconds: float, while_waiting: Callable[[dict[str, str]], None]
@@ -105,10 +161,23 @@ class RunningDagster:
                 raise PipelineError(f"runs still going after {timeout_seconds:g} s; see {self.url}/runs")
             time.sleep(POLL_SECONDS)
 
+    def end_now(self, run_id: str) -> None:
+        """End a run: out of the queue, or by an interrupt where it runs."""
+        self._ask(TERMINATE, {"id": run_id})
+
+    def queued_tenants(self) -> set[str]:
+        """Tenants for which a run of their own is queued or going on."""
+        runs = self._ask(ACTIVE, {})["runsOrError"]["results"]
+        return {tag["value"] for run in runs for tag in run["tags"] if tag["key"] == PARTITION_TAG}
+
+    def close(self) -> None:
+        """Close the client."""
+        self._http.close()
+
     def _ask(self, query: str, variables: Mapping[str, Any]) -> dict[str, Any]:
         try:
             answer = self._http.post("/graphql", json={"query": query, "variables": variables}).json()
-        except httpx.TransportError as error:
+        except (httpx.TransportError, ValueError) as error:
             raise PipelineError(f"Dagster at {self.url} does not answer ({type(error).__name__})") from error
         if "errors" in answer:
             raise PipelineError(f"Dagster at {self.url} refuses the request: {answer['errors'][0]['message']}")

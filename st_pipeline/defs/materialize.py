@@ -15,7 +15,6 @@ import dagster as dg
 
 from st_pipeline.data_types import SYNCED
 from st_pipeline.defs.metadata import (
-    MODE_TAG,
     asset_key,
     counts_from_tags,
     materialization_metadata,
@@ -24,35 +23,48 @@ from st_pipeline.defs.metadata import (
 )
 from st_pipeline.defs.options import SyncOptions
 from st_pipeline.defs.resources import Postgres, ServiceTitan
-from st_pipeline.errors import PipelineError
+from st_pipeline.defs.tags import DUE_TAG, MESSAGE_TAG, MODE_TAG, REQUEST_TAG, SKIPPED_TAG
+from st_pipeline.errors import PipelineError, SyncStopped, TenantBusy
 from st_pipeline.logs import configure_logs
 from st_pipeline.records import Counts, Mode
 from st_pipeline.tenant_sync import TenantSync
 from st_pipeline.work import EntityResult
 
 RESUME_TAG = "dagster/is_resume_retry"
-AUTOMATION_TAGS = {"dagster/schedule_name", "dagster/sensor_name"}
+# What makes a sync `scheduled`; the last: a command that syncs what is due.
+AUTOMATION_TAGS = {"dagster/schedule_name", "dagster/sensor_name", DUE_TAG}
 EVENTS_A_PAGE = 1000
 
 
 @dataclass(slots=True)
 class RunReport:
-    """What the run has done so far, over all tenants. `still_failing`: pairs whose failure an earlier poll told."""
+    """What the run has done so far, over all tenants. `still_failing`: pairs whose failure an earlier poll told.
+
+    `skipped`: why tenants were left alone. `is_last_try`: whoever started the run has no use for retries inside it.
+    """
 
     counts: Counts = field(default_factory=Counts)
     failures: dict[str, str] = field(default_factory=dict)
+    skipped: list[str] = field(default_factory=list)
     still_failing: int = 0
     retry_helps: bool = False
+    is_last_try: bool = False
 
     @property
     def tags(self) -> dict[str, str]:
         """The result so far, as tags of the run."""
-        return result_tags(self.counts, len(self.failures) + self.still_failing)
+        tags = result_tags(self.counts, len(self.failures) + self.still_failing)
+        if self.failures:
+            tags[MESSAGE_TAG] = first_of(self.failures)
+        if self.skipped:
+            tags[SKIPPED_TAG] = "; ".join(self.skipped)
+        return tags
 
-    def fail(self, name: str, message: str, *, retry_helps: bool) -> None:
+    def fail(self, name: str, error: Exception | None, message: str) -> None:
         """Note what failed, under `tenant` or `tenant / entity`."""
         self.failures[name] = message
-        self.retry_helps |= retry_helps
+        self.retry_helps |= isinstance(error, PipelineError) and error.retry_helps
+        self.is_last_try |= isinstance(error, SyncStopped)
 
 
 def materialize_tenants(
@@ -64,7 +76,10 @@ def materialize_tenants(
     sync_type = "scheduled" if AUTOMATION_TAGS & context.run.tags.keys() else "manual"
     job_is_full = context.run.tags.get(MODE_TAG) == Mode.FULL
     run_id = context.run.run_id
-    report = RunReport(counts_so_far(context))
+    is_due = DUE_TAG in context.run.tags  # then a busy tenant is left alone, and the next tick is the retry
+    # Whoever waits at a command decides what comes next; a run that sleeps for minutes before it says so would not do.
+    is_last_try = REQUEST_TAG in context.run.tags
+    report = RunReport(counts_so_far(context), is_last_try=is_last_try)
     try:
         configuration = options.configuration(entities, sync_type, job_is_full=job_is_full)  # type: ignore[arg-type]
         settings = servicetitan.settings()
@@ -84,12 +99,13 @@ def materialize_tenants(
                     configuration,
                     sync_id=uuid.UUID(run_id),
                     dagster_run_id=run_id,
-                    wait_seconds=settings.lease_wait_seconds,
+                    wait_seconds=0 if is_due else settings.lease_wait_seconds,
                     after_chunk=ProgressLines(context, tenant),
                 )
                 yield from _materialize_tenant(context, sync, report, done)
     except PipelineError as error:  # set-up: nothing was synced, or nothing more can be
-        raise dg.Failure(str(error), allow_retries=error.retry_helps) from error
+        context.instance.add_run_tags(run_id, {MESSAGE_TAG: str(error)})
+        raise dg.Failure(str(error), allow_retries=error.retry_helps and not is_last_try) from error
     context.instance.add_run_tags(run_id, report.tags)
     if report.failures:
         raise failure(report)
@@ -106,14 +122,17 @@ def _materialize_tenant(
         with sync:
             for outcome in sync.entities(skip=lambda entity: (tenant, entity) in done):
                 report.counts.add(outcome.records)
-                if outcome.error is None:
-                    yield materialization(tenant, outcome.result, sync.log.id)
-                else:
-                    retry_helps = isinstance(outcome.error, PipelineError) and outcome.error.retry_helps
-                    report.fail(f"{tenant} / {outcome.entity}", str(outcome.message), retry_helps=retry_helps)
+                if outcome.error is not None:
+                    report.fail(f"{tenant} / {outcome.entity}", outcome.error, str(outcome.message))
                     context.log.error(f"{tenant} / {outcome.entity}: {outcome.message}")
+                elif outcome.report:
+                    yield materialization(tenant, outcome.result, sync.log.id)
     except PipelineError as error:  # this tenant could not be opened: unknown, busy, credentials that do not decrypt
-        report.fail(tenant, str(error), retry_helps=error.retry_helps)
+        if isinstance(error, TenantBusy) and DUE_TAG in context.run.tags:
+            report.skipped.append(str(error))
+            context.log.info(str(error))
+            return
+        report.fail(tenant, error, str(error))
         context.log.error(f"{tenant}: {error}")  # noqa: TRY400 - the message says it; a trace would bury it
 
 
@@ -169,13 +188,18 @@ def done_by(instance: dg.DagsterInstance, run_id: str) -> set[tuple[str, str]]:
 
 def failure(report: RunReport) -> dg.Failure:
     """The failure that ends a run, with every failed tenant and entity and what to do."""
-    first = next(iter(report.failures.values()))
-    more = f" (and {len(report.failures) - 1} more, see the metadata)" if len(report.failures) > 1 else ""
+    more = ", see the metadata" if len(report.failures) > 1 else ""
     return dg.Failure(
-        f"{first}{more}",
+        f"{first_of(report.failures)}{more}",
         metadata={"failed": dg.MetadataValue.json(report.failures)},
-        allow_retries=report.retry_helps,
+        allow_retries=report.retry_helps and not report.is_last_try,
     )
+
+
+def first_of(failures: dict[str, str]) -> str:
+    """The first failure, and how many there are beside it."""
+    first, *others = failures.values()
+    return f"{first} (and {len(others)} more)" if others else first
 
 
 class ProgressLines:

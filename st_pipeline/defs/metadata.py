@@ -9,6 +9,7 @@ from typing import Any
 
 import dagster as dg
 
+from st_pipeline.defs.tags import PREFIX, RESULT_TAG, figures_of
 from st_pipeline.entities.spec import EntitySpec
 from st_pipeline.records import Counts
 from st_pipeline.streams.spec import StreamSpec
@@ -16,10 +17,7 @@ from st_pipeline.sync_configuration import SyncConfiguration
 from st_pipeline.work import EntityResult
 
 KEY_PREFIX = "servicetitan"
-TAG_PREFIX = "st_pipeline"
-MODE_TAG = f"{TAG_PREFIX}/mode"
 SEVERAL = "several"
-RESULT_TAG = f"{TAG_PREFIX}/result"
 
 
 def asset_key(entity: str) -> dg.AssetKey:
@@ -96,7 +94,7 @@ def run_tags(configuration: SyncConfiguration, tenants: Sequence[str], sync_id: 
         "environment": environments[0] if len(environments) == 1 else SEVERAL,
         "sync_id": sync_id,
     }
-    return {f"{TAG_PREFIX}/{name}": value for name, value in tags.items()}
+    return {f"{PREFIX}/{name}": value for name, value in tags.items()}
 
 
 def result_tags(counts: Counts, failed_pairs: int) -> dict[str, str]:
@@ -107,5 +105,5 @@ def result_tags(counts: Counts, failed_pairs: int) -> dict[str, str]:
 
 def counts_from_tags(tags: Mapping[str, str]) -> Counts:
     """The figures that `result_tags` wrote, zero where there are none."""
-    written = dict(part.rsplit(" ", 1) for part in tags.get(RESULT_TAG, "").split(", ") if part)
-    return Counts(**{field.name: int(written.get(field.name, 0)) for field in fields(Counts)})
+    written = figures_of(tags)
+    return Counts(**{field.name: written.get(field.name, 0) for field in fields(Counts)})

@@ -3,7 +3,6 @@
 Here: the fields, and turning them into the engine's configuration. Not here: their meaning (sync_configuration.py).
 """
 
-from datetime import UTC, datetime
 from enum import Enum
 
 import dagster as dg
@@ -13,7 +12,7 @@ from st_pipeline.data_types import AREAS, synced_by
 from st_pipeline.errors import ConfigurationError
 from st_pipeline.postgres.sync_log import SyncType
 from st_pipeline.records import Mode
-from st_pipeline.sync_configuration import SyncConfiguration
+from st_pipeline.sync_configuration import SyncConfiguration, moment
 
 
 class ModeChoice(Enum):
@@ -66,15 +65,3 @@ class SyncOptions(dg.Config):
 def named_data_type(entities: list[str]) -> str | None:
     """The data type that stands for exactly these entities, if there is one."""
     return next((name for name in ("all", *AREAS) if set(synced_by(name)) == set(entities)), None)
-
-
-def moment(name: str, written: str) -> datetime | None:
-    """Read an ISO time; a bare day is its start, UTC. Raises ConfigurationError that names the option."""
-    if not written:
-        return None
-    try:
-        read = datetime.fromisoformat(written)
-    except ValueError:
-        raise ConfigurationError(f"{name} is no time: write 2026-01-31 or 2026-01-31T06:00:00Z") from None
-    is_bare_day = len(written) == len("2026-01-31")
-    return read.replace(tzinfo=UTC) if is_bare_day else read

@@ -67,11 +67,11 @@ def _poll(context: dg.OpExecutionContext, sync: TenantSync, report: RunReport) -
                 if outcome.error is None and outcome.report:
                     yield materialization(tenant, outcome.result, sync.log.id)
                 elif outcome.error is not None and outcome.report:
-                    report.fail(f"{tenant} / {outcome.entity}", str(outcome.message), retry_helps=False)
+                    report.fail(f"{tenant} / {outcome.entity}", None, str(outcome.message))
                 elif outcome.error is not None:
                     report.still_failing += 1
                     context.log.warning(f"{tenant} / {outcome.entity}: still failing: {outcome.message}")
     except TenantBusy as error:
         context.log.info(str(error))
     except PipelineError as error:
-        report.fail(tenant, str(error), retry_helps=False)
+        report.fail(tenant, None, str(error))

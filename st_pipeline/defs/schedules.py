@@ -4,18 +4,23 @@ Here: which tenants a tick takes. Not here: what a run does with them.
 Ticks stay cheap: one query, one run for up to 25 tenants (`ST_PIPELINE_TENANTS_PER_RUN`).
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import datetime
+from typing import TypeVar
 
 import dagster as dg
+from sqlalchemy import Connection
 
-from st_pipeline.credentials.store import enabled_tenants
-from st_pipeline.defs.active_runs import RANGE_END_TAG, RANGE_START_TAG, SHARD_TAG, active_shards
+from st_pipeline.defs.active_runs import active_shards
 from st_pipeline.defs.jobs import full_sync, incremental_poll
 from st_pipeline.defs.partitions import TENANTS_NAME
+from st_pipeline.defs.tags import RANGE_END_TAG, RANGE_START_TAG, SHARD_TAG
+from st_pipeline.due import left_alone_by_night, pollable
 from st_pipeline.errors import ConfigurationError
 from st_pipeline.postgres.database import main_url, open_engine, transaction
 from st_pipeline.settings import Settings, load_settings, variable_name
+
+Found = TypeVar("Found")
 
 
 def build_schedules() -> list[dg.ScheduleDefinition]:
@@ -31,9 +36,12 @@ def build_schedules() -> list[dg.ScheduleDefinition]:
     )
     def poll_every_tenant(context: dg.ScheduleEvaluationContext) -> list[dg.RunRequest] | dg.SkipReason:
         settings = load_settings()
-        tenants = _pollable(settings)
+        tenants = _pollable(settings, context.scheduled_execution_time)
         if not tenants:
-            return dg.SkipReason("no tenant is enabled, synced once and accepted: see `st-pipeline credentials list`")
+            return dg.SkipReason(
+                "no tenant is due: enabled, synced once, accepted, not paused; see `st-pipeline credentials list` and "
+                "`st-pipeline tenants list`"
+            )
         busy = active_shards(context.instance)
         requests = [
             poll_request(shard, context.scheduled_execution_time)
@@ -51,10 +59,13 @@ def build_schedules() -> list[dg.ScheduleDefinition]:
     )
     def full_sync_every_night(context: dg.ScheduleEvaluationContext) -> list[dg.RunRequest] | dg.SkipReason:
         # The partitions' own order: a run covers a range of it.
-        tenants = context.instance.get_dynamic_partitions(TENANTS_NAME)
+        settings = load_settings()
+        partitions = context.instance.get_dynamic_partitions(TENANTS_NAME)
+        left_alone = _with_connection(settings, left_alone_by_night) if partitions else set()
         requests = [
             full_request(shard, context.scheduled_execution_time)
-            for shard in shards(tenants, load_settings().tenants_per_run)
+            for neighbours in between(partitions, left_alone)
+            for shard in shards(neighbours, settings.tenants_per_run)
         ]
         return requests or dg.SkipReason("no tenant is registered: add one with `st-pipeline credentials add`")
 
@@ -97,16 +108,31 @@ def shards(tenants: Sequence[str], size: int) -> list[Sequence[str]]:
     return [tenants[start : start + size] for start in range(0, len(tenants), size)]
 
 
+def between(partitions: Sequence[str], left_alone: Collection[str]) -> list[list[str]]:
+    """The groups of neighbours that remain when some are left alone: a run's range may not reach over those."""
+    groups: list[list[str]] = [[]]
+    for key in partitions:
+        if key in left_alone:
+            groups.append([])
+        else:
+            groups[-1].append(key)
+    return [group for group in groups if group]
+
+
 def shard_name(shard: Sequence[str]) -> str:
     """A shard by its ends."""
     return shard[0] if len(shard) == 1 else f"{shard[0]}...{shard[-1]}"
 
 
-def _pollable(settings: Settings) -> list[str]:
-    """Tenants to poll: enabled, read in full once, credentials not refused."""
+def _pollable(settings: Settings, tick: datetime) -> list[str]:
+    """Tenants to poll, by partition key."""
+    return [tenant.partition_key for tenant in _with_connection(settings, lambda c: pollable(c, tick))]
+
+
+def _with_connection(settings: Settings, ask: Callable[[Connection], Found]) -> Found:
     engine = open_engine(main_url(settings))
     try:
-        with transaction(engine, "list the tenants to poll") as connection:
-            return [tenant.partition_key for tenant in enabled_tenants(connection) if tenant.is_pollable]
+        with transaction(engine, "choose the tenants of a tick") as connection:
+            return ask(connection)
     finally:
         engine.dispose()

@@ -6,15 +6,19 @@ partition is (partitions.py).
 
 import dagster as dg
 
+from st_pipeline.credentials.purge import work_off_for
 from st_pipeline.credentials.store import Tenant, enabled_tenants
 from st_pipeline.defs.active_runs import active_tenants
 from st_pipeline.defs.jobs import full_sync
 from st_pipeline.defs.partitions import TENANTS, PartitionChange, pending_change
+from st_pipeline.postgres import tenant_schedules
 from st_pipeline.postgres.database import main_url, open_engine, transaction
 from st_pipeline.postgres.sync_log import settle_abandoned
+from st_pipeline.postgres.tenant_schedules import DEFAULT
 from st_pipeline.settings import load_settings
 
 INTERVAL_SECONDS = 30
+PURGE_SECONDS = 15  # of a tick, while rows of removed credentials are left
 # A run costs up to 0.3 s to launch, and a tick has 60 s; the other new tenants come with the next ticks.
 FIRST_SYNCS_A_TICK = 20
 
@@ -27,19 +31,27 @@ FIRST_SYNCS_A_TICK = 20
     description="Add a partition for each enabled credential, remove those of disabled ones, start first syncs.",
 )
 def tenants_from_credentials(context: dg.SensorEvaluationContext) -> dg.SensorResult:
-    """Compare credentials with partitions, start first syncs, settle what a dead process left running.
+    """Compare credentials with partitions, start first syncs, settle what a dead process left running, purge.
 
     A first sync starts a tick after the tenant was first seen, so that whoever adds one may start it otherwise; the
     cursor holds the tenants seen.
     """
     engine = open_engine(main_url(load_settings()))
     try:
+        purged = work_off_for(engine, PURGE_SECONDS)
         change = pending_change(context.instance, engine)
         with transaction(engine, "look for new tenants and abandoned syncs") as connection:
             settled = settle_abandoned(connection)
-            new = [tenant for tenant in enabled_tenants(connection) if awaits_first_sync(tenant)]
+            schedules = tenant_schedules.load_all(connection)
+            new = [
+                tenant
+                for tenant in enabled_tenants(connection)
+                if awaits_first_sync(tenant) and schedules.get(tenant.credential_id, DEFAULT).paused_at is None
+            ]
     finally:
         engine.dispose()
+    if purged:
+        context.log.info(f"{purged} rows of removed credentials deleted")
     if settled:
         context.log.info(f"{settled} syncs of dead processes marked as failed")
     seen = (context.cursor or "").split()
@@ -62,7 +74,8 @@ def awaits_first_sync(tenant: Tenant) -> bool:
 def first_sync(tenant: Tenant) -> dg.RunRequest:
     """A full sync, once for each time the credential was tested: one that failed is not started over and over."""
     tested = "untested" if tenant.last_tested_at is None else f"tested {tenant.last_tested_at.isoformat()}"
-    return dg.RunRequest(run_key=f"first sync of {tenant.partition_key}, {tested}", partition_key=tenant.partition_key)
+    which = f"{tenant.partition_key}, credential {tenant.credential_id}, {tested}"
+    return dg.RunRequest(run_key=f"first sync of {which}", partition_key=tenant.partition_key)
 
 
 def _partition_requests(

@@ -1,42 +1,53 @@
 """One run works on a tenant at a time.
 
-Here: taking, extending and giving back a tenant's lease. Not here: waiting for one (tenant_sync.py).
+Here: taking, awaiting, extending and giving back a tenant's lease. Not here: what is done under it.
 A row with an expiry, not a session lock: that would outlive a pooled connection and die with a reconnect. The row also
 names its holder's connection, so a holder that was killed is seen at once and not only when the lease runs out.
 """
 
 import os
 import socket
+import time
 import uuid
 from dataclasses import dataclass
 
 from sqlalchemy import Connection, text
 
-from st_pipeline.errors import LeaseLost
+from st_pipeline.errors import LeaseLost, SyncStopped, TenantBusy
+from st_pipeline.postgres import stops
+
+WAIT_STEP_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """A tenant's lease, held by the connection it was taken on."""
+    """A tenant's lease, held by the connection it was taken on. `sync_id`: the sync it is for, None: no sync."""
 
     credential_id: int
     tenant: str
     holder: uuid.UUID
     seconds: float
+    sync_id: uuid.UUID | None = None
 
     def extend(self, connection: Connection) -> None:
-        """Check that the lease is still ours and extend it. Raises LeaseLost: the transaction must not commit."""
+        """Check that the lease is still ours and extend it.
+
+        Raises LeaseLost and, where the sync is to end, SyncStopped: the transaction must not commit.
+        """
         extended = connection.execute(
             text(
                 "UPDATE tenant_leases SET expires_at = clock_timestamp() + make_interval(secs => :seconds) "
-                "WHERE credential_id = :id AND holder = :holder"
+                "WHERE credential_id = :id AND holder = :holder "
+                "RETURNING (SELECT reason FROM sync_stops WHERE sync_id = :sync_id)"
             ),
-            {"id": self.credential_id, "holder": self.holder, "seconds": self.seconds},
-        ).rowcount
-        if not extended:
+            {"id": self.credential_id, "holder": self.holder, "seconds": self.seconds, "sync_id": self.sync_id},
+        ).one_or_none()
+        if extended is None:
             raise LeaseLost(
-                f"sync {self.tenant}: another run took the tenant over; nothing more is written here, the other goes on"
+                f"sync {self.tenant}: another run took the tenant over, or it was removed; nothing more is written here"
             )
+        if extended.reason is not None:
+            raise stopped(self.tenant, extended.reason)
 
     def release(self, connection: Connection) -> None:
         """Give the tenant back, unless another run has it by now."""
@@ -46,9 +57,21 @@ class Lease:
         )
 
 
-def take(connection: Connection, credential_id: int, tenant: str, purpose: str, seconds: float) -> Lease | None:
+def stopped(tenant: str, reason: str) -> SyncStopped:
+    """The error of a sync that was asked to end."""
+    return SyncStopped(f"sync {tenant}: {reason}; what is committed stays, the next sync goes on from there")
+
+
+def take(
+    connection: Connection,
+    credential_id: int,
+    tenant: str,
+    purpose: str,
+    seconds: float,
+    sync_id: uuid.UUID | None = None,
+) -> Lease | None:
     """Take a tenant that is free, or whose holder's lease ran out or connection is gone. None: it is held."""
-    lease = Lease(credential_id, tenant, uuid.uuid4(), seconds)
+    lease = Lease(credential_id, tenant, uuid.uuid4(), seconds, sync_id)
     taken = connection.execute(
         text("""
             INSERT INTO tenant_leases AS l
@@ -77,3 +100,46 @@ def holder_name(connection: Connection, credential_id: int) -> str | None:
     query = text("SELECT holder_name FROM tenant_leases WHERE credential_id = :id")
     name: str | None = connection.execute(query, {"id": credential_id}).scalar()
     return name
+
+
+def take_or_wait(
+    connection: Connection,
+    credential_id: int,
+    tenant: str,
+    purpose: str,
+    seconds: float,
+    *,
+    sync_id: uuid.UUID | None = None,
+    wait_seconds: float = 0,
+) -> Lease:
+    """Take the tenant, in transactions of its own, waiting while another run has it.
+
+    Raises TenantBusy after `wait_seconds`, and SyncStopped when the sync is asked to end before it began.
+    """
+    give_up_at = time.monotonic() + wait_seconds
+    while True:
+        with connection.begin():
+            reason = None if sync_id is None else stops.reason(connection, sync_id)
+            if reason is not None:
+                raise stopped(tenant, reason)
+            lease = take(connection, credential_id, tenant, purpose, seconds, sync_id)
+            holder = None if lease else holder_name(connection, credential_id)
+        if lease is not None:
+            return lease
+        if time.monotonic() >= give_up_at:
+            raise TenantBusy(
+                f"{purpose} of tenant {tenant}: the tenant is busy with another sync, {holder or 'which just ended'}; "
+                f"waited {wait_seconds:g} s. Try again when it has ended"
+            )
+        time.sleep(min(WAIT_STEP_SECONDS, max(0.0, give_up_at - time.monotonic())))
+
+
+def held_tenants(connection: Connection) -> dict[int, str]:
+    """Who works on which tenant now, by credential; leases of dead connections are not counted."""
+    rows = connection.execute(
+        text("""
+            SELECT l.credential_id, l.holder_name FROM tenant_leases l JOIN pg_stat_activity a
+            ON a.pid = l.backend_pid AND a.backend_start = l.backend_start WHERE l.expires_at > clock_timestamp()
+        """)
+    )
+    return {row.credential_id: row.holder_name for row in rows}

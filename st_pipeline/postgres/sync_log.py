@@ -25,7 +25,8 @@ class SyncLog:
     """One tenant's row of a sync, written when `ensure` is first called: polls that find nothing leave no row.
 
     `sync_id` is shared by the tenants of one sync and stands in the Dagster run's tags. `derived`: what is built from
-    entities read before; it has rows of its own, and no part in the tenant's figures.
+    entities read before; it has rows of its own, and no part in the tenant's figures. `asked`: what the sync was told
+    to do, as JSON, so that it can be done again.
     """
 
     credential_id: int
@@ -36,6 +37,7 @@ class SyncLog:
     data_type: str
     dagster_run_id: str | None = None
     derived: Collection[str] = ()
+    asked: Mapping[str, Any] = field(default_factory=dict)
     id: int | None = None
     counts: dict[str, Counts] = field(default_factory=dict)
     expected: int | None = None
@@ -46,8 +48,9 @@ class SyncLog:
             self.id = connection.execute(
                 text("""
                     INSERT INTO servicetitan_sync_logs
-                        (credential_id, sync_id, sync_type, mode, data_type, dagster_run_id)
-                    VALUES (:credential_id, :sync_id, :sync_type, :mode, :data_type, :run_id) RETURNING id
+                        (credential_id, sync_id, sync_type, mode, data_type, dagster_run_id, details)
+                    VALUES (:credential_id, :sync_id, :sync_type, :mode, :data_type, :run_id, CAST(:details AS jsonb))
+                    RETURNING id
                 """),
                 {
                     "credential_id": self.credential_id,
@@ -56,6 +59,7 @@ class SyncLog:
                     "mode": self.mode.value,
                     "data_type": self.data_type,
                     "run_id": self.dagster_run_id,
+                    "details": json.dumps({"asked": self.asked} if self.asked else {}),
                 },
             ).scalar_one()
         return self.id
@@ -106,17 +110,23 @@ class SyncLog:
         connection.execute(text("SELECT pg_notify(:channel, :note)"), {"channel": CHANNEL, "note": json.dumps(note)})
 
     def entity_ended(
-        self, connection: Connection, entity: str, *, message: str | None = None, cursor_after: str | None = None
+        self,
+        connection: Connection,
+        entity: str,
+        *,
+        message: str | None = None,
+        error_kind: str | None = None,
+        cursor_after: str | None = None,
     ) -> None:
-        """Close an entity's row; a message means it failed."""
+        """Close an entity's row; a message means it failed. `error_kind`: the class of the error."""
         connection.execute(
             text("""
                 UPDATE sync_log_entities SET completed_at = clock_timestamp(), message = :message,
                     status = CASE WHEN CAST(:message AS text) IS NULL THEN 'completed' ELSE 'failed' END,
-                    cursor_after = :after
+                    cursor_after = :after, error_kind = :kind
                 WHERE sync_log_id = :log AND entity = :entity
             """),
-            {"log": self.id, "entity": entity, "message": message, "after": cursor_after},
+            {"log": self.id, "entity": entity, "message": message, "after": cursor_after, "kind": error_kind},
         )
 
     def ended(self, connection: Connection, message: str | None, details: Mapping[str, Any]) -> None:
@@ -139,7 +149,7 @@ class SyncLog:
                 UPDATE servicetitan_sync_logs SET completed_at = clock_timestamp(), message = :message,
                     status = CASE WHEN CAST(:message AS text) IS NULL THEN 'completed' ELSE 'failed' END,
                     duration_seconds = extract(epoch FROM clock_timestamp() - started_at),
-                    details = CAST(:details AS jsonb)
+                    details = details || CAST(:details AS jsonb)
                 WHERE id = :id AND status = 'running'
             """),
             {"id": self.id, "message": message, "details": json.dumps(details)},

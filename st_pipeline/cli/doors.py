@@ -1,0 +1,45 @@
+"""Which way a command's runs are made: through the Dagster that runs, else in processes of its own.
+
+Here: the choice. Not here: the two ways (defs/launch.py, defs/runs_here.py).
+"""
+
+import os
+from pathlib import Path
+
+from st_pipeline.cli.setup import STORAGE_VARIABLE, project_folder
+from st_pipeline.defs.door import Door
+from st_pipeline.defs.launch import RunningDagster
+from st_pipeline.defs.runs_here import RunsHere
+from st_pipeline.environment_file import read_file
+from st_pipeline.errors import ConfigurationError, PipelineError
+from st_pipeline.postgres.database import dagster_url
+from st_pipeline.settings import Settings
+
+
+def open_door(settings: Settings) -> Door:
+    """The running Dagster of this project when its daemon takes runs from the queue; else processes of our own.
+
+    Raises ConfigurationError: there is no dagster.yaml, or the running Dagster cannot load our definitions.
+    """
+    home = project_folder()
+    running = RunningDagster(dagster_address(settings))
+    try:
+        if running.is_up() and running.belongs_to(home) and running.has_loaded() and running.takes_from_its_queue():
+            return running
+    except ConfigurationError:
+        raise
+    except PipelineError:
+        pass  # something else listens there, or it goes down at this moment
+    running.close()
+    return RunsHere(_environment(settings, home), Path.cwd(), settings.home)
+
+
+def dagster_address(settings: Settings) -> str:
+    """Where the UI is, or would be."""
+    return f"http://{settings.dagster_host}:{settings.dagster_port}"
+
+
+def _environment(settings: Settings, home: Path) -> dict[str, str]:
+    """What `up` writes into `.env` for Dagster, and this process's own variables, which win."""
+    storage = dagster_url(settings).render_as_string(hide_password=False)
+    return {STORAGE_VARIABLE: storage, **read_file(), **os.environ, "DAGSTER_HOME": str(home)}

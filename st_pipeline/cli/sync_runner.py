@@ -1,0 +1,200 @@
+"""Running the syncs of a command: so many at once, each within its time, none in another's way.
+
+Here: the order of starting, following and stopping. Not here: who is synced (due.py), how a run is made (defs/), what a
+person sees meanwhile (sync_progress.py).
+
+A sync is stopped by a request in Postgres that it obeys at its next chunk; only what does not obey is ended as it is.
+"""
+
+import signal
+import time
+import uuid
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from types import FrameType
+from typing import Literal
+
+from sqlalchemy import Engine
+
+from st_pipeline.defs.door import Door, Phase, RunState, WantedRun
+from st_pipeline.defs.tags import MESSAGE_TAG, SKIPPED_TAG
+from st_pipeline.errors import PipelineError
+from st_pipeline.postgres import leases, stops
+from st_pipeline.postgres.database import transaction
+
+LOOK_SECONDS = 0.25
+# A request may take 120 s (ST_PIPELINE_REQUEST_TIMEOUT_SECONDS); a run that has not seen its chunk's end by then hangs.
+OBEY_SECONDS = 150.0
+BY_A_PERSON = "stopped by a person"
+
+Status = Literal["waiting", "running", "completed", "failed", "skipped"]
+
+
+@dataclass(slots=True)
+class TenantRun:
+    """One tenant of the command: what is wanted, and what became of it. Times by the monotonic clock."""
+
+    credential_id: int
+    wanted: WantedRun
+    status: Status = "waiting"
+    run_id: str | None = None
+    message: str | None = None
+    state: RunState | None = None
+    began_at: float | None = None
+    submitted_at: float = 0.0
+    ended_at: float | None = None
+    stop_asked_at: float | None = None
+
+    @property
+    def tenant(self) -> str:
+        """Its partition key."""
+        return self.wanted.tenant
+
+    def ends(self, status: Status, message: str | None = None) -> None:
+        """Note how it ended."""
+        self.status, self.message, self.ended_at = status, message, time.monotonic()
+
+
+@dataclass(slots=True)
+class Interrupts:
+    """How often a person has asked the command to end."""
+
+    number: int = 0
+
+    def heard(self, _signal: int, _frame: FrameType | None) -> None:
+        """One more."""
+        self.number += 1
+
+    @contextmanager
+    def listening(self) -> Iterator["Interrupts"]:
+        """Ctrl-C and SIGTERM are counted here instead of ending the process at once."""
+        signals = (signal.SIGINT, signal.SIGTERM)
+        before = [signal.signal(one, self.heard) for one in signals]
+        try:
+            yield self
+        finally:
+            for one, handler in zip(signals, before, strict=True):
+                signal.signal(one, handler)
+
+
+@dataclass(slots=True)
+class SyncRunner:
+    """Runs of tenants through a door."""
+
+    engine: Engine
+    door: Door
+    runs: Sequence[TenantRun]
+    max_concurrent: int
+    timeout_seconds: float
+    interrupts: Interrupts = field(default_factory=Interrupts)
+    obey_seconds: float = OBEY_SECONDS
+    _waiting: deque[TenantRun] = field(init=False)
+    _active: list[TenantRun] = field(init=False, default_factory=list)
+
+    def __post_init__(self) -> None:
+        self._waiting = deque(self.runs)
+
+    def run(self, on_look: Callable[[], None] = lambda: None) -> None:
+        """Run them all and return when each has ended; their failures raise nothing. `on_look`: four times a second."""
+        with self.interrupts.listening():
+            while self._waiting or self._active:
+                if self.interrupts.number:
+                    self._stop_all()
+                while len(self._active) < self.max_concurrent and (run := self._next()) is not None:
+                    self._start(run)
+                self._follow()
+                on_look()
+                if self._active:
+                    time.sleep(LOOK_SECONDS)
+
+    def _next(self) -> TenantRun | None:
+        """The first that waits and whose tenant no other run of ours works on."""
+        active = {run.tenant for run in self._active}
+        run = next((run for run in self._waiting if run.tenant not in active), None)
+        if run is not None:
+            self._waiting.remove(run)
+        return run
+
+    def submit(self) -> None:
+        """Queue them all at once and wait for none."""
+        while self._waiting:
+            self._start(self._waiting.popleft())
+
+    def _start(self, run: TenantRun) -> None:
+        busy = self._busy_with(run) if run.wanted.is_due else None
+        if busy is not None:
+            run.ends("skipped", busy)
+            return
+        try:
+            run.run_id = self.door.start(run.wanted)
+        except PipelineError as error:
+            run.ends("failed", str(error))
+            return
+        run.submitted_at = time.monotonic()
+        self._active.append(run)
+
+    def _busy_with(self, run: TenantRun) -> str | None:
+        """Why scheduled work leaves the tenant to somebody else."""
+        with transaction(self.engine, f"see whether tenant {run.tenant} is free") as connection:
+            holder = leases.held_tenants(connection).get(run.credential_id)
+        if holder is not None:
+            return f"busy with another sync, {holder}"
+        if run.tenant in self.door.queued_tenants():
+            return "a run of it is queued already"
+        return None
+
+    def _follow(self) -> None:
+        states = self.door.states([run.run_id for run in self._active if run.run_id]) if self._active else {}
+        for run in list(self._active):
+            run.state = states.get(run.run_id or "")
+            if run.state is None:
+                continue
+            if run.state.has_ended:
+                self._active.remove(run)
+                _ended(run, run.state)
+                continue
+            if run.state.phase is Phase.RUNNING and run.began_at is None:
+                run.status, run.began_at = "running", time.monotonic()
+            self._watch_the_clock(run)
+
+    def _watch_the_clock(self, run: TenantRun) -> None:
+        now = time.monotonic()
+        since = run.began_at if run.began_at is not None else run.submitted_at
+        if run.stop_asked_at is None and now - since > self.timeout_seconds:
+            where = "was given" if run.began_at is not None else "was given, in the queue"
+            self._stop(run, f"stopped after {self.timeout_seconds:g} s, the time it {where} (--timeout)")
+        elif run.stop_asked_at is not None and now - run.stop_asked_at > self.obey_seconds:
+            self._end_now(run)
+
+    def _stop_all(self) -> None:
+        while self._waiting:
+            self._waiting.popleft().ends("failed", f"{BY_A_PERSON} before it began")
+        for run in self._active:
+            if self.interrupts.number > 1:
+                self._end_now(run)
+            elif run.stop_asked_at is None:
+                self._stop(run, BY_A_PERSON)
+
+    def _stop(self, run: TenantRun, reason: str) -> None:
+        """Ask for an end at the next chunk; what has not begun is taken out of the queue."""
+        run.stop_asked_at = time.monotonic()
+        with transaction(self.engine, f"ask the sync of tenant {run.tenant} to end") as connection:
+            stops.request(connection, uuid.UUID(run.run_id), reason)
+        if run.began_at is None:
+            self._end_now(run)
+
+    def _end_now(self, run: TenantRun) -> None:
+        run.stop_asked_at = time.monotonic()  # the next try, should it be needed, comes after as long again
+        if run.run_id is not None:
+            self.door.end_now(run.run_id)
+
+
+def _ended(run: TenantRun, state: RunState) -> None:
+    if state.phase is Phase.FAILED:
+        run.ends("failed", state.tags.get(MESSAGE_TAG) or state.message or "its run failed; the run's page says why")
+    elif SKIPPED_TAG in state.tags:
+        run.ends("skipped", state.tags[SKIPPED_TAG])
+    else:
+        run.ends("completed")

@@ -1,0 +1,99 @@
+"""Dagster runs in processes of our own, for when no Dagster runs that would take them from its queue.
+
+Here: one process a run, started from a server that has imported Dagster and pandas once (3 CPU seconds). Not here: what
+a process does (child_run.py). Importing this does not import Dagster.
+
+A process a run and no threads: a tenant that hangs or is killed takes no other with it, and frees its memory.
+"""
+
+import multiprocessing
+import os
+import signal
+import uuid
+from multiprocessing.connection import Connection
+from multiprocessing.context import ForkServerProcess
+from pathlib import Path
+
+from st_pipeline.defs.child_order import Order
+from st_pipeline.defs.door import Phase, RunState, WantedRun
+
+PRELOADED = ["st_pipeline.defs.child_run"]
+KILL_AFTER_SECONDS = 10
+LOGS = "runs"  # below the settings' home: what a run's process wrote, until it ended well
+
+
+class RunsHere:
+    """Runs made by this machine's own processes, in the instance that `environment` names (DAGSTER_HOME)."""
+
+    name = "processes of this command"
+
+    def __init__(self, environment: dict[str, str], folder: Path, home: Path) -> None:
+        self._environment, self._folder, self._logs = environment, folder, home / LOGS
+        self._context = multiprocessing.get_context("forkserver")
+        self._context.set_forkserver_preload(PRELOADED)
+        self._runs: dict[str, tuple[ForkServerProcess, Connection]] = {}
+        self._ended: dict[str, RunState] = {}
+
+    def start(self, wanted: WantedRun) -> str:
+        """Start a process for the run and return the run's id."""
+        from st_pipeline.defs.child_order import execute
+
+        run_id = str(uuid.uuid4())
+        self._logs.mkdir(parents=True, exist_ok=True)
+        here, there = self._context.Pipe(duplex=False)
+        order = Order(wanted, run_id, self._environment, self._folder, self._log(run_id))
+        process = self._context.Process(target=execute, args=(order, there), name=f"sync {wanted.tenant}")
+        process.start()
+        there.close()
+        self._runs[run_id] = (process, here)
+        return run_id
+
+    def states(self, run_ids: list[str]) -> dict[str, RunState]:
+        """How far these runs are."""
+        return {run_id: self._state(run_id) for run_id in run_ids}
+
+    def _state(self, run_id: str) -> RunState:
+        if run_id in self._ended:
+            return self._ended[run_id]
+        process, connection = self._runs[run_id]
+        if process.is_alive() and not connection.poll():
+            return RunState(Phase.RUNNING)
+        try:
+            state: RunState = connection.recv()
+        except EOFError:
+            process.join()
+            state = self._crashed(run_id, process.exitcode)
+        process.join()
+        connection.close()
+        if state.phase is Phase.SUCCEEDED:
+            self._log(run_id).unlink(missing_ok=True)
+        self._ended[run_id] = state
+        return state
+
+    def _crashed(self, run_id: str, exit_code: int | None) -> RunState:
+        from st_pipeline.defs.child_run import note_crash
+
+        how = f"by {signal.Signals(-exit_code).name}" if exit_code and exit_code < 0 else f"with code {exit_code}"
+        message = f"its process ended {how}; its last words are in {self._log(run_id)}"
+        note_crash(self._environment, run_id, message)
+        return RunState(Phase.FAILED, message=message)
+
+    def _log(self, run_id: str) -> Path:
+        return self._logs / f"{run_id}.log"
+
+    def end_now(self, run_id: str) -> None:
+        """Interrupt the run, so that it can say that it ended; kill it when that takes too long."""
+        process, _ = self._runs[run_id]
+        if process.pid is None or not process.is_alive():
+            return
+        os.kill(process.pid, signal.SIGINT)
+        process.join(KILL_AFTER_SECONDS)
+        if process.is_alive():
+            process.kill()
+
+    def queued_tenants(self) -> set[str]:
+        """None: nothing is queued here, and who works on a tenant holds its lease."""
+        return set()
+
+    def close(self) -> None:
+        """Nothing to let go of: each process ends with its run."""

@@ -1,0 +1,67 @@
+"""What schedules do with a tenant, where it differs from the settings, and when each was last looked at.
+
+Here: the table tenant_schedules and the looks. Not here: what follows from them (due.py).
+"""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import Connection, text
+
+
+@dataclass(frozen=True, slots=True)
+class TenantSchedule:
+    """One row; a tenant without one has the defaults. `poll_minutes` None: every tick. `nightly_full` None: yes."""
+
+    paused_at: datetime | None = None
+    paused_because: str | None = None
+    poll_minutes: int | None = None
+    nightly_full: bool | None = None
+
+    @property
+    def is_read_nightly(self) -> bool:
+        """Does the nightly schedule read it in full?"""
+        return self.paused_at is None and self.nightly_full is not False
+
+
+DEFAULT = TenantSchedule()
+_FIELDS = ", ".join(TenantSchedule.__slots__)
+
+
+def load_all(connection: Connection) -> dict[int, TenantSchedule]:
+    """The schedules that differ from the default, by credential."""
+    rows = connection.execute(text(f"SELECT credential_id, {_FIELDS} FROM tenant_schedules"))  # noqa: S608
+    return {credential_id: TenantSchedule(*row) for credential_id, *row in rows}
+
+
+def save(connection: Connection, credential_id: int, **changes: object) -> None:
+    """Set the named fields; `"now"` as the value of paused_at means the database's clock."""
+    unknown = set(changes) - set(TenantSchedule.__slots__)
+    if unknown:
+        raise TypeError(f"tenant_schedules has no {', '.join(sorted(unknown))}")
+    values = {name: "now()" if value == "now" else f":{name}" for name, value in changes.items()}
+    connection.execute(
+        text(
+            f"INSERT INTO tenant_schedules (credential_id, {', '.join(values)}) "  # noqa: S608 - fields of a class
+            f"VALUES (:credential_id, {', '.join(values.values())}) ON CONFLICT (credential_id) "
+            f"DO UPDATE SET updated_at = now(), {', '.join(f'{name} = excluded.{name}' for name in values)}"
+        ),
+        {**changes, "credential_id": credential_id},
+    )
+
+
+def last_looks(connection: Connection, entities: Collection[str]) -> dict[int, datetime]:
+    """When the one of these entities that was looked at longest ago was, well or in vain, by credential.
+
+    Tenants of which one was never looked at are missing.
+    """
+    rows = connection.execute(
+        text("""
+            SELECT credential_id, min(greatest(last_polled_at, last_failed_at)) AS looked FROM sync_cursors
+            WHERE entity = ANY(:entities) GROUP BY credential_id
+            HAVING count(greatest(last_polled_at, last_failed_at)) = :number
+        """),
+        {"entities": list(entities), "number": len(entities)},
+    )
+    return {row.credential_id: row.looked for row in rows}
