@@ -53,7 +53,7 @@ class Clock:
     postmaster: int
 
     def __post_init__(self) -> None:
-        self._client, self._postgres = time.process_time(), postgres_seconds(self.postmaster)
+        self._postgres, self._client = postgres_seconds(self.postmaster), time.process_time()
 
     def read(self) -> tuple[float, float]:
         """Seconds of the client, seconds of Postgres."""

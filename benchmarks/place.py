@@ -98,7 +98,7 @@ def _onboarded(server: embedded.EmbeddedServer, tenant: SimulatedTenant) -> Plac
     migrate(engine)
     secrets = SecretStr(tenant.client_id), SecretStr(tenant.client_secret)
     with transaction(engine, "onboard the benchmark's tenant") as connection:
-        add_company(connection, "bench", name="Bench")
+        add_company(connection, "bench", name="Bench", intacct_id="INT-bench")
         vault = Vault.from_settings(Settings(encryption_keys=keys))
         add_credential(connection, vault, NewCredential("bench", "production", tenant.tenant_id, *secrets))
     engine.dispose()

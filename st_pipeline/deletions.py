@@ -50,6 +50,8 @@ def settle(work: EntityWork, result: EntityResult) -> None:
 def mark_gone(work: EntityWork, inactive_ids: list[int]) -> int:
     """Within a chunk's transaction: of rows that a feed shows as inactive, mark those the source no longer knows by id.
 
+    One that it does know is unmarked: it was gone, and is back as it was.
+
     ServiceTitan: a feed repeats deleted records as inactive ones, so an incremental sync learns of deletions too. Most
     rows that turn inactive still exist; asking takes one request for 50 of them. Where a list cannot be asked by ids,
     only a full pass tells. Returns how many were marked.
@@ -57,6 +59,7 @@ def mark_gone(work: EntityWork, inactive_ids: list[int]) -> int:
     if not work.spec.ids_param:
         return 0
     gone = _not_found_by_id(work, inactive_ids)
+    presence.unmark(work.connection, work.spec, work.credential_id, sorted({*inactive_ids} - {*gone}))
     return presence.mark_deleted(work.connection, work.spec, work.credential_id, gone)
 
 

@@ -103,7 +103,7 @@ def _read_full(work: EntityWork, cursor: Cursor, result: EntityResult) -> None:
         save_cursor(work, full_started_at="now", full_continue_from=start)
     if spec.feed_path is None:
         writer = ChunkWriter(work, result, remember_seen=True)
-        writer.write_all(iter_list(work.client, spec, prefetch=work.settings.prefetch_pages))
+        writer.write_all(iter_list(work.client, spec, prefetch=work.settings.prefetch_pages, whole=True))
     else:
         writer = ChunkWriter(work, result, position="full_continue_from")
         _write_feed(work, writer, result, start=start, restart=None)
@@ -122,7 +122,7 @@ def _read_incremental(work: EntityWork, cursor: Cursor, result: EntityResult) ->
     since = _looking_back(cursor, work.settings.lookback_minutes)
     if spec.feed_path is None:
         writer = ChunkWriter(work, result)
-        pages = iter_list(work.client, spec, modified_from=since, prefetch=work.settings.prefetch_pages)
+        pages = iter_list(work.client, spec, modified_from=since, prefetch=work.settings.prefetch_pages, whole=True)
         writer.write_all(pages)
     else:
         writer = ChunkWriter(work, result, position="continue_from")
@@ -156,7 +156,9 @@ def _read_window(work: EntityWork, _cursor: Cursor, result: EntityResult) -> Non
         # A list would lose what only the feed shows. It has no upper bound: what is newer is read too, and is true.
         pages = iter_feed(work.client, work.spec, start=start, prefetch=prefetch)
     else:
-        pages = iter_list(work.client, work.spec, modified_from=start, modified_before=end, prefetch=prefetch)
+        pages = iter_list(
+            work.client, work.spec, modified_from=start, modified_before=end, prefetch=prefetch, whole=True
+        )
     ChunkWriter(work, result).write_all(pages)
 
 

@@ -23,12 +23,16 @@ JSONB_VERSION = b"\x01"  # jsonb's binary form is this byte, then the text
 
 
 def known_rows(connection: Connection, spec: EntitySpec, credential_id: int, ids: Sequence[int]) -> dict[int, Known]:
-    """What the table holds of these records."""
+    """What the table holds of these records.
+
+    A list shows none that is deleted, so a row marked as deleted counts as not held: it is back, maybe byte for byte.
+    """
+    marked = " AND deleted_at IS NULL" if spec.feed_path is None else ""
     modified = f"(extract(epoch FROM {MODIFIED}) * 1000000)::bigint" if spec.has(MODIFIED) else "NULL::bigint"
     rows = connection.execute(
         text(
             f"SELECT {KEY}, {modified}, record_hash, spec_version FROM {spec.table} "  # noqa: S608 - names of a spec
-            f"WHERE credential_id = :credential_id AND {KEY} = ANY(:ids)"
+            f"WHERE credential_id = :credential_id AND {KEY} = ANY(:ids){marked}"
         ),
         {"credential_id": credential_id, "ids": list(ids)},
     )
@@ -195,6 +199,8 @@ def _upsert_sql(spec: EntitySpec, rewrite: bool) -> str:
         different = [f"t.{name} <> excluded.{name}" for name in ("record_hash", "spec_version")]
         if spec.has(MODIFIED):
             different.append(f"t.{MODIFIED} IS DISTINCT FROM excluded.{MODIFIED}")
+        if spec.feed_path is None:
+            different.append("t.deleted_at IS NOT NULL")
         conditions.append(f"({' OR '.join(different)})")
     where = f"WHERE {' AND '.join(conditions)}" if conditions else ""
     return (

@@ -60,6 +60,17 @@ def mark_deleted(connection: Connection, spec: EntitySpec, credential_id: int, i
     return connection.execute(text(query), {"id": credential_id, "ids": list(ids)}).rowcount
 
 
+def unmark(connection: Connection, spec: EntitySpec, credential_id: int, ids: Sequence[int]) -> int:
+    """Clear deleted_at of these rows. Returns how many had it."""
+    if not ids:
+        return 0
+    query = (
+        f"UPDATE {spec.table} SET deleted_at = NULL "  # noqa: S608 - names of a spec
+        f"WHERE credential_id = :id AND {KEY} = ANY(:ids) AND deleted_at IS NOT NULL"
+    )
+    return connection.execute(text(query), {"id": credential_id, "ids": list(ids)}).rowcount
+
+
 def unmark_returned(connection: Connection, spec: EntitySpec, credential_id: int) -> list[int]:
     """Clear deleted_at of rows whose ids the list showed again. Returns their ids."""
     _join_by_hash(connection)

@@ -21,6 +21,7 @@ from st_pipeline.servicetitan.prefetch import fetched_ahead
 
 IDS_A_REQUEST = 50  # ServiceTitan: more is 400
 EMPTY_PAGES_IN_A_ROW = 100
+WALKS = 3  # of a list that keeps moving; a full pass comes by again
 BEGINNING = "1900-01-01T00:00:00Z"
 
 
@@ -75,9 +76,12 @@ def iter_list(
     modified_from: str | None = None,
     modified_before: str | None = None,
     prefetch: int = 1,
+    whole: bool = False,
 ) -> Iterator[Page]:
     """A list, all states, from `modified_from` (inclusive) to `modified_before` (exclusive).
 
+    `whole`: walk it again, from its first page, when it showed fewer records than it told: a record that goes while
+    pages are read moves all behind it up, and the first of the next page is never shown.
     Raises InvalidApiResponseFormat when a page repeats, and after EMPTY_PAGES_IN_A_ROW that promise more.
     """
     params = {**spec.list_params, "pageSize": str(client.settings.list_page_size)}
@@ -87,7 +91,19 @@ def iter_list(
         params["modifiedOnOrAfter"] = modified_from
     if modified_before is not None:
         params["modifiedBefore"] = modified_before
-    return fetched_ahead(partial(_list_pages, client, spec, params), prefetch)
+    return fetched_ahead(partial(_walks, client, spec, params, WALKS if whole else 1), prefetch)
+
+
+def _walks(
+    client: ServiceTitanClient, spec: EntitySpec, params: Mapping[str, str], walks: int, stop: Event
+) -> Iterator[Page]:
+    for _ in range(walks):
+        told, shown = 0, 0
+        for page in _list_pages(client, spec, params, stop):
+            told, shown = told or page.total or 0, shown + len(page.records)
+            yield page
+        if shown >= told:
+            return
 
 
 def _list_pages(client: ServiceTitanClient, spec: EntitySpec, params: Mapping[str, str], stop: Event) -> Iterator[Page]:

@@ -14,7 +14,7 @@ from st_pipeline.entities.spec import EntitySpec, Presence
 from st_pipeline.records import Mode
 from st_pipeline_tests.entities.conftest import ROWS_A_PAGE, Marks, Tenant, worked_on
 from st_pipeline_tests.entities.made_records import simulated_name
-from st_pipeline_tests.entities.test_every_entity_and_mode import EACH, asking_for, moment, tells_time
+from st_pipeline_tests.entities.test_every_entity_and_mode import EACH, asking_for, moment
 
 WALKED = [name for name, spec in ENTITIES.items() if spec.presence is Presence.LIST]
 ASKED_BY_ID = [name for name in WALKED if ENTITIES[name].feed_path is not None and ENTITIES[name].ids_param]
@@ -59,8 +59,6 @@ def test_a_deleted_record_is_marked_an_inactive_one_is_not_and_one_that_returns_
         company.source.insert(simulated_name(one.name), record)
         company.source.patch(simulated_name(one.name), st_id, {"active": True} if "active" in record else {})
     assert company.sync(entity, **asking_for(mode, since)).errors == []
-    if not all(tells_time(one) for one in spec.read_as):
-        company.sync(entity, **FULL)  # back as it was before: only a full pass sees that it had been gone
     assert company.marks() == before
     assert company.differences(entity) == []
 
