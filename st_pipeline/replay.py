@@ -17,7 +17,7 @@ from st_pipeline.chunk_writer import ChunkWriter
 from st_pipeline.credentials.store import Tenant
 from st_pipeline.entities import ENTITIES, LISTS
 from st_pipeline.entities.spec import EntitySpec
-from st_pipeline.errors import ConfigurationError, PipelineError
+from st_pipeline.errors import PipelineError
 from st_pipeline.postgres import cursors, kept_rejects, leases, stream_pending
 from st_pipeline.postgres.database import database_errors
 from st_pipeline.postgres.kept_rejects import Chosen, Held, Kept
@@ -56,15 +56,6 @@ class _Replay:
     log: SyncLog
     chosen: Chosen
     results: list[Replayed] = field(default_factory=list)
-
-
-def names_of(entity: str) -> tuple[str, ...]:
-    """The names under which an entity's, a list's or a stream's rejects are kept. Raises ConfigurationError."""
-    if entity in ENTITIES:
-        return tuple(spec.name for spec in ENTITIES[entity].read_as)
-    if entity in LISTS or entity in STREAMS:
-        return (entity,)
-    raise ConfigurationError(f"unknown entity {entity!r}: take one of {', '.join((*ENTITIES, *STREAMS))}")
 
 
 def replay(

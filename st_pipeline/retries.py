@@ -115,7 +115,7 @@ def _done_by_another(connection: Connection, log: Any, name: str) -> bool:
         SELECT EXISTS (
             SELECT FROM servicetitan_sync_logs l JOIN sync_log_entities e ON e.sync_log_id = l.id
             WHERE l.credential_id = :credential_id AND l.id > :id AND e.entity = :entity AND e.status = 'completed'
-                  AND l.mode = 'window' AND l.details->'asked' - 'entities' = CAST(:window AS jsonb))
+                  AND l.mode = 'window' AND (l.details->'asked') - 'entities' = CAST(:window AS jsonb))
     """)
     window = json.dumps({key: value for key, value in log.asked.items() if key != "entities"})
     bound = {"credential_id": log.credential_id, "id": log.id, "entity": name, "window": window}

@@ -240,7 +240,7 @@ class TenantSync:
             with self.connection.begin(), self.log.forgotten_on_rollback():
                 if kind is not None:
                     asked = stops.reason(self.connection, self.result.sync_id)
-                    self.result.errors.append(asked or f"stopped by {kind.__name__}")
+                    self.result.errors.append(asked or _why_stopped(kind))
                 self._close_log(self.connection)
                 self.lease.release(self.connection)
         except Exception as second:  # noqa: BLE001 - the next start settles what could not be closed
@@ -293,6 +293,12 @@ class TenantSync:
             "drift": drift,
             "records_with_nul": nul,
         }
+
+
+def _why_stopped(kind: type[BaseException]) -> str:
+    """Interrupts are no errors, so that nobody catches them by mistake."""
+    is_interrupt = not issubclass(kind, Exception | GeneratorExit)
+    return "ended at once, by a person or with its service" if is_interrupt else f"stopped by {kind.__name__}"
 
 
 def _is_refused(error: Exception | None) -> bool:

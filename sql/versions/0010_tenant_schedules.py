@@ -28,12 +28,14 @@ CREATE TABLE sync_stops (
 );
 COMMENT ON TABLE sync_stops IS 'Syncs that are to end: every chunk looks here in the statement that extends its lease.';
 
+CREATE INDEX sync_logs_by_sync ON servicetitan_sync_logs (sync_id);
 ALTER TABLE sync_log_entities ADD COLUMN error_kind text;
 COMMENT ON COLUMN sync_log_entities.error_kind IS 'The class of the error that ended it; null when its process died.';
 """
 
 DOWN = """
 ALTER TABLE sync_log_entities DROP COLUMN error_kind;
+DROP INDEX sync_logs_by_sync;
 DROP TABLE sync_stops;
 DROP TABLE tenant_schedules;
 """

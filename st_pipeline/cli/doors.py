@@ -8,8 +8,6 @@ from pathlib import Path
 
 from st_pipeline.cli.setup import STORAGE_VARIABLE, project_folder
 from st_pipeline.defs.door import Door
-from st_pipeline.defs.launch import RunningDagster
-from st_pipeline.defs.runs_here import RunsHere
 from st_pipeline.environment_file import read_file
 from st_pipeline.errors import ConfigurationError, PipelineError
 from st_pipeline.postgres.database import dagster_url
@@ -21,6 +19,9 @@ def open_door(settings: Settings) -> Door:
 
     Raises ConfigurationError: there is no dagster.yaml, or the running Dagster cannot load our definitions.
     """
+    from st_pipeline.defs.launch import RunningDagster
+    from st_pipeline.defs.runs_here import RunsHere
+
     home = project_folder()
     running = RunningDagster(dagster_address(settings))
     try:

@@ -161,7 +161,7 @@ def replay(*, tenant: str | None, entity: str | None, ids: tuple[str, ...], all_
     from st_pipeline.credentials.store import enabled_tenants, find_tenant
     from st_pipeline.errors import PipelineError
     from st_pipeline.postgres.database import transaction
-    from st_pipeline.replay import names_of
+    from st_pipeline.postgres.kept_rejects import names_of
     from st_pipeline.replay import replay as replayed
 
     if (tenant is None) != all_tenants:
@@ -261,8 +261,7 @@ def _choose(
     """Names as ids. Raises ConfigurationError: nobody has such a name."""
     from st_pipeline.credentials.store import all_tenants
     from st_pipeline.due import Selection, check_names
-    from st_pipeline.postgres.kept_rejects import Chosen
-    from st_pipeline.replay import names_of
+    from st_pipeline.postgres.kept_rejects import Chosen, names_of
 
     known: list[Tenant] = all_tenants(connection)
     selection = Selection(tenants=tenants, companies=companies)

@@ -1,6 +1,7 @@
 """What the sync log says of a command's runs, while they go on and when they have ended.
 
-Here: the queries and the figures of a tenant. Not here: how they are shown (sync_progress.py, sync_command.py).
+Here: the queries and the figures of a tenant; the id of a Dagster run is that of its sync. Not here: how they
+are shown (sync_progress.py, sync_command.py).
 """
 
 from collections.abc import Sequence
@@ -36,7 +37,7 @@ def progress_of(connection: Connection, runs: Sequence[TenantRun]) -> dict[str, 
         FROM servicetitan_sync_logs l
         LEFT JOIN LATERAL (SELECT entity, records_processed FROM sync_log_entities
             WHERE sync_log_id = l.id AND status = 'running' ORDER BY started_at DESC LIMIT 1) r ON true
-        WHERE l.status = 'running' AND l.credential_id = ANY(:credentials) AND l.dagster_run_id = ANY(:runs)
+        WHERE l.status = 'running' AND l.sync_id = ANY(CAST(:runs AS uuid[]))
     """)
     return {run_id: Progress(*rest) for run_id, *rest in connection.execute(query, _bound(runs))}
 
@@ -48,7 +49,7 @@ def results_of(connection: Connection, runs: Sequence[TenantRun]) -> list[dict[s
                ARRAY(SELECT entity FROM sync_log_entities e WHERE e.sync_log_id = l.id AND e.status = 'failed'
                      ORDER BY e.started_at)
         FROM servicetitan_sync_logs l
-        WHERE l.credential_id = ANY(:credentials) AND l.dagster_run_id = ANY(:runs) ORDER BY l.id
+        WHERE l.sync_id = ANY(CAST(:runs AS uuid[])) ORDER BY l.id
     """)  # noqa: S608 - constant column names
     logged = {run_id: rest for run_id, *rest in connection.execute(query, _bound(runs))}
     return [_result(run, logged.get(run.run_id or "")) for run in runs]
@@ -73,7 +74,4 @@ def _result(run: TenantRun, logged: list[Any] | None) -> dict[str, Any]:
 
 
 def _bound(runs: Sequence[TenantRun]) -> dict[str, Any]:
-    return {
-        "credentials": [run.credential_id for run in runs],
-        "runs": [run.run_id for run in runs if run.run_id is not None],
-    }
+    return {"runs": [run.run_id for run in runs if run.run_id is not None]}

@@ -34,6 +34,7 @@ RESUME_TAG = "dagster/is_resume_retry"
 # What makes a sync `scheduled`; the last: a command that syncs what is due.
 AUTOMATION_TAGS = {"dagster/schedule_name", "dagster/sensor_name", DUE_TAG}
 EVENTS_A_PAGE = 1000
+ENDED = "ended at once, by a person or with its service; what is committed stays, the next sync goes on from there"
 
 
 @dataclass(slots=True)
@@ -106,6 +107,10 @@ def materialize_tenants(
     except PipelineError as error:  # set-up: nothing was synced, or nothing more can be
         context.instance.add_run_tags(run_id, {MESSAGE_TAG: str(error)})
         raise dg.Failure(str(error), allow_retries=error.retry_helps and not is_last_try) from error
+    except (KeyboardInterrupt, dg.DagsterExecutionInterruptedError):
+        # Dagster would wait and try again: its retry policies also answer to whoever ends a run.
+        context.instance.add_run_tags(run_id, {MESSAGE_TAG: ENDED} | report.tags)
+        raise dg.Failure(ENDED, allow_retries=False) from None
     context.instance.add_run_tags(run_id, report.tags)
     if report.failures:
         raise failure(report)

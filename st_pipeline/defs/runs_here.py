@@ -6,20 +6,23 @@ a process does (child_run.py). Importing this does not import Dagster.
 A process a run and no threads: a tenant that hangs or is killed takes no other with it, and frees its memory.
 """
 
+import contextlib
 import multiprocessing
 import os
 import signal
+import time
 import uuid
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
-from st_pipeline.defs.child_order import Order
+from st_pipeline.defs.child_order import Order, execute
 from st_pipeline.defs.door import Phase, RunState, WantedRun
 
 PRELOADED = ["st_pipeline.defs.child_run"]
 KILL_AFTER_SECONDS = 10
 LOGS = "runs"  # below the settings' home: what a run's process wrote, until it ended well
+LOGS_SECONDS = 14 * 24 * 3600  # of the others; as long as Dagster keeps its ticks
 
 
 class RunsHere:
@@ -36,10 +39,9 @@ class RunsHere:
 
     def start(self, wanted: WantedRun) -> str:
         """Start a process for the run and return the run's id."""
-        from st_pipeline.defs.child_order import execute
-
         run_id = str(uuid.uuid4())
         self._logs.mkdir(parents=True, exist_ok=True)
+        self._forget_old_logs()
         here, there = self._context.Pipe(duplex=False)
         order = Order(wanted, run_id, self._environment, self._folder, self._log(run_id))
         process = self._context.Process(target=execute, args=(order, there), name=f"sync {wanted.tenant}")
@@ -80,6 +82,12 @@ class RunsHere:
 
     def _log(self, run_id: str) -> Path:
         return self._logs / f"{run_id}.log"
+
+    def _forget_old_logs(self) -> None:
+        for log in self._logs.glob("*.log"):
+            with contextlib.suppress(FileNotFoundError):  # another command may do the same
+                if log.stat().st_mtime < time.time() - LOGS_SECONDS:
+                    log.unlink()
 
     def end_now(self, run_id: str) -> None:
         """Interrupt the run, so that it can say that it ended; kill it when that takes too long."""

@@ -11,7 +11,19 @@ from typing import Any
 
 from sqlalchemy import Connection, text
 
+from st_pipeline.entities import ENTITIES, LISTS
 from st_pipeline.entities.spec import KEY, MODIFIED, EntitySpec
+from st_pipeline.errors import ConfigurationError
+from st_pipeline.streams import STREAMS
+
+
+def names_of(entity: str) -> tuple[str, ...]:
+    """The names under which an entity's, a list's or a stream's rejects are kept. Raises ConfigurationError."""
+    if entity in ENTITIES:
+        return tuple(spec.name for spec in ENTITIES[entity].read_as)
+    if entity in LISTS or entity in STREAMS:
+        return (entity,)
+    raise ConfigurationError(f"unknown entity {entity!r}: take one of {', '.join((*ENTITIES, *STREAMS))}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -108,7 +108,10 @@ def slowest(connection: Connection, wanted: Wanted, limit: int = 3) -> list[dict
 
 
 def find_syncs(connection: Connection, written: str) -> list[dict[str, Any]]:
-    """The syncs of an id of the log, or of a sync id or Dagster run's id (one a tenant), with their details."""
+    """The sync of an id of the log, or those of a sync id, one a tenant, with their details.
+
+    The id of a Dagster run is that of its sync.
+    """
     if written.isascii() and written.isdigit():
         where, value = "l.id = CAST(:value AS bigint)", written[:18]
     else:
@@ -116,7 +119,7 @@ def find_syncs(connection: Connection, written: str) -> list[dict[str, Any]]:
             value = str(uuid.UUID(written))
         except ValueError:
             return []
-        where = "l.sync_id = CAST(:value AS uuid) OR l.dagster_run_id = :value"
+        where = "l.sync_id = CAST(:value AS uuid)"
     query = text(f"SELECT {SYNC}, l.details {FROM} WHERE {where} ORDER BY l.id")
     return [dict(row) for row in connection.execute(query, {"value": value}).mappings()]
 

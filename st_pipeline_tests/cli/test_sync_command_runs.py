@@ -7,9 +7,11 @@ import os
 import re
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from st_pipeline.cli.sync_runner import LOOK_SECONDS
 from st_pipeline_tests.cli.conftest import Command
 from st_pipeline_tests.cli.desk import CTRL_C, Desk, parsed, widest
 
@@ -86,10 +88,11 @@ def test_a_tenant_past_its_time_ends_at_a_chunk_and_the_others_go_on(desk: Desk,
 
 def test_ctrl_c_at_a_terminal_ends_the_syncs_at_a_chunk_and_says_so(desk: Desk):
     desk.add("acme", "birch", invoices=80)
-    slow(desk, "acme", "birch", seconds=0.7)
+    slow(desk, "acme", "birch", seconds=1.0)
     arguments = ("sync", "--entity", "invoices", "--batch-size", "20", "--max-concurrent", "1")
     with desk.at_terminal(*arguments) as terminal:
         desk.wait_until(WRITTEN, 20, while_=lambda: terminal.process.poll() is None)
+        time.sleep(3 * LOOK_SECONDS)  # until it has drawn that
         terminal.press(CTRL_C)
         out = terminal.read()
     assert terminal.process.returncode == 1
@@ -118,7 +121,10 @@ def test_a_second_ctrl_c_ends_them_at_once(desk: Desk, command: Command):
         said = command("sync", "--tenant", "acme", "--entity", "invoices", "--json")
     assert (said.code, said.json["execution_time_seconds"] < 25) == (1, True)
     assert desk.rows("SELECT status, message FROM servicetitan_sync_logs") == [("failed", "stopped by a person")]
-    assert desk.run_of(said.json["tenants"][0]["dagster_run_id"]).is_finished
+    run = desk.run_of(said.json["tenants"][0]["dagster_run_id"])
+    assert (run.status.value, run.tags["st_pipeline/message"].partition(";")[0]) == (
+        "FAILURE", "ended at once, by a person or with its service",
+    )  # fmt: skip
     assert desk.value("SELECT count(*) FROM tenant_leases") == 0
 
 

@@ -1,9 +1,10 @@
 """End to end, in a Dagster of its own: UI, daemon, code server and run workers, asked over GraphQL as the UI asks.
 
 One test, as starting it takes longer than all others: a backfill with one broken entity of one tenant, "retry from
-failure", and beside that a sync launched as the command line launches it.
+failure", and beside that syncs launched as the command line launches them.
 """
 
+import json
 import os
 import shutil
 import socket
@@ -18,6 +19,7 @@ from pydantic import SecretStr
 from sqlalchemy import Engine
 
 import st_pipeline
+from st_pipeline.cli import run
 from st_pipeline.cli.dagster_service import background_dagster
 from st_pipeline.defs.launch import RunningDagster
 from st_pipeline.defs.metadata import asset_key
@@ -87,7 +89,12 @@ def dagster(
             os.kill(process, 9)
 
 
-def test_retrying_a_failed_backfill_redoes_exactly_what_is_broken(platform: Platform, dagster: RunningDagster):
+def test_retrying_a_failed_backfill_redoes_exactly_what_is_broken(
+    platform: Platform,
+    dagster: RunningDagster,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+):
     platform.add("acme", "birch", register=False)
     assert register_tenants_at_home(platform.engine).added == ("acme", "birch")
     platform.simulated["birch"].fault("status", status=404, entity="invoices")
@@ -124,6 +131,50 @@ def test_retrying_a_failed_backfill_redoes_exactly_what_is_broken(platform: Plat
     assert dagster.wait([launched], TIMEOUT_SECONDS, lambda _statuses: None) == {launched: "SUCCESS"}
     modes = "SELECT partition_key, mode, sync_type FROM servicetitan_sync_logs JOIN tenants USING (credential_id) "
     assert platform.rows(f"{modes} WHERE dagster_run_id = :run", run=launched) == [("acme", "full", "manual")]
+
+    monkeypatch.setenv("ST_PIPELINE_DAGSTER_PORT", dagster.url.rpartition(":")[2])
+    commands_leave_their_syncs_to_the_queue(platform, dagster, Command(capsys))
+
+
+def commands_leave_their_syncs_to_the_queue(platform: Platform, dagster: RunningDagster, command: "Command"):
+    """They follow them there, end them there at a chunk, or go away. Part of the test above: one Dagster serves all."""
+    platform.add("cedar", register=False)  # no sensor has seen it yet
+    code, said = command("sync", "--tenant", "cedar", "--entity", "tag_types", "--json")
+    assert (code, said["successful_syncs"]) == (0, 1)
+    run_id = said["tenants"][0]["dagster_run_id"]
+    assert dagster.statuses([run_id]) == {run_id: "SUCCESS"}
+    log = platform.rows("SELECT details->'asked', dagster_run_id FROM servicetitan_sync_logs ORDER BY id DESC LIMIT 1")
+    assert log == [({"entities": ["tag_types"]}, run_id)]
+
+    platform.simulated["acme"].fault("slow", seconds=2, path="/export/")
+    code, said = command("sync", "--no-wait", "-c", "acme", "--entity", "jobs", "--json")
+    ((run_id),) = [one["dagster_run_id"] for one in said["tenants"]]
+    assert (code, said["tenants"][0]["status"]) == (0, "queued")
+    assert dagster.queued_tenants() == {"acme"}
+    platform.change("INSERT INTO tenant_schedules (credential_id, paused_at) SELECT credential_id, now() FROM tenants "
+                    "WHERE company <> 'acme'")  # fmt: skip
+    code, due = command("sync", "--entity", "jobs", "--json")
+    assert (code, [one["status"] for one in due["tenants"]]) == (0, ["skipped"])
+    assert dagster.wait([run_id], TIMEOUT_SECONDS, lambda _statuses: None) == {run_id: "SUCCESS"}
+
+    how = ("--entity", "jobs", "--mode", "full", "--batch-size", "5", "--timeout", "3")
+    code, said = command("sync", "-c", "acme", *how, "--json")
+    assert (code, said["failed_syncs"]) == (1, 1)
+    assert "stopped after 3 s, the time it was given" in said["tenants"][0]["message"]
+
+
+class Command:
+    """`command("sync", …)`: its exit code and what its JSON says."""
+
+    def __init__(self, capsys: pytest.CaptureFixture[str]) -> None:
+        self.capsys = capsys
+
+    def __call__(self, *arguments: str) -> tuple[int, Any]:
+        """Run it in this process."""
+        self.capsys.readouterr()
+        code = run(list(arguments))
+        written = self.capsys.readouterr()
+        return code, json.loads(written.out)
 
 
 def key(entity: str) -> list[str]:

@@ -1,7 +1,10 @@
-"""A running Dagster, spoken to: there or not there. That it does what it is told stands in test_backfill.py."""
+"""A running Dagster, spoken to: there or not, ours or another's. That it does as told stands in test_backfill.py."""
 
+import json
+import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
 from threading import Thread
 
 import pytest
@@ -15,8 +18,17 @@ BROKEN = b"""{"data": {"workspaceOrError": {"locationEntries": [{"name": "st_pip
 "locationOrLoadError": {"__typename": "PythonError", "message": "ImportError: no module\\nsecond line"}}]}}}"""
 
 
+def daemon(last_heartbeat: float | None) -> bytes:
+    """What the webserver says of the daemon."""
+    beats = [{"daemonType": "SCHEDULER", "lastHeartbeatTime": time.time()}]
+    beats += [{"daemonType": "QUEUED_RUN_COORDINATOR", "lastHeartbeatTime": last_heartbeat}]
+    return json.dumps({"data": {"instance": {"daemonHealth": {"allDaemonStatuses": beats}}}}).encode()
+
+
 class Webserver(BaseHTTPRequestHandler):
-    """A webserver that cannot load our definitions."""
+    """A webserver that cannot load our definitions, or gives another answer."""
+
+    answer = BROKEN
 
     def do_GET(self) -> None:
         """`/server_info`."""
@@ -25,7 +37,7 @@ class Webserver(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         """`/graphql`."""
         self.rfile.read(int(self.headers["Content-Length"]))
-        self._answer(BROKEN)
+        self._answer(self.answer)
 
     def _answer(self, body: bytes) -> None:
         self.send_response(200)
@@ -64,3 +76,29 @@ def test_definitions_that_do_not_load_are_one_line(webserver: str):
     with pytest.raises(ConfigurationError) as caught:
         RunningDagster(webserver).has_loaded()
     assert str(caught.value) == "Dagster cannot load our definitions: ImportError: no module"
+
+
+@pytest.mark.parametrize(
+    ("seconds_ago", "takes"), [(5, True), (200, False), (None, False)], ids=["alive", "gone", "never there"]
+)
+def test_a_queue_that_no_daemon_empties_is_seen(
+    webserver: str, monkeypatch: pytest.MonkeyPatch, seconds_ago: float | None, takes: bool
+):
+    beat = None if seconds_ago is None else time.time() - seconds_ago
+    monkeypatch.setattr(Webserver, "answer", daemon(beat))
+    assert RunningDagster(webserver).takes_from_its_queue() is takes
+
+
+def test_the_dagster_of_another_checkout_is_told_apart(webserver: str, monkeypatch: pytest.MonkeyPatch):
+    """Both use port 3000 unless told otherwise; a sync must not end up in the other's database."""
+    info = "local_artifact_storage:\n  config:\n    base_dir: /srv/one\nrun_storage: PostgresRunStorage\n"
+    monkeypatch.setattr(Webserver, "answer", json.dumps({"data": {"instance": {"info": info}}}).encode())
+    assert RunningDagster(webserver).belongs_to(Path("/srv/one"))
+    assert not RunningDagster(webserver).belongs_to(Path("/srv/on"))
+    assert not RunningDagster(webserver).belongs_to(Path("/srv/other"))
+
+
+def test_what_is_no_dagster_is_one_line(webserver: str, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(Webserver, "answer", b"<html>It works!</html>")
+    with pytest.raises(PipelineError, match="does not answer"):
+        RunningDagster(webserver).belongs_to(Path("/srv/one"))

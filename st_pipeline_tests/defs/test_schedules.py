@@ -8,6 +8,8 @@ import pytest
 
 from st_pipeline.defs.jobs import full_sync, incremental_poll
 from st_pipeline.defs.schedules import build_schedules, poll_request
+from st_pipeline.due import FEEDS
+from st_pipeline.postgres import tenant_schedules
 from st_pipeline_tests.defs.platform import QUICK, Platform, pairs
 
 TICK = datetime(2026, 1, 31, 6, 5, tzinfo=UTC)
@@ -112,6 +114,68 @@ def test_only_enabled_and_accepted_tenants_that_were_synced_once_are_polled(five
     ]
     five.change(unfit)
     assert "credentials list" in tick(five, "poll_every_tenant")
+
+
+def test_a_paused_tenant_is_left_alone_by_polls_and_by_the_night(five: Platform):
+    """A run's range may not reach over it."""
+    schedule(five, "birch", paused_at="now")
+    polled = [request.tags["st_pipeline/shard"] for request in tick(five, "poll_every_tenant")]
+    assert polled == ["acme...cedar", "dune...elm"]
+    assert nightly(five) == [("acme", "acme"), ("cedar", "dune"), ("elm", "elm")]
+    schedule(five, "birch", paused_at=None)
+    assert nightly(five) == [("acme", "birch"), ("cedar", "dune"), ("elm", "elm")]
+
+
+def test_a_tenant_may_be_left_out_of_the_night_alone(five: Platform):
+    schedule(five, "acme", nightly_full=False)
+    assert nightly(five) == [("birch", "cedar"), ("dune", "elm")]
+    assert tick(five, "poll_every_tenant")[0].tags["st_pipeline/shard"] == "acme...birch"
+
+
+def test_a_tenant_with_an_interval_of_its_own_is_polled_once_in_each(five: Platform):
+    """Counted from midnight UTC, by the look that lies back longest; a list without a feed rests on its own account."""
+    schedule(five, "acme", poll_minutes=30)
+
+    def is_polled() -> bool:
+        requests = tick(five, "poll_every_tenant")
+        return "acme" in requests[0].run_config["ops"]["poll_tenants"]["config"]["tenants"]
+
+    assert is_polled()  # never looked at
+    for entity in FEEDS:
+        looked(five, "acme", entity, "2026-01-31T06:00:03Z")
+    assert not is_polled()  # at 06:05
+    looked(five, "acme", FEEDS[0], "2026-01-31T05:59:59Z")
+    assert is_polled()
+    looked(five, "acme", FEEDS[0], None, failed="2026-01-31T06:01:00Z")  # looked at in vain is looked at
+    assert not is_polled()
+    schedule(five, "acme", poll_minutes=None)
+    assert is_polled()
+
+
+def schedule(platform: Platform, tenant: str, **changes: object) -> None:
+    """Give a tenant a schedule of its own."""
+    credential_id = platform.value("SELECT credential_id FROM tenants WHERE partition_key = :key", key=tenant)
+    with platform.engine.begin() as connection:
+        tenant_schedules.save(connection, credential_id, **changes)
+
+
+def looked(platform: Platform, tenant: str, entity: str, at: str | None, failed: str | None = None) -> None:
+    """Let an entity have been looked at."""
+    platform.change(
+        "INSERT INTO sync_cursors (credential_id, entity, last_polled_at, last_failed_at) "
+        "SELECT credential_id, :entity, :at, :failed FROM tenants WHERE partition_key = :key ON CONFLICT "
+        "(credential_id, entity) DO UPDATE SET last_polled_at = excluded.last_polled_at, "
+        "last_failed_at = excluded.last_failed_at",
+        entity=entity, at=at, failed=failed, key=tenant,
+    )  # fmt: skip
+
+
+def nightly(platform: Platform) -> list[tuple[str, str]]:
+    """The ranges of the night."""
+    return [
+        (request.tags["dagster/asset_partition_range_start"], request.tags["dagster/asset_partition_range_end"])
+        for request in tick(platform, "full_sync_every_night")
+    ]
 
 
 def test_a_tick_without_any_tenant_says_what_to_do(platform: Platform):

@@ -184,3 +184,13 @@ def test_syncs_of_dead_processes_are_settled_and_living_ones_left_alone(ticks: T
             "SELECT partition_key, status FROM servicetitan_sync_logs JOIN tenants USING (credential_id) ORDER BY 1"
         )
     assert states == [("acme", "failed"), ("birch", "running")]
+
+
+def test_a_paused_tenant_has_no_first_sync_until_it_is_resumed(ticks: Ticks):
+    ticks.platform.add("acme", register=False)
+    ticks.platform.change("INSERT INTO tenant_schedules (credential_id, paused_at) SELECT id, now() "
+                          "FROM servicetitan_credentials")  # fmt: skip
+    assert [ticks.first_syncs() for _ in range(3)] == [[], [], []]
+    assert ticks.partitions == ["acme"]  # a person may sync it
+    ticks.platform.change("UPDATE tenant_schedules SET paused_at = NULL")
+    assert [ticks.first_syncs() for _ in range(2)] == [[], ["acme"]]

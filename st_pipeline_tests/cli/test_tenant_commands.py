@@ -1,0 +1,79 @@
+"""`st-pipeline tenants`: pausing, resuming, schedules of their own; what the schedules make of it is in defs/."""
+
+import pytest
+
+from st_pipeline_tests.cli.conftest import Command, assert_refused
+from st_pipeline_tests.cli.desk import Desk, widest
+
+SCHEDULES = (
+    "SELECT partition_key, paused_at IS NOT NULL, paused_because, poll_minutes, nightly_full "
+    "FROM tenant_schedules JOIN tenants USING (credential_id) ORDER BY 1"
+)
+TRAIL = "SELECT action, tenant, details FROM audit_log WHERE action LIKE 'tenants.%' ORDER BY id"
+
+
+def test_a_tenant_is_paused_and_resumed(desk: Desk, command: Command):
+    desk.add("acme", "birch")
+    assert command("tenants", "pause", "acme", "birch", "--because", "moves house").out == (
+        "tenant acme: paused\ntenant birch: paused\n"
+    )
+    assert command("tenants", "pause", "acme", "--because", "moves house").out == "tenant acme: nothing changed\n"
+    assert command("tenants", "pause", "acme").out == "tenant acme: paused\n"  # the reason is another
+    assert desk.rows(SCHEDULES) == [("acme", True, None, None, None), ("birch", True, "moves house", None, None)]
+    assert command("tenants", "resume", "acme", "birch").out == "tenant acme: resumed\ntenant birch: resumed\n"
+    assert command("tenants", "resume", "acme").out == "tenant acme: nothing changed\n"
+    assert desk.rows(SCHEDULES) == [("acme", False, None, None, None), ("birch", False, None, None, None)]
+    assert desk.rows(TRAIL)[0] == ("tenants.pause", "acme", {"paused_because": "moves house"})
+    assert [action for action, *_ in desk.rows(TRAIL)].count("tenants.resume") == 2
+
+
+def test_a_tenant_has_a_schedule_of_its_own_and_the_default_again(desk: Desk, command: Command):
+    desk.add("acme")
+    schedule = ("tenants", "schedule", "acme")
+    assert command(*schedule, "--every", "60", "--nightly-full", "no").out == "tenant acme: schedule changed\n"
+    assert command(*schedule, "--every", "60").out == "tenant acme: nothing changed\n"
+    assert desk.rows(SCHEDULES) == [("acme", False, None, 60, False)]
+    command(*schedule, "--nightly-full", "yes")
+    command(*schedule, "--every", "default")
+    assert desk.rows(SCHEDULES) == [("acme", False, None, None, True)]
+    command(*schedule, "--nightly-full", "default")
+    assert desk.rows(SCHEDULES) == [("acme", False, None, None, None)]
+
+
+def test_the_list_shows_each_schedule_its_last_look_and_the_next(desk: Desk, command: Command):
+    assert "no tenant yet" in command("tenants", "list").out
+    desk.add("acme", "birch", "cedar", customers=0, invoices=0)
+    desk.synced("acme", "cedar")
+    command("tenants", "schedule", "acme", "--every", "1440", "--nightly-full", "no")
+    command("tenants", "pause", "birch", "--because", "moves house")
+    said = command("tenants", "list")
+    assert widest(said.out) <= 80
+    rows = {row["tenant"]: row for row in command("tenants", "list", "--json").json}
+    assert (rows["acme"]["polled"], rows["acme"]["nightly_full"]) == ("every 1440 min", False)
+    assert rows["acme"]["next_look"].endswith("T00:00:00+00:00")
+    assert rows["birch"]["left_alone"] == "paused: moves house"
+    assert rows["birch"]["last_look"] is None
+    assert (rows["cedar"]["polled"], rows["cedar"]["next_look"], rows["cedar"]["left_alone"]) == (
+        "every tick", None, None,
+    )  # fmt: skip
+    assert rows["cedar"]["last_look"] is not None
+    assert "paused: moves house" in said.words
+    assert "next tick" in said.out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (("pause", "acme", "acm"), "unknown tenant 'acm'"),
+        (("pause", "acme", "--because", " "), "--because is empty"),
+        (("pause", "acme", "--because", "one\ntwo"), "characters that cannot be printed"),
+        (("schedule", "acme"), "nothing to change"),
+        (("schedule", "acme", "--every", "0"), "--every 0: write whole minutes"),
+        (("schedule", "acme", "--every", "hourly"), "--every hourly: write whole minutes"),
+        (("schedule", "acme", "--every", "10081"), "from 1 to 10080"),
+    ],
+)
+def test_wrong_use_changes_nobody(desk: Desk, command: Command, arguments: tuple[str, ...], reason: str):
+    desk.add("acme")
+    assert_refused(command("tenants", *arguments), reason)
+    assert desk.rows(SCHEDULES) == []
