@@ -27,6 +27,8 @@ from st_pipeline.postgres.database import transaction
 LOOK_SECONDS = 0.25
 # A request may take 120 s (ST_PIPELINE_REQUEST_TIMEOUT_SECONDS); a run that has not seen its chunk's end by then hangs.
 OBEY_SECONDS = 150.0
+# A run in another machine's hands may not end even so; nobody waits for it for ever.
+GIVE_UP_SECONDS = 60.0
 BY_A_PERSON = "stopped by a person"
 
 Status = Literal["waiting", "running", "completed", "failed", "skipped"]
@@ -46,6 +48,7 @@ class TenantRun:
     submitted_at: float = 0.0
     ended_at: float | None = None
     stop_asked_at: float | None = None
+    end_asked_at: float | None = None
 
     @property
     def tenant(self) -> str:
@@ -161,6 +164,11 @@ class SyncRunner:
 
     def _watch_the_clock(self, run: TenantRun) -> None:
         now = time.monotonic()
+        if run.end_asked_at is not None:
+            if now - run.end_asked_at > GIVE_UP_SECONDS:
+                self._active.remove(run)
+                run.ends("failed", f"was told to end and has not in {GIVE_UP_SECONDS:g} s; see the run's page")
+            return
         since = run.began_at if run.began_at is not None else run.submitted_at
         if run.stop_asked_at is None and now - since > self.timeout_seconds:
             where = "was given" if run.began_at is not None else "was given, in the queue"
@@ -172,10 +180,10 @@ class SyncRunner:
         while self._waiting:
             self._waiting.popleft().ends("failed", f"{BY_A_PERSON} before it began")
         for run in self._active:
+            if run.stop_asked_at is None:
+                self._stop(run, BY_A_PERSON)
             if self.interrupts.number > 1:
                 self._end_now(run)
-            elif run.stop_asked_at is None:
-                self._stop(run, BY_A_PERSON)
 
     def _stop(self, run: TenantRun, reason: str) -> None:
         """Ask for an end at the next chunk; what has not begun is taken out of the queue."""
@@ -186,8 +194,8 @@ class SyncRunner:
             self._end_now(run)
 
     def _end_now(self, run: TenantRun) -> None:
-        run.stop_asked_at = time.monotonic()  # the next try, should it be needed, comes after as long again
-        if run.run_id is not None:
+        if run.end_asked_at is None and run.run_id is not None:
+            run.end_asked_at = time.monotonic()
             self.door.end_now(run.run_id)
 
 

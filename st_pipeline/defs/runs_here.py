@@ -7,6 +7,7 @@ A process a run and no threads: a tenant that hangs or is killed takes no other 
 """
 
 import contextlib
+import math
 import multiprocessing
 import os
 import signal
@@ -36,6 +37,7 @@ class RunsHere:
         self._context.set_forkserver_preload(PRELOADED)
         self._runs: dict[str, tuple[ForkServerProcess, Connection]] = {}
         self._ended: dict[str, RunState] = {}
+        self._interrupted_at: dict[str, float] = {}
 
     def start(self, wanted: WantedRun) -> str:
         """Start a process for the run and return the run's id."""
@@ -59,6 +61,8 @@ class RunsHere:
             return self._ended[run_id]
         process, connection = self._runs[run_id]
         if process.is_alive() and not connection.poll():
+            if time.monotonic() - self._interrupted_at.get(run_id, math.inf) > KILL_AFTER_SECONDS:
+                process.kill()
             return RunState(Phase.RUNNING)
         try:
             state: RunState = connection.recv()
@@ -90,14 +94,11 @@ class RunsHere:
                     log.unlink()
 
     def end_now(self, run_id: str) -> None:
-        """Interrupt the run, so that it can say that it ended; kill it when that takes too long."""
+        """Interrupt the run, so that it can say that it ended; a look at it kills it when that takes too long."""
         process, _ = self._runs[run_id]
-        if process.pid is None or not process.is_alive():
-            return
-        os.kill(process.pid, signal.SIGINT)
-        process.join(KILL_AFTER_SECONDS)
-        if process.is_alive():
-            process.kill()
+        if process.pid is not None and process.is_alive() and run_id not in self._interrupted_at:
+            self._interrupted_at[run_id] = time.monotonic()
+            os.kill(process.pid, signal.SIGINT)
 
     def queued_tenants(self) -> set[str]:
         """None: nothing is queued here, and who works on a tenant holds its lease."""
