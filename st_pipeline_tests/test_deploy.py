@@ -1,0 +1,50 @@
+"""The files of deploy/: each line of the crontab is a command of ours, each service starts a program that is there."""
+
+import configparser
+import re
+import shlex
+import sys
+from pathlib import Path
+
+import click
+import pytest
+
+from st_pipeline.cli import cli
+from st_pipeline_tests.documents import ROOT
+
+DEPLOY = ROOT / "deploy"
+CRON_LINE = re.compile(r"(?P<times>(?:[\d*/,-]+\s+){5})(?P<user>\S+)\s+cd (?P<folder>\S+) && (?P<command>.+)")
+LINES = [
+    line for line in (DEPLOY / "st-pipeline.cron").read_text().splitlines() if line and not re.match(r"#|\w+=", line)
+]
+UNITS = sorted(DEPLOY.glob("*.service"))
+
+
+def test_there_are_lines_and_units():
+    assert (len(LINES), len(UNITS)) == (4, 2)
+
+
+@pytest.mark.parametrize("line", LINES)
+def test_a_line_of_the_crontab_is_a_command_with_options_that_exist(line: str):
+    found = CRON_LINE.fullmatch(line)
+    assert found is not None, line
+    program, *arguments = shlex.split(found["command"].partition(" >> ")[0])
+    assert program == ".venv/bin/st-pipeline"
+    context = click.Context(cli)
+    command: click.Command | None = cli
+    while isinstance(command, click.Group):
+        name, *arguments = arguments
+        command = command.get_command(context, name)
+    assert command is not None, line
+    command.make_context(command.name, arguments)  # refuses what it does not know
+
+
+@pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.stem)
+def test_a_service_starts_a_program_that_is_installed(unit: Path):
+    settings = configparser.ConfigParser(strict=False)
+    settings.optionxform = str  # type: ignore[assignment,method-assign]
+    settings.read(unit)
+    program, *arguments = shlex.split(settings["Service"]["ExecStart"])
+    assert (Path(sys.executable).parent / Path(program).name).exists()
+    assert Path(program).is_relative_to(settings["Service"]["WorkingDirectory"])
+    assert (ROOT / arguments[arguments.index("-w") + 1]).exists()
