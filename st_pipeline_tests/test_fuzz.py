@@ -101,7 +101,7 @@ def test_every_record_ends_in_its_table_or_among_the_rejects_and_stops_nothing(
 ):
     spec = READ[entity]
 
-    @fuzzed(entity, 20)
+    @fuzzed(entity, 10)
     @given(pages_of(spec))
     def check(pages: list[list[bytes]]) -> None:
         work = order(spec)
@@ -241,7 +241,7 @@ def test_a_spoilt_page_ends_in_an_error_that_names_it_writes_nothing_and_the_nex
     kinds = st.sampled_from(sorted(SPOILT)).map(SPOILT.__getitem__)
     cuts = st.floats(0, 1, exclude_max=True).map(lambda share: lambda body: body[: int(len(body) * share)])
 
-    @fuzzed(entity, 3)
+    @fuzzed(entity, 2)
     @given(kinds | kinds | cuts, st.integers(1, 2))
     def check(spoil: Callable[[bytes], bytes], number: int) -> None:
         with acme.engine.connect() as connection:
