@@ -23,8 +23,7 @@ if TYPE_CHECKING:
     from st_pipeline_tests.acme import Acme
 
 # A test's database need not survive a power cut; the tests of durability start servers of their own.
-# Nor does it grow old: a thousand databases of a second each keep autovacuum busy for nothing.
-FAST = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "autovacuum": "off"}
+FAST = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
 TEMPLATE = "template_migrated"
 
 
@@ -81,8 +80,7 @@ def _database(server: embedded.EmbeddedServer, template: str) -> Iterator[Engine
         isolation_level="AUTOCOMMIT"
     )
     with admin.connect() as connection:
-        # Without it every block of the template goes through the log: 120 ms for a database instead of 26.
-        connection.exec_driver_sql(f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY file_copy")
+        connection.exec_driver_sql(f"CREATE DATABASE {name} TEMPLATE {template}")
     engine = open_engine(make_url(server.url(name)).set(drivername=DRIVER))
     yield engine
     engine.dispose()
