@@ -158,14 +158,14 @@ def _facts_of_record(
     owner = _owner(tenant)
     record = record_facts.stream_record_of(connection, stream.table, stream.key, owner=owner, key=st_id)
     state = record_facts.built(connection, stream.table, stream.key, owner=owner, stream=stream.name, keys=[st_id])
-    import_id = record.import_id if record else None
+    written_by = record and record_facts.sync_of_import(connection, tenant.credential_id, stream.name, record)
     common = _facts(connection, tenant, stream.name, st_id, asked)
     is_begun = common["cursor"].last_full_at is not None
     return Facts(
         **common,
         record=record,
         waiting=bool(state.waiting),
-        written_by=record_facts.sync_of_import(connection, tenant.credential_id, stream.name, import_id),
+        written_by=written_by,
         note=None if is_begun else record_facts.last_note(connection, tenant.credential_id, stream.name),
         source=explain(connection, tenant.partition_key, stream.anchor, st_id, asked),
     )

@@ -1,5 +1,6 @@
 """The verdicts about stream records, after whole syncs against the simulator."""
 
+import uuid
 from collections.abc import Callable
 
 import pytest
@@ -8,6 +9,8 @@ from sqlalchemy import Engine
 from st_pipeline.explain import Verdict
 from st_pipeline.settings import Settings
 from st_pipeline.simulator.control import SimulatedTenant
+from st_pipeline.sync_configuration import SyncConfiguration
+from st_pipeline.tenant_sync import TenantSync
 from st_pipeline_tests.explained import Company, onboard
 
 
@@ -27,6 +30,21 @@ def test_a_stream_record_leads_to_its_sync_and_its_row(acme: Company):
     assert found.facts.record is not None
     assert found.facts.written_by.sync_id == found.facts.record.import_id
     assert found.facts.source == acme.explain("customers", customer)
+
+
+def test_a_stream_record_of_a_run_that_tried_again_leads_to_the_try_that_wrote_it(acme: Company):
+    """A run's second try of a tenant has the same sync id, and a row of its own in the log."""
+    first, second = acme.source.ids("invoices")[:2]
+    sync_id = uuid.uuid4()
+    for invoice in (first, second):
+        acme.source.patch("invoices", invoice, {"summary": "changed"})
+        with TenantSync(acme.engine, acme.settings, "acme", SyncConfiguration(), sync_id=sync_id) as sync:
+            tries = [outcome.error for outcome in sync.entities()]
+        assert tries
+        assert not any(tries)
+    logs = [acme.explain("invoices_stream", invoice).facts.written_by for invoice in (first, second)]
+    assert [log and log.sync_id for log in logs] == [str(sync_id)] * 2
+    assert [log and log.sync_log_id for log in logs] == [2, 3]
 
 
 def test_a_stream_record_that_waits_says_so_and_so_do_the_rows_it_is_built_from(acme: Company):

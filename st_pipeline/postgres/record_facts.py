@@ -20,6 +20,12 @@ _SYNC = """
     FROM sync_log_entities e JOIN servicetitan_sync_logs l ON l.id = e.sync_log_id
     WHERE l.credential_id = :credential_id AND e.entity = :entity
 """
+# The one at work at a moment; else the one that began nearest to it.
+_AT_WORK = """
+    ORDER BY :moment BETWEEN e.started_at AND coalesce(e.completed_at, 'infinity') DESC,
+             abs(extract(epoch FROM e.started_at - :moment))
+    LIMIT 1
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,17 +158,16 @@ def sync_at(connection: Connection, credential_id: int, entity: str, moment: dat
     query = text(f"""
         {_SYNC} AND e.started_at - interval '{CLOCKS_APART}' <= :moment
             AND coalesce(e.completed_at, 'infinity') + interval '{CLOCKS_APART}' >= :moment
-        ORDER BY :moment BETWEEN e.started_at AND coalesce(e.completed_at, 'infinity') DESC,
-                 abs(extract(epoch FROM e.started_at - :moment))
-        LIMIT 1
+        {_AT_WORK}
     """)
     return _sync(connection, query, credential_id, entity, moment=moment)
 
 
-def sync_of_import(connection: Connection, credential_id: int, stream: str, import_id: str | None) -> Sync | None:
-    """The sync whose id a stream record carries."""
-    query = text(f"{_SYNC} AND CAST(l.sync_id AS text) = :import_id")
-    return _sync(connection, query, credential_id, stream, import_id=import_id)
+def sync_of_import(connection: Connection, credential_id: int, stream: str, record: StreamRecord) -> Sync | None:
+    """The sync that wrote a stream record. A run that tried again left several rows in the log under one sync id."""
+    query = text(f"{_SYNC} AND CAST(l.sync_id AS text) = :import_id {_AT_WORK}")
+    bound = {"import_id": record.import_id, "moment": record.updated_at}
+    return _sync(connection, query, credential_id, stream, **bound)
 
 
 def last_failure(connection: Connection, credential_id: int, entity: str) -> Failure | None:
