@@ -252,7 +252,8 @@ class TenantSync:
 
     def _close_log(self, connection: Connection) -> None:
         if any(outcome.error is None for outcome in self.result.outcomes):
-            store.mark_synced(connection, self.credential_id)
+            refused = "; ".join(str(o.error) for o in self.result.outcomes if isinstance(o.error, AuthError)) or None
+            store.mark_synced(connection, self.credential_id, entities=ENTITIES, refused=refused)
         elif self.result.outcomes and all(_is_refused(outcome.error) for outcome in self.result.outcomes):
             store.mark_error(connection, self.credential_id, str(self.result.outcomes[0].error))
         if self.log.id is None and self.result.success:

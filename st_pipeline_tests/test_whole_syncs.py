@@ -9,7 +9,9 @@ from typing import Any
 
 import pytest
 
+from st_pipeline.credentials.diagnosis import test_credentials
 from st_pipeline.data_types import SYNCED
+from st_pipeline.entities import ENTITIES
 from st_pipeline.errors import LeaseLost
 from st_pipeline.records import Counts
 from st_pipeline.tenant_sync import TenantSync
@@ -18,6 +20,8 @@ from st_pipeline_tests.acme import Acme
 POSITIONS = "SELECT entity, continue_from, newest_modified_on, full_continue_from, full_started_at, last_full_at, "
 POSITIONS += "last_polled_at, complete_through FROM sync_cursors WHERE newest_modified_on IS NOT NULL ORDER BY entity"
 STATUS = "SELECT connection_status FROM servicetitan_credentials"
+MESSAGE = "SELECT connection_message FROM servicetitan_credentials"
+SCOPES = {scope for spec in ENTITIES.values() for scope in spec.scopes}
 
 FAULTS: dict[str, tuple[str, dict[str, Any]]] = {
     "15 % of answers are an HTML 502": ("status", {"status": 502, "body": "html", "probability": 0.15}),
@@ -74,6 +78,26 @@ def test_a_refusal_of_one_entity_does_not_set_the_tenant_aside(acme: Acme):
     result = acme.sync()
     assert [one.entity for one in result.outcomes if one.error] == ["membership_types", "members_stream"]
     assert acme.value(STATUS) == "connected"
+
+
+def test_a_missing_scope_stays_in_the_connection_s_message_until_what_lacks_it_is_read(acme: Acme):
+    """The other entities' success says nothing about invoices."""
+
+    def grant(scopes: set[str]) -> None:
+        acme.source.change(scopes=sorted(scopes))
+        acme.execute("UPDATE servicetitan_credentials SET access_token = NULL")  # a token keeps the scopes it came with
+
+    grant(SCOPES - {"tn.acc.invoices:r"})
+    said = test_credentials("acme", settings=acme.settings, engine=acme.engine).message
+    assert said.startswith("Scopes are missing for custom_fields_invoices, invoices")
+    acme.sync(only=("tag_types", "invoices"))
+    assert acme.value(MESSAGE) == said
+    grant(SCOPES)
+    assert acme.sync().errors == []
+    assert acme.value(MESSAGE) is None
+    grant(SCOPES - {"tn.acc.invoices:r"})
+    acme.sync(only=("tag_types", "invoices"))
+    assert "lacks scope tn.acc.invoices:r" in acme.value(MESSAGE)
 
 
 def test_a_refusal_of_every_entity_does(acme: Acme):

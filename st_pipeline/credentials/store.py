@@ -4,6 +4,7 @@ Here: finding and opening credentials, and their connection status. Not here: ad
 is encrypted (vault.py), whether ServiceTitan accepts it (diagnosis.py).
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
@@ -106,13 +107,26 @@ def mark_undecided(connection: Connection, credential_id: int, message: str) -> 
     _mark(connection, credential_id, None, message)
 
 
-def mark_synced(connection: Connection, credential_id: int) -> None:
-    """A sync of the tenant succeeded, so its credential works."""
-    sql = (
-        "UPDATE servicetitan_credentials SET last_sync_at = now(), connection_status = 'connected', "
-        "connection_message = NULL WHERE id = :id"
-    )
-    connection.execute(text(sql), {"id": credential_id})
+def mark_synced(
+    connection: Connection, credential_id: int, *, entities: Collection[str], refused: str | None = None
+) -> None:
+    """A sync of the tenant succeeded, so its credential works.
+
+    `refused`: what ServiceTitan did not let it read. What was missing before is forgotten once each of `entities` has
+    been read since.
+    """
+    sql = """
+        UPDATE servicetitan_credentials c SET last_sync_at = now(), connection_status = 'connected',
+            connection_message = coalesce(CASE
+                WHEN connection_status = 'connected' AND connection_message IS NOT NULL AND (
+                    SELECT count(*) FROM sync_cursors
+                    WHERE credential_id = c.id AND entity = ANY(:entities) AND last_failed_at IS NULL
+                          AND last_polled_at > coalesce(c.last_tested_at, '-infinity')) < cardinality(:entities)
+                THEN connection_message END, :refused)
+        WHERE id = :id
+    """
+    short = None if refused is None else refused[:LONGEST_MESSAGE]
+    connection.execute(text(sql), {"id": credential_id, "entities": list(entities), "refused": short})
 
 
 class PostgresTokenStore:

@@ -10,6 +10,7 @@ from st_pipeline.credentials.companies import add_company, update_company
 from st_pipeline.credentials.registration import add_credential
 from st_pipeline.credentials.vault import Vault
 from st_pipeline.errors import ConfigurationError, DatabaseUnavailable
+from st_pipeline.postgres import cursors
 from st_pipeline.postgres.database import open_engine
 from st_pipeline.servicetitan.access import Token
 from st_pipeline.settings import Settings
@@ -124,13 +125,41 @@ def test_the_state_of_a_connection_follows_what_happened(engine: Engine, setting
         refused = store.find_tenant(connection, "acme-plumbing")
         store.mark_connected(connection, tenant.credential_id, "invoices cannot be read")
         tested = store.find_tenant(connection, "acme-plumbing")
-        store.mark_synced(connection, tenant.credential_id)
+        store.mark_synced(connection, tenant.credential_id, entities=[])
         synced = store.find_tenant(connection, "acme-plumbing")
     assert (refused.connection_status, len(refused.connection_message or "")) == ("error", store.LONGEST_MESSAGE)
     assert refused.last_tested_at is not None
     assert not refused.is_pollable
     assert (tested.connection_status, tested.connection_message) == ("connected", "invoices cannot be read")
     assert (synced.connection_status, synced.connection_message, synced.is_pollable) == ("connected", None, True)
+
+
+def test_what_a_test_found_missing_is_said_until_every_entity_has_been_read_since(engine: Engine, settings: Settings):
+    """A sync of customers alone says nothing about invoices."""
+    tenant = put_tenant(engine, settings)
+    entities = ["customers", "invoices"]
+
+    def message_after_sync(refused: str | None = None) -> str | None:
+        with engine.begin() as connection:
+            store.mark_synced(connection, tenant.credential_id, entities=entities, refused=refused)
+        with engine.connect() as connection:
+            return store.find_tenant(connection, tenant.partition_key).connection_message
+
+    def polled(entity: str, **changes: object) -> None:
+        with engine.begin() as connection:
+            cursors.save(connection, tenant.credential_id, entity, **changes)
+
+    polled("invoices", last_polled_at="now")  # before the test
+    with engine.begin() as connection:
+        store.mark_connected(connection, tenant.credential_id, "Scopes are missing for invoices")
+    polled("customers", last_polled_at="now")
+    assert message_after_sync() == "Scopes are missing for invoices"
+    polled("invoices", last_polled_at="now", last_failed_at="now")
+    assert message_after_sync("invoices: HTTP 403") == "Scopes are missing for invoices"
+    polled("invoices", last_polled_at="now", last_failed_at=None)
+    assert message_after_sync() is None
+    assert message_after_sync("invoices: HTTP 403") == "invoices: HTTP 403"
+    assert message_after_sync() is None
 
 
 def test_the_database_itself_refuses_what_the_code_never_writes(engine: Engine, settings: Settings):
