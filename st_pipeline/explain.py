@@ -158,7 +158,7 @@ def _facts_of_record(
     owner = _owner(tenant)
     record = record_facts.stream_record_of(connection, stream.table, stream.key, owner=owner, key=st_id)
     state = record_facts.built(connection, stream.table, stream.key, owner=owner, stream=stream.name, keys=[st_id])
-    written_by = record and record_facts.sync_of_import(connection, tenant.credential_id, stream.name, record)
+    written_by = record_facts.sync_of_import(connection, tenant.credential_id, stream.name, record) if record else None
     common = _facts(connection, tenant, stream.name, st_id, asked)
     is_begun = common["cursor"].last_full_at is not None
     return Facts(
