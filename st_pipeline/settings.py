@@ -50,7 +50,8 @@ class Settings(BaseSettings):
         description="Postgres for Dagster's own storage. Unset: database `dagster` on the same server.",
     )
 
-    # ServiceTitan's addresses. ServiceTitan: each environment has its own API and token address.
+    # ServiceTitan's addresses. ServiceTitan: each environment has its own API and token address. Secrets go to them, so
+    # they begin with https://; http:// is for this machine alone, where a simulator is.
     production_api_url: str = Field(default="https://api.servicetitan.io", description="API, production.")
     production_auth_url: str = Field(
         default="https://auth.servicetitan.io/connect/token", description="Token address, production."
@@ -82,7 +83,10 @@ class Settings(BaseSettings):
         "no page outlives the token it began with.",
     )
     request_timeout_seconds: float = Field(
-        default=120, gt=0, description="Longest wait for an answer. The vendor's own limit is 100 s."
+        default=120,
+        gt=0,
+        description="Longest time one request may take, from connecting to the last byte of its answer. The vendor's "
+        "own limit is 100 s.",
     )
     connect_timeout_seconds: float = Field(default=10, gt=0, description="Longest wait for a connection.")
     rate_limit: Annotated[Rate, NoDecode, PlainValidator(_read_rate)] = Field(

@@ -16,7 +16,7 @@ from sqlalchemy import Connection, Engine, text
 from st_pipeline.credentials import store
 from st_pipeline.credentials.audit import Entry, noted_on_failure
 from st_pipeline.credentials.diagnosis import Diagnosis, NewTokens, diagnose, note
-from st_pipeline.credentials.refusal import http_client
+from st_pipeline.credentials.refusal import http_client, token_source
 from st_pipeline.credentials.registration import check_no_rows, check_tenant_id, once_each
 from st_pipeline.credentials.secret_text import check_secret
 from st_pipeline.credentials.vault import Vault
@@ -24,7 +24,6 @@ from st_pipeline.errors import ConfigurationError, TenantBusy
 from st_pipeline.postgres import leases
 from st_pipeline.postgres.database import transaction
 from st_pipeline.servicetitan.access import TenantAccess, Token
-from st_pipeline.servicetitan.token import TokenSource
 from st_pipeline.settings import Settings
 
 # What `update_credential` changes; None takes the value away where the column may be null.
@@ -76,10 +75,7 @@ def rotate_secret(
 def fetch_token(access: TenantAccess, settings: Settings, shared: store.PostgresTokenStore | None = None) -> Token:
     """A token fetched now with these keys, shared where a store is given. Raises AuthError and TransientApiError."""
     with http_client(settings) as http:
-        source = TokenSource(
-            access, http, threshold_seconds=settings.token_refresh_threshold_seconds, store=NewTokens(shared)
-        )
-        return source.token()
+        return token_source(access, settings, http, store=NewTokens(shared)).token()
 
 
 def update_credential(

@@ -18,7 +18,9 @@ from pydantic import SecretStr
 
 from st_pipeline.entities.spec import EntitySpec
 from st_pipeline.errors import OAuthHandshakeFailed, PipelineError, RateLimitExceeded, ServiceUnavailable
-from st_pipeline.servicetitan.access import TenantAccess, Token
+from st_pipeline.servicetitan.access import TenantAccess, Token, TokenStore
+from st_pipeline.servicetitan.exchange import tls
+from st_pipeline.servicetitan.network import TimeLimits, open_http
 from st_pipeline.servicetitan.token import TokenSource
 from st_pipeline.settings import ENVIRONMENTS, Environment, Settings
 
@@ -78,7 +80,7 @@ def _opens(access: TenantAccess, settings: Settings, environment: Environment) -
         return False
     try:
         with http_client(settings) as http:
-            TokenSource(there, http, threshold_seconds=settings.token_refresh_threshold_seconds).token()
+            token_source(there, settings, http).token()
     except PipelineError:
         return False
     return True
@@ -184,7 +186,16 @@ def _refusal(
 def http_client(settings: Settings) -> httpx.Client:
     """For a few questions while somebody waits."""
     timeout = min(settings.request_timeout_seconds, TIMEOUT_SECONDS)
-    return httpx.Client(timeout=httpx.Timeout(timeout, connect=settings.connect_timeout_seconds))
+    return open_http(tls(), timeout=httpx.Timeout(timeout, connect=settings.connect_timeout_seconds))
+
+
+def token_source(
+    access: TenantAccess, settings: Settings, http: httpx.Client, store: TokenStore | None = None
+) -> TokenSource:
+    """Where a token comes from while somebody waits."""
+    limits = TimeLimits(min(settings.request_timeout_seconds, TIMEOUT_SECONDS), settings.connect_timeout_seconds)
+    threshold = settings.token_refresh_threshold_seconds
+    return TokenSource(access, http, threshold_seconds=threshold, limits=limits, store=store)
 
 
 def _host(url: str) -> str:

@@ -17,10 +17,13 @@ from typing import Self, TypeVar
 import httpx
 import structlog
 
+from st_pipeline.deadline import NEVER, Deadline
 from st_pipeline.errors import ConfigurationError, InvalidApiResponseFormat, ServiceUnavailable, TokenRefreshFailed
 from st_pipeline.servicetitan.access import TenantAccess, Token, TokenStore
+from st_pipeline.servicetitan.addresses import check_api_address, check_token_address
 from st_pipeline.servicetitan.answers import error_for
 from st_pipeline.servicetitan.exchange import Answer, exchange, no_tls, tls
+from st_pipeline.servicetitan.network import TimeLimits, open_http
 from st_pipeline.servicetitan.rate_limit import RateLimiter
 from st_pipeline.servicetitan.retry import Sleep, retrying
 from st_pipeline.servicetitan.statistics import RequestStatistics
@@ -29,8 +32,6 @@ from st_pipeline.settings import Settings
 
 log = structlog.get_logger()
 T = TypeVar("T")
-CONNECTIONS = 4  # a tenant's sync has one request under way, two while it fetches ahead
-KEEP_ALIVE_SECONDS = 60  # httpx's own 5 s are less than writing a large page takes; a new TLS connection costs 100 ms
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +48,9 @@ class _Request:
 class ServiceTitanClient:
     """Speaks to ServiceTitan for one tenant: `with ServiceTitanClient(access, settings) as client: client.get(...)`.
 
-    May be used by several threads. `store`: where the token is shared with other processes. `clock`, `sleep` and
-    `transport` are for tests. Raises ConfigurationError: an address or an app key that cannot be sent.
+    May be used by several threads. `store`: where the token is shared with other processes. `deadline`: of every
+    request and every wait between two tries. `clock`, `sleep` and `transport` are for tests. Raises ConfigurationError:
+    an app key that cannot be sent, or an address that no secret may be sent to.
     """
 
     def __init__(
@@ -57,6 +59,7 @@ class ServiceTitanClient:
         settings: Settings,
         *,
         store: TokenStore | None = None,
+        deadline: Deadline = NEVER,
         clock: Callable[[], datetime] = now_utc,
         sleep: Sleep = threading.Event.wait,
         transport: httpx.BaseTransport | None = None,
@@ -68,18 +71,14 @@ class ServiceTitanClient:
         self._sleep = sleep
         self._limiter = RateLimiter(settings.rate_limit, settings.rate_limit_burst)
         _check_app_key(access)
-        schemes = {_scheme(access, "API", access.api_url), _scheme(access, "token", access.auth_url)}
-        self._http = httpx.Client(
-            timeout=httpx.Timeout(settings.request_timeout_seconds, connect=settings.connect_timeout_seconds),
-            limits=httpx.Limits(max_connections=CONNECTIONS, keepalive_expiry=KEEP_ALIVE_SECONDS),
-            headers={"accept": "application/json", "accept-encoding": "gzip", "user-agent": "st-pipeline"},
-            verify=no_tls() if schemes == {"http"} else tls(),
-            transport=transport,
-        )
+        schemes = {check_api_address(access), check_token_address(access)}
+        self._limits = TimeLimits.of(settings, deadline)
+        self._http = open_http(no_tls() if schemes == {"http"} else tls(), transport)
         self._tokens = TokenSource(
             access,
             self._http,
             threshold_seconds=settings.token_refresh_threshold_seconds,
+            limits=self._limits,
             store=store,
             clock=clock,
             on_fetch=lambda: self.statistics.count("token_requests"),
@@ -168,7 +167,9 @@ class ServiceTitanClient:
         )
         status, received, started = None, 0, time.monotonic()
         try:
-            answer = exchange(self._http, sent, request.doing, limit_bytes=self.settings.max_response_bytes)
+            answer = exchange(
+                self._http, sent, request.doing, limit_bytes=self.settings.max_response_bytes, limits=self._limits
+            )
             status, received = answer.status, len(answer.body)
         finally:
             seconds = time.monotonic() - started
@@ -185,19 +186,6 @@ class ServiceTitanClient:
             "entity": request.entity,
             "endpoint": request.path,
         }
-
-
-def _scheme(access: TenantAccess, name: str, address: str) -> str:
-    try:
-        url = httpx.URL(address)
-    except httpx.InvalidURL:
-        url = httpx.URL()
-    if url.scheme not in ("http", "https") or not url.host:
-        raise ConfigurationError(
-            f"tenant {access.tenant}: the {name} address of the {access.environment} environment is no http or https "
-            f"address; mend ST_PIPELINE_{access.environment.upper()}_{'API' if name == 'API' else 'AUTH'}_URL"
-        )
-    return url.scheme
 
 
 def _check_app_key(access: TenantAccess) -> None:

@@ -1,12 +1,12 @@
 """One HTTP exchange: a request out, a bounded and unpacked body back.
 
-Here: the connection's errors, time and size limits, compression. Not here: what a status means (answers.py), retries
-(client.py). httpx's own errors are not chained: they hold the request with its keys, and quote what the peer sent.
+Here: the connection's errors, size limits, compression. Not here: what a status means (answers.py), retries
+(client.py), how a connection keeps to its time limits (network.py). httpx's own errors are not chained: they hold the
+request with its keys, and quote what the peer sent.
 """
 
 import functools
 import ssl
-import time
 import zlib
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -14,6 +14,7 @@ from http import HTTPStatus
 import httpx
 
 from st_pipeline.errors import InvalidApiResponseFormat, ServiceUnavailable
+from st_pipeline.servicetitan.network import TimeLimits
 
 GZIP_OR_ZLIB = zlib.MAX_WBITS | 32
 ERROR_BYTES = 64 * 1024
@@ -35,23 +36,24 @@ class Answer:
     body: bytes
 
 
-def exchange(http: httpx.Client, request: httpx.Request, doing: str, *, limit_bytes: int) -> Answer:
-    """Send once. The whole body must arrive within the client's read timeout, not only its next bytes.
+def exchange(http: httpx.Client, request: httpx.Request, doing: str, *, limit_bytes: int, limits: TimeLimits) -> Answer:
+    """Send once. All of it, from connecting to the body's last byte, happens within the time limits.
 
     Raises ServiceUnavailable (no connection, no answer in time) and InvalidApiResponseFormat (200 with a body that was
     cut off, is not what its encoding says, or is larger than `limit_bytes`, packed or unpacked).
     """
-    host, limit = request.url.host, http.timeout
+    host = request.url.host
+    request.extensions["timeout"] = timeouts = limits.timeouts()
     try:
         response = http.send(request, stream=True)
         try:
-            return Answer(response.status_code, response.headers, _body(response, doing, limit_bytes, limit.read))
+            return Answer(response.status_code, response.headers, _body(response, doing, limit_bytes))
         finally:
             response.close()
     except httpx.ConnectTimeout:
-        why = f"no connection to {host} within {limit.connect:g} s"
+        why = f"no connection to {host} within {_seconds(timeouts['connect'])}"
     except httpx.TimeoutException:
-        why = f"no answer from {host} within {limit.read:g} s"
+        why = f"no complete answer from {host} within {_seconds(timeouts['read'])}"
     except httpx.ConnectError as error:
         why = f"no connection to {host}: {error}"  # the system's words: refused, unknown name, bad certificate
     except httpx.RequestError as error:
@@ -59,17 +61,18 @@ def exchange(http: httpx.Client, request: httpx.Request, doing: str, *, limit_by
     raise ServiceUnavailable(f"{doing}: {why}; check the network if it stays so, the next sync goes on from here")
 
 
-def _body(response: httpx.Response, doing: str, limit_bytes: int, seconds: float | None) -> bytes:
+def _seconds(limit: float) -> str:
+    return f"{round(limit, 1):g} s"
+
+
+def _body(response: httpx.Response, doing: str, limit_bytes: int) -> bytes:
     wanted = response.status_code == HTTPStatus.OK
     most = limit_bytes if wanted else ERROR_BYTES
-    give_up_at = None if seconds is None else time.monotonic() + seconds
     packed = bytearray()
     for part in response.iter_raw():
         packed += part
         if len(packed) > most:
             break
-        if give_up_at is not None and time.monotonic() > give_up_at:
-            raise httpx.ReadTimeout("the body trickles")
     try:
         return unpacked(packed, response.headers.get("content-encoding", ""), doing, most)
     except InvalidApiResponseFormat:

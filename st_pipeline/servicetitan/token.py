@@ -24,8 +24,10 @@ from st_pipeline.errors import (
     ServiceUnavailable,
 )
 from st_pipeline.servicetitan.access import ClientKeys, TenantAccess, Token, TokenStore
+from st_pipeline.servicetitan.addresses import check_token_address
 from st_pipeline.servicetitan.answers import RETRYABLE, stated_wait
 from st_pipeline.servicetitan.exchange import Answer, exchange
+from st_pipeline.servicetitan.network import TimeLimits
 
 LONGEST_LIFE_SECONDS = 366 * 24 * 3600
 LONGEST_ANSWER_BYTES = 64 * 1024  # ServiceTitan's has some 2 kB
@@ -51,7 +53,10 @@ def now_utc() -> datetime:
 
 
 class TokenSource:
-    """The tenant's token, from memory, the store, or the token address, in that order."""
+    """The tenant's token, from memory, the store, or the token address, in that order.
+
+    Raises ConfigurationError: no secret may be sent to the token address.
+    """
 
     def __init__(
         self,
@@ -59,14 +64,17 @@ class TokenSource:
         http: httpx.Client,
         *,
         threshold_seconds: float,
+        limits: TimeLimits,
         store: TokenStore | None = None,
         clock: Callable[[], datetime] = now_utc,
         on_fetch: Callable[[], None] = lambda: None,
     ) -> None:
+        check_token_address(access)
         self._access = access
         self._keys = ClientKeys(access.client_id, access.client_secret)
         self._http = http
         self._threshold = self._margin = timedelta(seconds=threshold_seconds)
+        self._limits = limits
         self._store = store
         self._clock = clock
         self._on_fetch = on_fetch
@@ -136,7 +144,7 @@ class TokenSource:
         headers = {"accept": "application/json", "accept-encoding": "gzip"}
         request = self._http.build_request("POST", self._access.auth_url, data=form, headers=headers)
         try:
-            answer = exchange(self._http, request, self._doing, limit_bytes=LONGEST_ANSWER_BYTES)
+            answer = exchange(self._http, request, self._doing, limit_bytes=LONGEST_ANSWER_BYTES, limits=self._limits)
         except InvalidApiResponseFormat:
             return TokenAnswer()
         told = _told(answer.body)

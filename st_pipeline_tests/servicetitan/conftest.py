@@ -1,9 +1,11 @@
 """ServiceTitan scripted at the transport's edge, a clock that moves by sleeping, and clients that use both."""
 
 import json
+import socket
 import threading
 import zlib
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -134,12 +136,29 @@ class MemoryStore:
 
 
 def make_access(
-    api: str = "http://api.test", auth: str = "http://auth.test/connect/token", **keys: Any
+    api: str = "https://api.test", auth: str = "https://auth.test/connect/token", **keys: Any
 ) -> TenantAccess:
     """Access to the scripted vendor, or to what listens at these addresses."""
     values = {**SECRETS, "tenant_id": 4711, "tenant": "acme", "environment": "production", **keys}
     secrets = {name: SecretStr(values.pop(name)) for name in SECRETS}
     return TenantAccess(**values, **secrets, api_url=api, auth_url=auth)
+
+
+@contextmanager
+def listening(serve: Callable[[socket.socket], None]) -> Iterator[str]:
+    """A server that reads a request of its only connection and then does what `serve` says."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def run() -> None:
+            connection, _ = server.accept()
+            with connection:
+                connection.recv(65536)
+                serve(connection)
+
+        thread = threading.Thread(target=run, daemon=True)
+        thread.start()
+        yield f"http://127.0.0.1:{server.getsockname()[1]}"
+        thread.join(5)
 
 
 @pytest.fixture

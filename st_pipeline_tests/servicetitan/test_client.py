@@ -120,13 +120,23 @@ def test_an_address_nobody_can_be_reached_at_is_refused_before_the_first_retry(m
         make_client(access=make_access(auth=address))
 
 
+@pytest.mark.parametrize("address", ["http://api.servicetitan.io", "HTTP://10.0.0.7:8080", "http://127.0.0.1.test"])
+def test_no_secret_goes_unencrypted_to_another_machine(make_client: Make, vendor: Vendor, address: str):
+    """A mistyped `http://` would show the keys to everybody on the way, before the server answers with a redirect."""
+    with pytest.raises(ConfigurationError, match="write https:// in ST_PIPELINE_PRODUCTION_API_URL"):
+        make_client(access=make_access(api=address))
+    with pytest.raises(ConfigurationError, match="write https:// in ST_PIPELINE_PRODUCTION_AUTH_URL"):
+        make_client(access=make_access(auth=address))
+    assert (vendor.asked, vendor.token_requests) == ([], [])
+
+
 @pytest.mark.parametrize(
     ("api", "auth", "checked"),
     [
         ("https://a.test", "https://b.test/t", True),
-        ("http://a.test", "https://b.test/t", True),
-        ("HTTPS://a.test", "http://b.test/t", True),
-        ("http://a.test", "http://b.test/t", False),
+        ("http://127.0.0.1", "https://b.test/t", True),
+        ("HTTPS://a.test", "http://localhost/t", True),
+        ("http://[::1]:8080", "http://127.9.9.9/t", False),
     ],
 )
 def test_certificates_are_checked_as_soon_as_one_address_is_https(

@@ -38,7 +38,7 @@ def test_the_token_is_asked_for_as_the_vendor_documents_it(client: ServiceTitanC
     vendor.will(list_page())
     get(client)
     asked = vendor.token_requests[0]
-    assert (asked.method, str(asked.url)) == ("POST", "http://auth.test/connect/token")
+    assert (asked.method, str(asked.url)) == ("POST", "https://auth.test/connect/token")
     assert asked.headers["content-type"] == "application/x-www-form-urlencoded"
     assert parse_qs(asked.content.decode()) == {
         "grant_type": ["client_credentials"],

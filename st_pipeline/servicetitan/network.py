@@ -1,0 +1,134 @@
+"""Connections that end with a deadline, however slowly bytes come.
+
+Here: what every read, write and connect of httpx's connections may still take. Not here: what is sent (exchange.py),
+where to (addresses.py).
+
+httpx's own timeouts begin anew with every byte, so an answer whose headers trickle has no end. httpcore hands a timeout
+from the request to the socket as it is; ours remembers the deadline that it was made from, and is worked out again for
+each read.
+"""
+
+import math
+import ssl
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Self
+
+import httpcore
+import httpx
+
+from st_pipeline.deadline import NEVER, Deadline
+from st_pipeline.settings import Settings
+
+CONNECTIONS = 4  # a tenant's sync has one request under way, two while it fetches ahead
+KEEP_ALIVE_SECONDS = 60  # httpx's own 5 s are less than writing a large page takes; a new TLS connection costs 100 ms
+
+
+class SecondsLeft(float):
+    """A timeout that shrinks: the time left until a deadline, at most `longest` seconds. As a number: when it was made.
+
+    So it also works where nobody knows of deadlines.
+    """
+
+    deadline: Deadline
+    longest: float
+
+    def __new__(cls, deadline: Deadline, longest: float = math.inf) -> Self:
+        """The number is what is left now."""
+        made = super().__new__(cls, min(deadline.seconds_left, longest))
+        made.deadline, made.longest = deadline, longest
+        return made
+
+    def now(self) -> float:
+        """The seconds left now."""
+        return min(self.deadline.seconds_left, self.longest)
+
+
+@dataclass(frozen=True, slots=True)
+class TimeLimits:
+    """How long one exchange may take, of which to connect; `deadline`: of the work that it is a part of."""
+
+    exchange_seconds: float
+    connect_seconds: float
+    deadline: Deadline = NEVER
+
+    @classmethod
+    def of(cls, settings: Settings, deadline: Deadline = NEVER) -> Self:
+        """As the settings say."""
+        return cls(settings.request_timeout_seconds, settings.connect_timeout_seconds, deadline)
+
+    def timeouts(self) -> dict[str, float]:
+        """For an exchange that begins now, as httpx takes them in a request's extensions."""
+        deadline = self.deadline.within(self.exchange_seconds, "the time one request may take")
+        left = SecondsLeft(deadline)
+        return {"connect": SecondsLeft(deadline, self.connect_seconds), "read": left, "write": left, "pool": left}
+
+
+def open_http(
+    verify: ssl.SSLContext, transport: httpx.BaseTransport | None = None, timeout: httpx.Timeout | None = None
+) -> httpx.Client:
+    """A client whose connections obey SecondsLeft, those through a proxy of the environment too.
+
+    `timeout`: for what is not sent by `exchange`, which has limits of its own.
+
+    Plain HTTP goes to this machine alone (addresses.py), and never through a proxy.
+    """
+    http = httpx.Client(
+        limits=httpx.Limits(max_connections=CONNECTIONS, keepalive_expiry=KEEP_ALIVE_SECONDS),
+        headers={"accept": "application/json", "accept-encoding": "gzip", "user-agent": "st-pipeline"},
+        timeout=timeout,
+        verify=verify,
+        transport=transport,
+        mounts={"http://": None},
+    )
+    # httpx has no public way to give its connections a backend; a transport of our own would lose its proxies.
+    for one in (http._transport, *http._mounts.values()):  # noqa: SLF001
+        if isinstance(one, httpx.HTTPTransport):
+            one._pool._network_backend = _Backend(one._pool._network_backend)  # noqa: SLF001
+    return http
+
+
+class _Backend(httpcore.NetworkBackend):
+    def __init__(self, inner: httpcore.NetworkBackend) -> None:
+        self._inner = inner
+
+    def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,
+        local_address: str | None = None,
+        socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
+    ) -> httpcore.NetworkStream:
+        left = _left(timeout, httpcore.ConnectTimeout)
+        return _Stream(self._inner.connect_tcp(host, port, left, local_address, socket_options))
+
+
+class _Stream(httpcore.NetworkStream):
+    def __init__(self, inner: httpcore.NetworkStream) -> None:
+        self._inner = inner
+
+    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        return self._inner.read(max_bytes, _left(timeout, httpcore.ReadTimeout))
+
+    def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        self._inner.write(buffer, _left(timeout, httpcore.WriteTimeout))
+
+    def start_tls(
+        self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
+    ) -> httpcore.NetworkStream:
+        return _Stream(self._inner.start_tls(ssl_context, server_hostname, _left(timeout, httpcore.ConnectTimeout)))
+
+    def close(self) -> None:
+        self._inner.close()
+
+    def get_extra_info(self, info: str) -> object:
+        return self._inner.get_extra_info(info)
+
+
+def _left(timeout: float | None, passed: type[httpcore.TimeoutException]) -> float | None:
+    """The timeout as a socket takes it: none when it is endless. Raises `passed` when nothing is left: 0 is no wait."""
+    seconds = timeout.now() if isinstance(timeout, SecondsLeft) else timeout
+    if seconds is not None and seconds <= 0:
+        raise passed
+    return None if seconds is None or math.isinf(seconds) else seconds
