@@ -168,5 +168,5 @@ def left_alone_by_night(connection: Connection) -> set[str]:
     return {
         tenant.partition_key
         for tenant in all_tenants(connection)
-        if not schedules.get(tenant.credential_id, DEFAULT).is_read_nightly
+        if not (tenant.enabled and schedules.get(tenant.credential_id, DEFAULT).is_read_nightly)
     }

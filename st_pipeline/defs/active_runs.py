@@ -5,9 +5,10 @@ may write a tenant's rows: that is its lease (postgres/leases.py), which holds w
 """
 
 import dagster as dg
+from dagster._core.execution.backfill import BulkActionsFilter, BulkActionStatus
 
-from st_pipeline.defs.partitions import TENANTS_NAME
-from st_pipeline.defs.tags import PARTITION_TAG, RANGE_END_TAG, RANGE_START_TAG, SHARD_TAG
+from st_pipeline.defs.run_tenants import tenants_of
+from st_pipeline.defs.tags import SHARD_TAG
 
 ACTIVE = [
     dg.DagsterRunStatus.QUEUED,
@@ -25,12 +26,12 @@ def active_shards(instance: dg.DagsterInstance) -> set[str]:
 
 
 def active_tenants(instance: dg.DagsterInstance) -> set[str]:
-    """The partitions that runs of the assets work on, one or a range each."""
-    keys = list(instance.get_dynamic_partitions(TENANTS_NAME))
-    found: set[str] = set()
-    for run in instance.get_runs(dg.RunsFilter(statuses=ACTIVE)):
-        first = run.tags.get(PARTITION_TAG, run.tags.get(RANGE_START_TAG))
-        last = run.tags.get(PARTITION_TAG, run.tags.get(RANGE_END_TAG))
-        if first in keys and last in keys:
-            found.update(keys[keys.index(first) : keys.index(last) + 1])
-    return found
+    """The tenants that runs of the assets work on, one or a range each."""
+    runs = instance.get_runs(dg.RunsFilter(statuses=ACTIVE))
+    return {tenant for run in runs for tenant in tenants_of(instance, run)}
+
+
+def is_backfilling(instance: dg.DagsterInstance) -> bool:
+    """Is a backfill under way?"""
+    under_way = BulkActionsFilter(statuses=[BulkActionStatus.REQUESTED])
+    return bool(instance.get_backfills(filters=under_way, limit=1))

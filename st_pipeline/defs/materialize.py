@@ -8,11 +8,13 @@ in one. Then exactly the broken tenants show as failed, and retrying the backfil
 """
 
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 import dagster as dg
+from sqlalchemy import Engine
 
+from st_pipeline.credentials.store import all_tenants
 from st_pipeline.data_types import SYNCED
 from st_pipeline.defs.metadata import (
     asset_key,
@@ -23,9 +25,11 @@ from st_pipeline.defs.metadata import (
 )
 from st_pipeline.defs.options import SyncOptions
 from st_pipeline.defs.resources import Postgres, ServiceTitan
+from st_pipeline.defs.run_tenants import records_of, tenants_of
 from st_pipeline.defs.tags import DUE_TAG, MESSAGE_TAG, MODE_TAG, REQUEST_TAG, SKIPPED_TAG
-from st_pipeline.errors import PipelineError, SyncStopped, TenantBusy
+from st_pipeline.errors import ConfigurationError, PipelineError, SyncStopped, TenantBusy
 from st_pipeline.logs import configure_logs
+from st_pipeline.postgres.database import transaction
 from st_pipeline.records import Counts, Mode
 from st_pipeline.tenant_sync import TenantSync
 from st_pipeline.work import EntityResult
@@ -33,7 +37,6 @@ from st_pipeline.work import EntityResult
 RESUME_TAG = "dagster/is_resume_retry"
 # What makes a sync `scheduled`; the last: a command that syncs what is due.
 AUTOMATION_TAGS = {"dagster/schedule_name", "dagster/sensor_name", DUE_TAG}
-EVENTS_A_PAGE = 1000
 ENDED = "ended at once, by a person or with its service; what is committed stays, the next sync goes on from there"
 
 
@@ -85,14 +88,15 @@ def materialize_tenants(
         configuration = options.configuration(entities, sync_type, job_is_full=job_is_full)  # type: ignore[arg-type]
         settings = servicetitan.settings()
         configure_logs(settings)
-        tags = run_tags(configuration, context.partition_keys, run_id) | report.tags
+        tenants = tenants_of(context.instance, context.run) or list(context.partition_keys)
+        tags = run_tags(configuration, tenants, run_id) | report.tags
         context.instance.add_run_tags(run_id, tags)
         done = done_by(context.instance, run_id)
         for carried in carried_over(context, done):
             yield carried
             done.add((str(carried.partition), carried.asset_key.path[-1]))
         with postgres.engine() as engine:
-            for tenant in context.partition_keys:
+            for tenant in still_to_sync(engine, tenants, report):
                 sync = TenantSync(
                     engine,
                     settings,
@@ -114,6 +118,26 @@ def materialize_tenants(
     context.instance.add_run_tags(run_id, report.tags)
     if report.failures:
         raise failure(report)
+
+
+def still_to_sync(engine: Engine, tenants: Sequence[str], report: RunReport) -> Iterator[str]:
+    """The run's tenants, each looked up when its turn comes: some may be disabled or removed since it was asked for.
+
+    Raises ConfigurationError when none is left: a run that did nothing must not look like one that did.
+    """
+    gone = []
+    for tenant in tenants:
+        with transaction(engine, f"see whether tenant {tenant} is enabled") as connection:
+            enabled = {known.partition_key: known.enabled for known in all_tenants(connection)}
+        if enabled.get(tenant):
+            yield tenant
+        else:
+            gone.append(f"tenant {tenant} " + ("is disabled" if tenant in enabled else "has been removed"))
+            report.skipped.append(gone[-1])
+    if len(gone) == len(tenants):
+        raise ConfigurationError(
+            f"nothing to sync: {'; '.join(gone)}; `st-pipeline credentials enable` enables one that is disabled"
+        )
 
 
 def _materialize_tenant(
@@ -176,19 +200,11 @@ def carried_over(context: dg.AssetExecutionContext, done: set[tuple[str, str]]) 
 
 def done_by(instance: dg.DagsterInstance, run_id: str) -> set[tuple[str, str]]:
     """Tenant and entity pairs a run has materialized so far; for itself, before an in-run retry."""
-    done: set[tuple[str, str]] = set()
-    cursor, has_more = None, True
-    while has_more:
-        page = instance.get_records_for_run(
-            run_id, cursor=cursor, of_type=dg.DagsterEventType.ASSET_MATERIALIZATION, limit=EVENTS_A_PAGE
-        )
-        cursor, has_more = page.cursor, page.has_more
-        done |= {
-            (record.partition_key, record.asset_key.path[-1])
-            for record in page.records
-            if record.partition_key is not None and record.asset_key is not None
-        }
-    return done
+    return {
+        (record.partition_key, record.asset_key.path[-1])
+        for record in records_of(instance, run_id, dg.DagsterEventType.ASSET_MATERIALIZATION)
+        if record.partition_key is not None and record.asset_key is not None
+    }
 
 
 def failure(report: RunReport) -> dg.Failure:

@@ -9,6 +9,7 @@ import dagster as dg
 from sqlalchemy import Engine
 
 from st_pipeline.credentials.store import enabled_tenants
+from st_pipeline.defs.active_runs import is_backfilling
 from st_pipeline.postgres.database import transaction
 
 TENANTS = dg.DynamicPartitionsDefinition(name="tenants")
@@ -24,13 +25,18 @@ class PartitionChange:
 
 
 def pending_change(instance: dg.DagsterInstance, engine: Engine) -> PartitionChange:
-    """What the partitions lack and what they have too many of."""
+    """What the partitions lack and what they have too many of.
+
+    While a backfill is under way nothing is removed: Dagster gives up a whole backfill, and ends its runs, when one of
+    its partitions is gone.
+    """
     with transaction(engine, "list enabled tenants") as connection:
         enabled = [tenant.partition_key for tenant in enabled_tenants(connection)]
     registered = set(instance.get_dynamic_partitions(TENANTS_NAME))
+    surplus = tuple(sorted(registered - set(enabled)))
     return PartitionChange(
         added=tuple(key for key in enabled if key not in registered),
-        removed=tuple(sorted(registered - set(enabled))),
+        removed=() if surplus and is_backfilling(instance) else surplus,
     )
 
 

@@ -55,7 +55,7 @@ def tenants_from_credentials(context: dg.SensorEvaluationContext) -> dg.SensorRe
     if settled:
         context.log.info(f"{settled} syncs of dead processes marked as failed")
     seen = (context.cursor or "").split()
-    active = active_tenants(context.instance) | set(change.added)
+    active = active_tenants(context.instance) | set(change.added) if new else set()
     starting = [tenant for tenant in new if tenant.partition_key in seen and tenant.partition_key not in active]
     nothing = not starting and not change.added and not change.removed
     return dg.SensorResult(

@@ -126,7 +126,7 @@ class Platform:
         with TenantSync(self.engine, self.settings, tenant, SyncConfiguration()):
             yield
 
-    def tags(self, run: dg.ExecuteInProcessResult) -> dict[str, str]:
+    def tags(self, run: dg.ExecuteInProcessResult | dg.JobExecutionResult) -> dict[str, str]:
         """The run's tags, ours only, without their prefix."""
         found = self.instance.get_run_by_id(run.run_id)
         assert found is not None

@@ -5,7 +5,10 @@
 
 import dagster as dg
 import pytest
+from dagster._core.execution.api import execute_run
 
+from st_pipeline.defs.metadata import asset_key
+from st_pipeline.defs.partitions import register_tenants
 from st_pipeline.entities import ENTITIES
 from st_pipeline_tests.defs.platform import (
     ALL,
@@ -182,3 +185,80 @@ def test_a_plain_re_execution_does_everything_again(platform: Platform, broken_r
     assert (
         platform.value("SELECT count(*) FROM servicetitan_sync_logs WHERE dagster_run_id = :run", run=again.run_id) == 3
     )
+
+
+def queued(platform: Platform, first: str, last: str) -> dg.DagsterRun:
+    """A run over a range that waits for its turn, as a schedule, a backfill or the launchpad leaves it."""
+    ends = {"dagster/asset_partition_range_start": first, "dagster/asset_partition_range_end": last}
+    chosen = frozenset({asset_key("tag_types")})
+    job = incremental_sync_job().get_subset(asset_selection=chosen)
+    return platform.instance.create_run_for_job(job, tags=ends, asset_selection=chosen)
+
+
+def taken_from_the_queue(platform: Platform, run: dg.DagsterRun) -> dg.JobExecutionResult:
+    """Its turn has come."""
+    return execute_run(dg.reconstructable(incremental_sync_job), run, platform.instance)
+
+
+def switch(platform: Platform, tenant: str, *, enabled: bool) -> None:
+    """Disable or enable a tenant, and let the partitions follow."""
+    platform.change("UPDATE companies SET enabled = :enabled WHERE slug = :slug", enabled=enabled, slug=tenant)
+    register_tenants(platform.instance, platform.engine)
+
+
+@pytest.fixture
+def four(platform: Platform) -> Platform:
+    """Four tenants with next to no records."""
+    platform.add("acme", "birch", "cedar", "dune", customers=1, invoices=0)
+    return platform
+
+
+@pytest.mark.parametrize("disabled", ["acme", "birch", "cedar"], ids=["the first", "one between", "the last"])
+def test_a_tenant_disabled_while_its_run_is_queued_is_skipped_and_the_others_are_synced(four: Platform, disabled: str):
+    run = queued(four, "acme", "cedar")
+    switch(four, disabled, enabled=False)
+    done = taken_from_the_queue(four, run)
+    assert done.success
+    assert materialized(done).keys() == pairs(*({"acme", "birch", "cedar"} - {disabled}), entities=("tag_types",))
+    assert four.tags(done)["skipped"] == f"tenant {disabled} is disabled"
+
+
+@pytest.mark.parametrize("moved", ["acme", "cedar"], ids=["the first", "the last"])
+def test_a_range_means_the_tenants_it_meant_when_it_was_asked_for(four: Platform, moved: str):
+    """Enabled again, a tenant stands at the end of the partitions: the range would be empty, or reach over others."""
+    run = queued(four, "acme", "cedar")
+    switch(four, moved, enabled=False)
+    switch(four, moved, enabled=True)
+    assert four.instance.get_dynamic_partitions("tenants")[-1] == moved
+    done = taken_from_the_queue(four, run)
+    assert done.success
+    assert materialized(done).keys() == pairs("acme", "birch", "cedar", entities=("tag_types",))
+
+
+def test_a_run_whose_tenants_are_all_disabled_or_removed_fails(four: Platform):
+    run = queued(four, "acme", "birch")
+    switch(four, "acme", enabled=False)
+    four.change("DELETE FROM servicetitan_credentials WHERE id = (SELECT credential_id FROM tenants "
+                "WHERE partition_key = 'birch')")  # fmt: skip
+    register_tenants(four.instance, four.engine)
+    done = taken_from_the_queue(four, run)
+    assert not done.success
+    assert four.tags(done)["message"].startswith(
+        "nothing to sync: tenant acme is disabled; tenant birch has been removed"
+    )
+
+
+def test_a_re_execution_means_the_tenants_of_the_first_run(four: Platform):
+    run = queued(four, "acme", "cedar")
+    assert taken_from_the_queue(four, run).success
+    switch(four, "cedar", enabled=False)
+    switch(four, "cedar", enabled=True)
+    again = dg.execute_job(
+        dg.reconstructable(incremental_sync_job),
+        instance=four.instance,
+        reexecution_options=dg.ReexecutionOptions(run.run_id),
+        tags=run.tags,
+        asset_selection=[asset_key("tag_types")],
+    )
+    assert again.success
+    assert materialized(again).keys() == pairs("acme", "birch", "cedar", entities=("tag_types",))

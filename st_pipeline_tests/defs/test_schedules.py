@@ -126,6 +126,12 @@ def test_a_paused_tenant_is_left_alone_by_polls_and_by_the_night(five: Platform)
     assert nightly(five) == [("acme", "birch"), ("cedar", "dune"), ("elm", "elm")]
 
 
+def test_a_disabled_tenant_whose_partition_is_still_there_is_left_out_of_the_nightly_full_sync(five: Platform):
+    """While a backfill is under way no partition is removed."""
+    five.change("UPDATE companies SET enabled = false WHERE slug = 'cedar'")
+    assert nightly(five) == [("acme", "birch"), ("dune", "elm")]
+
+
 def test_a_tenant_may_be_left_out_of_the_night_alone(five: Platform):
     schedule(five, "acme", nightly_full=False)
     assert nightly(five) == [("birch", "cedar"), ("dune", "elm")]

@@ -5,6 +5,7 @@ import re
 import dagster as dg
 import pytest
 from dagster._core.definitions.partitions.context import partition_loading_context
+from dagster._core.execution.backfill import BulkActionStatus, PartitionBackfill
 
 from st_pipeline.defs import sensors
 from st_pipeline.defs.active_runs import ACTIVE
@@ -131,6 +132,34 @@ def test_a_tenant_that_a_run_works_on_is_not_started_beside_it(ticks: Ticks, tag
     assert set(ticks.first_syncs()) == {"acme", "birch", "cedar", "dune"} - busy
     ticks.platform.instance.report_run_failed(run)
     assert ticks.first_syncs() == ["acme", "birch", "cedar", "dune"]
+
+
+def test_a_tenant_of_a_range_that_lost_its_end_is_not_started_beside_it(ticks: Ticks):
+    new_tenants(ticks.platform, "acme", "birch", "cedar")
+    ticks()
+    ends = {"dagster/asset_partition_range_start": "acme", "dagster/asset_partition_range_end": "birch"}
+    job = QUICK.resolve_job_def("full_sync")
+    ticks.platform.instance.create_run_for_job(job, status=dg.DagsterRunStatus.NOT_STARTED, tags=ends)
+    ticks.platform.change(DISABLE, slug="acme")
+    ticks()
+    assert ticks.partitions == ["birch", "cedar"]
+    assert ticks.first_syncs() == ["cedar"]
+
+
+def test_no_partition_is_removed_while_a_backfill_is_under_way(ticks: Ticks):
+    """Dagster would give up the whole backfill and cancel its runs: "partitions have been removed"."""
+    new_tenants(ticks.platform, "acme", "birch")
+    ticks()
+    backfill = PartitionBackfill(
+        "backfill", status=BulkActionStatus.REQUESTED, from_failure=False, tags={}, backfill_timestamp=0.0
+    )
+    ticks.platform.instance.add_backfill(backfill)
+    ticks.platform.change(DISABLE, slug="acme")
+    ticks()
+    assert ticks.partitions == ["acme", "birch"]
+    ticks.platform.instance.update_backfill(backfill.with_status(BulkActionStatus.COMPLETED_SUCCESS))
+    ticks()
+    assert ticks.partitions == ["birch"]
 
 
 @pytest.mark.parametrize(
