@@ -45,8 +45,7 @@ def sync_entity(work: EntityWork) -> EntityResult:
         with work.connection.begin():
             cursor = cursors.load(work.connection, work.credential_id, work.spec.name)
             work.result.began_at = cursors.now(work.connection)
-        if work.mode is Mode.INCREMENTAL and cursor.last_full_at is None:
-            work.mode = Mode.FULL  # the first sync of an entity reads everything, and a killed one goes on with that
+        work.mode = cursor.mode_for(work.mode)
         result = work.result
         result.mode, result.cursor_before = work.mode, cursor.position
         READ[work.mode](work, cursor, result)

@@ -115,7 +115,8 @@ class TenantSync:
         self.resting: set[str] = set()
         self.quiet = False
         if polls.is_poll(self.configuration):
-            held = {name: self._cursor(name) for name in self.configuration.entities}
+            known = cursors.load_all(self.connection, [self.credential_id])
+            held = {name: known[self.credential_id, name] for name in self.configuration.entities}
             self.resting = {name for name, cursor in held.items() if polls.rests(name, cursor, self.settings)}
             self.quiet = not any(polls.is_due(held[name], self.settings) for name in held.keys() - self.resting)
 

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from st_pipeline.due import Choice
     from st_pipeline.settings import Settings
 
+MAX_TENANTS_IN_DETAIL = 10  # whose entities --dry-run shows
+
 
 @click.command(
     epilog=examples(
@@ -189,12 +191,15 @@ def _show_plan(
     if as_json:
         print_json({"tenants": [one.as_json() for one in plans]})
         return 0
+    in_detail = sum(one.choice.taken for one in plans) <= MAX_TENANTS_IN_DETAIL
     for one in plans:
         says = one.choice.reason + (f", at least {one.requests:,} requests" if one.choice.taken else "")
         print_text(f"{one.choice.tenant.partition_key}: {'' if one.choice.taken else 'left alone: '}{says}")
-        if one.choice.taken:
+        if one.choice.taken and in_detail:
             rows = [[f"  {e['entity']}", e["mode"], e["from"], e["requests"]] for e in one.entities]
             print_table(("  entity", "mode", "from", "requests"), rows)
+    if not in_detail:
+        print_text(f"--json shows each tenant's entities, as does naming up to {MAX_TENANTS_IN_DETAIL} tenants")
     print_text("nobody was contacted; leave --dry-run away to sync")
     return 0
 

@@ -4,9 +4,10 @@ Here: the reckoning and its table, for `sync --dry-run`. Not here: the choice it
 """
 
 import math
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC
 from typing import Any
 
 from sqlalchemy import Connection, text
@@ -17,10 +18,9 @@ from st_pipeline.data_types import SYNCED
 from st_pipeline.due import Choice
 from st_pipeline.entities.spec import EntitySpec, Presence
 from st_pipeline.postgres import cursors
+from st_pipeline.postgres.cursors import Cursor
 from st_pipeline.records import Mode
 from st_pipeline.settings import Settings
-
-IDS_A_REQUEST = 50
 
 
 @dataclass(slots=True)
@@ -46,58 +46,105 @@ class Plan:
 
 
 def plan(connection: Connection, settings: Settings, request: SyncRequest, choices: Sequence[Choice]) -> list[Plan]:
-    """One a tenant that was chosen or left out."""
-    return [_plan(connection, settings, request, choice) for choice in choices]
+    """One a tenant that was chosen or left out; three queries, however many they are."""
+    taken = [choice.tenant.credential_id for choice in choices if choice.taken]
+    reckoning = _Reckoning(settings, request, cursors.load_all(connection, taken))
+    reckoning.rows = _count_rows(connection, reckoning.to_count(taken))
+    needs_token = _without_fresh_token(connection, settings, taken)
+    plans = []
+    for choice in choices:
+        made = Plan(choice)
+        if choice.taken:
+            made.entities = list(reckoning.entities(choice.tenant.credential_id))
+            asks = any(entity["requests"] for entity in made.entities)
+            made.needs_token = asks and choice.tenant.credential_id in needs_token
+        plans.append(made)
+    return plans
 
 
-def _plan(connection: Connection, settings: Settings, request: SyncRequest, choice: Choice) -> Plan:
-    made = Plan(choice)
-    if not choice.taken:
-        return made
-    expires = connection.execute(
-        text("SELECT token_expires_at FROM servicetitan_credentials WHERE id = :id"),
-        {"id": choice.tenant.credential_id},
-    ).scalar_one()
-    left = 0.0 if expires is None else (expires - datetime.now(UTC)).total_seconds()
-    for name in request.configuration.entities:
-        spec = SYNCED[name]
-        if isinstance(spec, EntitySpec):
-            made.entities.append(_entity(connection, settings, request, choice.tenant.credential_id, spec))
-    made.needs_token = left < settings.token_refresh_threshold_seconds and any(e["requests"] for e in made.entities)
-    return made
+@dataclass(slots=True)
+class _Reckoning:
+    """What is known of all tenants. `rows`: by credential and table, those that a full pass would be shown."""
+
+    settings: Settings
+    request: SyncRequest
+    held: Mapping[tuple[int, str], Cursor]
+    rows: Mapping[tuple[int, str], int] = field(default_factory=dict)
+
+    def entities(self, credential_id: int) -> Iterator[dict[str, Any]]:
+        """What would become of each of a tenant's entities."""
+        asked = self.request.configuration.mode
+        for spec in self._specs():
+            if self._rests(credential_id, spec):
+                yield {"entity": spec.name, "mode": str(asked), "from": "rests: polled a while ago", "requests": 0}
+                continue
+            requests, position, mode = 0, None, asked
+            for one in spec.read_as:
+                cursor = self.held[credential_id, one.name]
+                mode = cursor.mode_for(asked)
+                requests += self._requests(credential_id, one, mode)
+                position = position or _position(one, cursor, mode, self.request)
+            yield {"entity": spec.name, "mode": str(mode), "from": position, "requests": requests}
+
+    def to_count(self, credential_ids: Collection[int]) -> dict[str, list[int]]:
+        """By table, the tenants whose rows say how many pages a full pass takes."""
+        asked = self.request.configuration.mode
+        found: dict[str, list[int]] = defaultdict(list)
+        for credential_id in credential_ids:
+            for spec in self._specs():
+                for one in () if self._rests(credential_id, spec) else spec.read_as:
+                    if _walks_list(one, self.held[credential_id, one.name].mode_for(asked)):
+                        found[one.table].append(credential_id)
+        return found
+
+    def _specs(self) -> Iterator[EntitySpec]:
+        """The entities asked for; streams take no request."""
+        for name in self.request.configuration.entities:
+            spec = SYNCED[name]
+            if isinstance(spec, EntitySpec):
+                yield spec
+
+    def _rests(self, credential_id: int, spec: EntitySpec) -> bool:
+        is_poll = polls.is_poll(self.request.configuration)
+        return is_poll and polls.rests(spec.name, self.held[credential_id, spec.name], self.settings)
+
+    def _requests(self, credential_id: int, spec: EntitySpec, mode: Mode) -> int:
+        """A page of what changed; for a full pass the pages of the list that would show the rows we hold."""
+        announced = self.request.configuration.mode is Mode.FULL
+        if not _walks_list(spec, mode):
+            return 1 + announced
+        rows = self.rows.get((credential_id, spec.table), 0)
+        return max(1, math.ceil(rows / self.settings.list_page_size)) + (spec.feed_path is not None) + announced
 
 
-def _entity(
-    connection: Connection, settings: Settings, request: SyncRequest, credential_id: int, spec: EntitySpec
-) -> dict[str, Any]:
-    asked = request.configuration.mode
-    requests, position, mode = 0, None, asked
-    cursor = cursors.load(connection, credential_id, spec.name)
-    if polls.is_poll(request.configuration) and polls.rests(spec.name, cursor, settings):
-        return {"entity": spec.name, "mode": str(asked), "from": "rests: looked at a while ago", "requests": 0}
-    for one in spec.read_as:
-        cursor = cursors.load(connection, credential_id, one.name)
-        mode = Mode.FULL if asked is Mode.INCREMENTAL and cursor.last_full_at is None else asked
-        requests += _requests(connection, settings, credential_id, one, mode, announced=asked is Mode.FULL)
-        position = position or _position(one, cursor, mode, request)
-    return {"entity": spec.name, "mode": str(mode), "from": position, "requests": requests}
+def _walks_list(spec: EntitySpec, mode: Mode) -> bool:
+    return mode is Mode.FULL and spec.presence is Presence.LIST
 
 
-def _requests(
-    connection: Connection, settings: Settings, credential_id: int, spec: EntitySpec, mode: Mode, *, announced: bool
-) -> int:
-    """A page of what changed; for a full pass the pages of the list that would show the rows we hold."""
-    if mode is not Mode.FULL or spec.presence is not Presence.LIST:
-        return 1 + announced
-    held: int = connection.execute(
-        text(f"SELECT count(*) FROM {spec.table} WHERE credential_id = :id AND deleted_at IS NULL"),  # noqa: S608
-        {"id": credential_id},
-    ).scalar_one()
-    pages = max(1, math.ceil(held / settings.list_page_size))
-    return pages + (spec.feed_path is not None) + announced
+def _count_rows(connection: Connection, wanted: Mapping[str, list[int]]) -> dict[tuple[int, str], int]:
+    """By credential and table, the rows that are not marked as deleted."""
+    if not wanted:
+        return {}
+    counts = (
+        f"SELECT credential_id, '{table}', count(*) FROM {table} "  # noqa: S608 - names of a spec
+        f"WHERE credential_id = ANY(:{table}) AND deleted_at IS NULL GROUP BY credential_id"
+        for table in wanted
+    )
+    rows = connection.execute(text(" UNION ALL ".join(counts)), dict(wanted))
+    return {(credential_id, table): number for credential_id, table, number in rows}
 
 
-def _position(spec: EntitySpec, cursor: cursors.Cursor, mode: Mode, request: SyncRequest) -> str:
+def _without_fresh_token(connection: Connection, settings: Settings, credential_ids: list[int]) -> set[int]:
+    """The tenants whose first request needs a token."""
+    query = text("""
+        SELECT id FROM servicetitan_credentials
+        WHERE id = ANY(:ids) AND coalesce(token_expires_at, '-infinity') < now() + make_interval(secs => :threshold)
+    """)
+    bound = {"ids": credential_ids, "threshold": settings.token_refresh_threshold_seconds}
+    return set(connection.execute(query, bound).scalars())
+
+
+def _position(spec: EntitySpec, cursor: Cursor, mode: Mode, request: SyncRequest) -> str:
     configuration = request.configuration
     if mode is Mode.WINDOW:
         ends = (configuration.modified_from, configuration.modified_to)

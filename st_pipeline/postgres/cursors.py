@@ -3,10 +3,14 @@
 Here: the table sync_cursors. Not here: what a position means to the API, and when it may move (sync.py).
 """
 
+from collections import defaultdict
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 
 from sqlalchemy import Connection, text
+
+from st_pipeline.records import Mode
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +38,10 @@ class Cursor:
         """What a person may be shown as "the cursor"."""
         return self.continue_from or self.newest_modified_on
 
+    def mode_for(self, asked: Mode) -> Mode:
+        """The mode that is due: the first sync of an entity reads everything, and so does one after a kill in it."""
+        return Mode.FULL if asked is Mode.INCREMENTAL and self.last_full_at is None else asked
+
 
 _FIELDS = ", ".join(Cursor.__slots__)
 
@@ -51,6 +59,15 @@ def load(connection: Connection, credential_id: int, entity: str) -> Cursor:
         {"id": credential_id, "entity": entity},
     ).one_or_none()
     return Cursor(*row) if row is not None else Cursor()
+
+
+def load_all(connection: Connection, credential_ids: Collection[int]) -> defaultdict[tuple[int, str], Cursor]:
+    """Every cursor of these tenants by credential and entity, empty for an entity never synced."""
+    rows = connection.execute(
+        text(f"SELECT credential_id, entity, {_FIELDS} FROM sync_cursors WHERE credential_id = ANY(:ids)"),  # noqa: S608 - fields of Cursor
+        {"ids": list(credential_ids)},
+    )
+    return defaultdict(Cursor, {(credential_id, entity): Cursor(*rest) for credential_id, entity, *rest in rows})
 
 
 def save(connection: Connection, credential_id: int, entity: str, **changes: object) -> None:

@@ -97,7 +97,7 @@ def test_a_dry_run_says_who_why_and_from_where_and_contacts_nobody(desk: Desk, c
     entities = {one["entity"]: one for one in plans["acme"]["entities"]}
     assert entities["customers"]["from"].startswith("a feed token of 20")
     assert entities["call_reasons"] == {
-        "entity": "call_reasons", "mode": "incremental", "from": "rests: looked at a while ago", "requests": 0,
+        "entity": "call_reasons", "mode": "incremental", "from": "rests: polled a while ago", "requests": 0,
     }  # fmt: skip
     assert {one["from"] for one in plans["birch"]["entities"]} == {"the beginning"}
     assert plans["birch"]["requests_at_least"] > plans["acme"]["requests_at_least"] > 0
