@@ -40,7 +40,7 @@ def settle(work: EntityWork, result: EntityResult) -> None:
         result.counts.deleted += deleted
         pending.note(work.connection, work.credential_id, work.spec, [*returned, *gone])
         presence.forget_seen(work.connection, work.credential_id, work.spec.name)
-        _close_pass(work, last_full_at="now")
+        _close_pass(work, last_full_at="now", complete_through=result.began_at)
         if deleted or returned:
             work.note_progress()
     if returned:

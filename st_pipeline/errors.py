@@ -15,7 +15,7 @@
     │   └── CursorRejected            a stored feed token is refused: start again from a date
     ├── DataMappingError              the data is not what the contract says
     │   └── InvalidApiResponseFormat  a body that is no page (retried by the client first: bodies get cut)
-    ├── DeletionRefused               a full pass would mark too large a share of rows as deleted
+    ├── DeletionRefused               a sync would mark too large a share of rows as deleted
     ├── TenantBusy                    another run works on the tenant
     ├── LeaseLost                     another run took the tenant over: stop without writing
     ├── SyncStopped                   a person or a time limit ended the sync: the next one goes on from there
@@ -34,11 +34,12 @@ class PipelineError(Exception):
     """Base of everything st-pipeline raises on purpose.
 
     `retry_helps`: could the same work succeed in some minutes? `ends_tenant`: would every further entity of the tenant
-    fail the same way?
+    fail the same way? `stops_dependents`: are records missing that other entities mean nothing without?
     """
 
     retry_helps: ClassVar[bool] = False
     ends_tenant: ClassVar[bool] = False
+    stops_dependents: ClassVar[bool] = True
 
 
 class ConfigurationError(PipelineError):
@@ -120,7 +121,9 @@ class InvalidApiResponseFormat(DataMappingError):
 
 
 class DeletionRefused(PipelineError):
-    """A full pass found a larger share of rows gone than the guard lets it mark."""
+    """A sync found a larger share of rows gone than the guard lets it mark. Every record was read and written."""
+
+    stops_dependents = False
 
 
 class TenantBusy(PipelineError):

@@ -46,6 +46,8 @@ def sync_entity(work: EntityWork) -> EntityResult:
             cursor = cursors.load(work.connection, work.credential_id, work.spec.name)
             work.result.began_at = cursors.now(work.connection)
         work.mode = cursor.mode_for(work.mode)
+        if cursor.last_full_at is None:
+            work.allow_deletions = True  # nothing of ours can be lost before a full pass has ended
         result = work.result
         result.mode, result.cursor_before = work.mode, cursor.position
         READ[work.mode](work, cursor, result)
@@ -109,7 +111,7 @@ def _read_full(work: EntityWork, cursor: Cursor, result: EntityResult) -> None:
     with work.connection.begin():
         work.lease.extend(work.connection)
         newest = later(cursor.newest_modified_on, writer.newest_modified_on)
-        save_cursor(work, newest_modified_on=newest, last_polled_at="now", complete_through=result.began_at)
+        save_cursor(work, newest_modified_on=newest, last_polled_at="now")
         if writer.token is not None:
             save_cursor(work, continue_from=writer.token)
     deletions.settle(work, result)

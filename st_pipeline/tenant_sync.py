@@ -143,7 +143,8 @@ class TenantSync:
             else:
                 outcome = self._sync(entity)
             if outcome.error is not None:
-                failed[entity] = outcome.error
+                if not isinstance(outcome.error, PipelineError) or outcome.error.stops_dependents:
+                    failed[entity] = outcome.error
                 if isinstance(outcome.error, PipelineError) and outcome.error.ends_tenant:
                     ends_all = outcome.error
                 self.result.errors.append(f"{entity}: {outcome.message}")

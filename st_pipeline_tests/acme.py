@@ -74,6 +74,10 @@ class Acme:
         with self.engine.connect() as connection:
             return prove_tenant(connection, "acme", truth).differences + prove_streams(connection, "acme", truth)
 
+    def list_path(self, entity: str) -> str:
+        """The address of an entity's list, for faults that spare its feed."""
+        return ENTITIES[entity].list_path.replace("{tenant}", str(self.source.tenant_id))
+
     def start_process(self, mode: str, log_level: str = "ERROR") -> "subprocess.Popen[str]":
         """The same sync in a process of its own. Its log comes through a pipe, which at DEBUG must be read."""
         assert self.settings.database_url is not None

@@ -3,15 +3,23 @@
 import pytest
 
 from st_pipeline.errors import DeletionRefused
+from st_pipeline.records import Mode
 from st_pipeline_tests.acme import Acme
 
 MARKED = "SELECT st_id FROM st_customers WHERE deleted_at IS NOT NULL ORDER BY 1"
 
+WITH_ONE_THAT_NEEDS_IT = ("customers", "jobs")
+
+
+def _differences(acme: Acme) -> list[str]:
+    """What differs between the customers we hold and the source's."""
+    return [one for one in acme.differences() if one.startswith("customers:")]
+
 
 def _delete(acme: Acme, number: int) -> list[int]:
     """So many customers that nobody else stands for: a merged one is gone in another sense."""
-    query = "SELECT st_id FROM st_customers WHERE deleted_at IS NULL AND active ORDER BY 1 LIMIT :number"
-    gone = [st_id for (st_id,) in acme.rows(query, number=number)]
+    gone = [st_id for st_id in acme.source.ids("customers") if acme.source.record("customers", st_id)["active"]]
+    gone = gone[:number]
     for st_id in gone:
         acme.source.delete("customers", st_id)
     return gone
@@ -40,7 +48,7 @@ def test_more_deletions_than_the_guard_allows_mark_nothing_until_a_person_says_s
 def test_ten_rows_pass_whatever_their_share_and_an_eleventh_does_not(acme: Acme, number: int, passes: bool):
     """Of few rows a share says little: three of eight membership types may well be deleted."""
     acme.settings = acme.settings.model_copy(update={"deletion_guard_share": 0.0})
-    acme.sync()
+    acme.sync(only=("customers",))
     before = len(acme.rows(MARKED))
     _delete(acme, number)
     assert acme.sync(incremental_only=False, only=("customers",)).success is passes
@@ -49,8 +57,56 @@ def test_ten_rows_pass_whatever_their_share_and_an_eleventh_does_not(acme: Acme,
 
 def test_a_list_that_shows_nothing_at_all_marks_nothing(acme: Acme):
     """The worst slip: an empty answer with status 200. Everything would be gone."""
-    acme.sync()
+    acme.sync(only=("customers",))
     before = acme.rows(MARKED)
     _delete(acme, len(acme.source.ids("customers")))
     assert acme.sync(incremental_only=False, only=("customers",)).success is False
     assert acme.rows(MARKED) == before
+
+
+def test_a_first_sync_marks_what_was_deleted_before_it_whatever_its_share(acme: Acme):
+    """Nothing of ours can be lost yet. Refused, it would be tried again by every poll, with all that waits for it."""
+    gone = _delete(acme, 12)
+    first = acme.sync(sync_type="scheduled", only=WITH_ONE_THAT_NEEDS_IT)
+    assert first.errors == []
+    assert {(st_id,) for st_id in gone} <= set(acme.rows(MARKED))
+    assert _differences(acme) == []
+    second = acme.sync(sync_type="scheduled", only=WITH_ONE_THAT_NEEDS_IT)
+    assert {outcome.result.mode for outcome in second.outcomes} == {Mode.INCREMENTAL}
+
+
+def test_a_first_sync_that_was_cut_off_before_its_marks_marks_as_much_when_it_goes_on(acme: Acme):
+    gone = _delete(acme, 12)
+    acme.source.fault("status", status=502, entity="customers", path=acme.list_path("customers"), after_requests=1)
+    assert len(acme.sync(only=("customers",)).errors) == 1
+    acme.source.clear_faults()
+    assert acme.sync(only=("customers",)).counts.deleted >= len(gone)
+    assert _differences(acme) == []
+
+
+def test_after_a_refusal_polls_stay_incremental_and_what_needs_the_entity_is_synced(acme: Acme):
+    """The records are all there; only marks are missing."""
+    acme.sync(only=WITH_ONE_THAT_NEEDS_IT)
+    _delete(acme, 20)
+    refused = acme.sync(incremental_only=False, only=WITH_ONE_THAT_NEEDS_IT)
+    assert [type(outcome.error) for outcome in refused.outcomes] == [DeletionRefused, type(None)]
+    acme.source.requests(reset=True)
+    poll = acme.sync(sync_type="scheduled", only=WITH_ONE_THAT_NEEDS_IT)
+    assert poll.errors == []
+    assert acme.source.requests()["by_operation"].get("customers.list", 0) == 0
+
+
+def test_a_read_counts_as_complete_when_its_deletions_are_settled_and_not_before(acme: Acme):
+    """Else who waits for `complete_through` reads rows that are gone, and a retry believes that it was done."""
+    acme.sync(only=("customers",))
+    known = "SELECT complete_through FROM sync_cursors WHERE entity = 'customers'"
+    before = acme.value(known)
+    _delete(acme, 20)
+    assert acme.sync(incremental_only=False, only=("customers",)).success is False
+    assert acme.value(known) == before
+    acme.source.fault("status", status=502, entity="customers", path=acme.list_path("customers"), after_requests=1)
+    assert acme.sync(incremental_only=False, only=("customers",), allow_deletions=True).success is False
+    assert acme.value(known) == before
+    acme.source.clear_faults()
+    assert acme.sync(incremental_only=False, only=("customers",), allow_deletions=True).success
+    assert acme.value(known) > before
