@@ -121,6 +121,11 @@ class Acme:
         with self.engine.begin() as connection:
             return connection.execute(text(statement), bound).rowcount
 
+    def end_the_session_that_syncs(self) -> None:
+        """End the database session that holds the tenant's lease."""
+        self.execute("SELECT pg_terminate_backend(pid) FROM pg_locks, tenant_leases WHERE locktype = 'advisory' "
+                     "AND objsubid = 1 AND (classid::bigint << 32 | objid::bigint) = session_key(holder)")  # fmt: skip
+
     def typed_rows(self) -> dict[str, list[str]]:
         """Every row of every entity by its typed columns, without `full_data` and the pipeline's own columns."""
         return {

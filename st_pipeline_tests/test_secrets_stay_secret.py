@@ -80,7 +80,7 @@ def kill_database_midway(acme: Acme, leaks: Leaks) -> None:
 
 
 def end_connection(acme: Acme) -> None:
-    acme.execute("SELECT pg_terminate_backend(backend_pid) FROM tenant_leases")
+    acme.end_the_session_that_syncs()
 
 
 def wrong_key(acme: Acme, leaks: Leaks) -> None:

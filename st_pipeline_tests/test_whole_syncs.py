@@ -66,7 +66,7 @@ def test_a_full_pass_over_unchanged_data_writes_nothing(acme: Acme):
 def test_postgres_connections_that_are_cut_fail_the_sync_and_the_next_one_mends_it(acme: Acme):
     process = acme.start_process("full")
     acme.wait_until(process, "SELECT sum(records_processed) FROM sync_log_entities", 60)
-    acme.execute("SELECT pg_terminate_backend(backend_pid) FROM tenant_leases")
+    acme.end_the_session_that_syncs()
     assert process.wait(60) == 1
     assert acme.sync(incremental_only=False).success
     assert acme.differences() == []

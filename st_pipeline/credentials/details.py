@@ -77,9 +77,8 @@ def scopes(connection: Connection, vault: Vault, tenant: Tenant) -> list[str] | 
 def lease(connection: Connection, credential_id: int) -> dict[str, Any] | None:
     """Who works on the tenant now; None when nobody does, or whoever did is gone."""
     sql = text("""
-        SELECT l.holder_name, l.taken_at, l.expires_at FROM tenant_leases l
-        JOIN pg_stat_activity a ON a.pid = l.backend_pid AND a.backend_start = l.backend_start
-        WHERE l.credential_id = :id AND l.expires_at > now()
+        SELECT holder_name, taken_at, expires_at FROM tenant_leases
+        WHERE credential_id = :id AND expires_at > now() AND session_lives(holder)
     """)
     row = connection.execute(sql, {"id": credential_id}).mappings().one_or_none()
     return None if row is None else dict(row)

@@ -90,7 +90,7 @@ def rotate(engine: Engine, vault: Vault, *, rows_per_batch: int = ROWS_PER_BATCH
     while True:
         with transaction(engine, "encrypt stored secrets anew") as connection:
             # Locked, so that a token saved meanwhile waits instead of being overwritten with an older one.
-            sql = text(f"{_SELECT} WHERE c.id > :last ORDER BY c.id LIMIT :rows FOR UPDATE OF c")
+            sql = text(f"{_SELECT} WHERE c.id > :last ORDER BY c.id LIMIT :rows FOR NO KEY UPDATE OF c")
             rows = connection.execute(sql, {"last": last_id, "rows": rows_per_batch}).mappings().all()
             for row in rows:
                 _rotate_row(connection, vault, row, done)

@@ -43,7 +43,7 @@ def remove_credential(
     entry = Entry("credentials.remove", tenant.partition_key, tenant.credential_id, {"keep_data": keep_data})
     with noted_on_failure(engine, doing, entry), database_errors(doing), engine.connect() as connection:
         try:
-            holder = _seize(connection, tenant, lease_seconds)
+            lease, holder = _seize(connection, tenant, lease_seconds)
             if holder is not None:
                 tell(f"ending the {holder}")
                 _wait_for_the_end(connection, tenant, wait_seconds, tell)
@@ -52,26 +52,32 @@ def remove_credential(
                     purge.request(connection, tenant.credential_id, tenant.partition_key)
                 sql = text("DELETE FROM servicetitan_credentials WHERE id = :id")
                 connection.execute(sql, {"id": tenant.credential_id})
+                lease.release(connection)
                 entry.write(connection, "done", servicetitan_tenant_id=tenant.tenant_id)
         except BaseException:
             connection.invalidate()  # back in the pool it would hold the lease
             raise
 
 
-def _seize(connection: Connection, tenant: Tenant, seconds: float) -> str | None:
-    """Take the lease from whoever has it. Returns who that was; None: nobody, or a process that is gone.
+def _seize(connection: Connection, tenant: Tenant, seconds: float) -> tuple[leases.Lease, str | None]:
+    """Take the lease from whoever has it. Returns it, and who that was; None: nobody, or a process that is gone.
 
     A chunk that is being written is waited for: its transaction has the row.
     """
-    with connection.begin():
-        if not connection.execute(
-            text("SELECT FROM servicetitan_credentials WHERE id = :id"), {"id": tenant.credential_id}
-        ).rowcount:
-            raise ConfigurationError(f"the credential of tenant {tenant.partition_key} was removed meanwhile")
-        holder = leases.held_tenants(connection).get(tenant.credential_id)
-        connection.execute(text("DELETE FROM tenant_leases WHERE credential_id = :id"), {"id": tenant.credential_id})
-        leases.take(connection, tenant.credential_id, tenant.partition_key, PURPOSE, seconds)
-    return holder
+    holder = None
+    while True:
+        with connection.begin():
+            if not connection.execute(
+                text("SELECT FROM servicetitan_credentials WHERE id = :id"), {"id": tenant.credential_id}
+            ).rowcount:
+                raise ConfigurationError(f"the credential of tenant {tenant.partition_key} was removed meanwhile")
+            holder = leases.held_tenants(connection).get(tenant.credential_id, holder)
+            delete = text("DELETE FROM tenant_leases WHERE credential_id = :id")
+            connection.execute(delete, {"id": tenant.credential_id})
+            lease = leases.take(connection, tenant.credential_id, tenant.partition_key, PURPOSE, seconds)
+        if lease is not None:
+            return lease, holder
+        time.sleep(POLL_SECONDS)  # another process was taking it at that moment
 
 
 def _wait_for_the_end(connection: Connection, tenant: Tenant, seconds: float, tell: Tell) -> None:

@@ -21,6 +21,14 @@ DRIVER = "postgresql+psycopg"
 # SQLAlchemy 2.1 takes psycopg 3 for a bare postgresql://, whose NOTIFY dagster-postgres cannot use.
 DAGSTER_DRIVER = "postgresql+psycopg2"
 CONNECT_TIMEOUT_SECONDS = 10
+# A Postgres whose machine is gone is noticed after 60 s, not after the system's two hours; the other direction is set
+# where a lease is taken.
+KEEPALIVES = {
+    "keepalives_idle": 30,
+    "keepalives_interval": 10,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 60_000,  # milliseconds
+}
 # What Postgres answers when a value is the trouble, one row's and not the chunk's: text and numbers out of range, bad
 # JSON, a field or key too large for a page.
 DATA_ERRORS = (psycopg.DataError, psycopg.errors.ProgramLimitExceeded)
@@ -77,6 +85,7 @@ def open_engine(url: URL) -> Engine:
         pool_size=4,
         connect_args={
             "connect_timeout": CONNECT_TIMEOUT_SECONDS,
+            **KEEPALIVES,
             "application_name": "st-pipeline",
             "options": "-c timezone=UTC",
         },

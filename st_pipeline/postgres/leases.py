@@ -1,8 +1,9 @@
 """One run works on a tenant at a time.
 
 Here: taking, awaiting, extending and giving back a tenant's lease. Not here: what is done under it.
-A row with an expiry, not a session lock: that would outlive a pooled connection and die with a reconnect. The row also
-names its holder's connection, so a holder that was killed is seen at once and not only when the lease runs out.
+A row with an expiry, which every chunk checks: a lock alone could not stop a holder that lost its connection. Beside
+the row the holder's session has an advisory lock, its sign of life: Postgres releases it when the session ends, and
+every database role sees it, while pg_stat_activity hides another role's sessions.
 """
 
 import os
@@ -17,6 +18,18 @@ from st_pipeline.errors import LeaseLost, SyncStopped, TenantBusy
 from st_pipeline.postgres import stops
 
 WAIT_STEP_SECONDS = 1.0
+# Advisory locks with two numbers: this one, and a tenant's. Whoever takes its lease has it until the transaction ends.
+TAKING = 7_305_202
+LARGEST_INTEGER = 2**31 - 1
+# A session whose machine lost its power ends after 30 + 3 * 10 = 60 s, and after 60 s with data under way. The system's
+# own times are two hours and 15 minutes. Set where the lease is taken: a start-up option would not pass pgbouncer.
+SERVER_KEEPALIVES = {
+    "tcp_keepalives_idle": "30",
+    "tcp_keepalives_interval": "10",
+    "tcp_keepalives_count": "3",
+    "tcp_user_timeout": "60000",
+}
+_KEEPALIVES = ", ".join(f"set_config('{name}', '{value}', false)" for name, value in SERVER_KEEPALIVES.items())
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +65,10 @@ class Lease:
     def release(self, connection: Connection) -> None:
         """Give the tenant back, unless another run has it by now."""
         connection.execute(
-            text("DELETE FROM tenant_leases WHERE credential_id = :id AND holder = :holder"),
+            text(
+                "WITH given_back AS (DELETE FROM tenant_leases WHERE credential_id = :id AND holder = :holder) "
+                "SELECT pg_advisory_unlock(session_key(:holder))"
+            ),
             {"id": self.credential_id, "holder": self.holder},
         )
 
@@ -70,29 +86,42 @@ def take(
     seconds: float,
     sync_id: uuid.UUID | None = None,
 ) -> Lease | None:
-    """Take a tenant that is free, or whose holder's lease ran out or connection is gone. None: it is held."""
+    """Take a tenant that is free, or whose holder's lease ran out or session is gone. None: it is held.
+
+    Never waits: a row that another transaction has locked belongs to somebody who is at work.
+    """
     lease = Lease(credential_id, tenant, uuid.uuid4(), seconds, sync_id)
     taken = connection.execute(
-        text("""
-            INSERT INTO tenant_leases AS l
-                (credential_id, holder, holder_name, backend_pid, backend_start, taken_at, expires_at)
-            SELECT :id, :holder, :name, a.pid, a.backend_start, clock_timestamp(),
-                   clock_timestamp() + make_interval(secs => :seconds)
-            FROM pg_stat_activity a WHERE a.pid = pg_backend_pid()
-            ON CONFLICT (credential_id) DO UPDATE SET
-                holder = excluded.holder, holder_name = excluded.holder_name, backend_pid = excluded.backend_pid,
-                backend_start = excluded.backend_start, taken_at = excluded.taken_at, expires_at = excluded.expires_at
-            WHERE l.expires_at < clock_timestamp() OR NOT EXISTS (
-                SELECT FROM pg_stat_activity a WHERE a.pid = l.backend_pid AND a.backend_start = l.backend_start)
-        """),
+        text(f"""
+            WITH turn AS MATERIALIZED (
+                SELECT :id AS credential_id WHERE pg_try_advisory_xact_lock({TAKING}, :number)
+            ), abandoned AS MATERIALIZED (
+                SELECT l.credential_id FROM tenant_leases l JOIN turn USING (credential_id)
+                WHERE l.expires_at < clock_timestamp() OR NOT session_lives(l.holder)
+                FOR UPDATE OF l SKIP LOCKED
+            ), taken_over AS (
+                UPDATE tenant_leases l SET holder = :holder, holder_name = :name, taken_at = clock_timestamp(),
+                    expires_at = clock_timestamp() + make_interval(secs => :seconds)
+                FROM abandoned a WHERE l.credential_id = a.credential_id RETURNING l.holder
+            ), taken AS (
+                INSERT INTO tenant_leases (credential_id, holder, holder_name, taken_at, expires_at)
+                SELECT credential_id, :holder, :name, clock_timestamp(),
+                       clock_timestamp() + make_interval(secs => :seconds)
+                FROM turn WHERE NOT EXISTS (SELECT FROM tenant_leases WHERE credential_id = :id)
+                ON CONFLICT DO NOTHING RETURNING holder
+            )
+            SELECT pg_advisory_lock(session_key(holder)), {_KEEPALIVES}
+            FROM (TABLE taken_over UNION ALL TABLE taken) t
+        """),  # noqa: S608 - constants
         {
             "id": credential_id,
+            "number": credential_id % LARGEST_INTEGER,
             "holder": lease.holder,
             "name": f"{purpose} (process {os.getpid()} on {socket.gethostname()})",
             "seconds": seconds,
         },
-    ).rowcount
-    return lease if taken else None
+    ).one_or_none()
+    return None if taken is None else lease
 
 
 def holder_name(connection: Connection, credential_id: int) -> str | None:
@@ -135,11 +164,11 @@ def take_or_wait(
 
 
 def held_tenants(connection: Connection) -> dict[int, str]:
-    """Who works on which tenant now, by credential; leases of dead connections are not counted."""
+    """Who works on which tenant now, by credential; leases of sessions that are gone are not counted."""
     rows = connection.execute(
-        text("""
-            SELECT l.credential_id, l.holder_name FROM tenant_leases l JOIN pg_stat_activity a
-            ON a.pid = l.backend_pid AND a.backend_start = l.backend_start WHERE l.expires_at > clock_timestamp()
-        """)
+        text(
+            "SELECT credential_id, holder_name FROM tenant_leases "
+            "WHERE expires_at > clock_timestamp() AND session_lives(holder)"
+        )
     )
     return {row.credential_id: row.holder_name for row in rows}

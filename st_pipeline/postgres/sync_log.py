@@ -173,10 +173,9 @@ def settle_abandoned(connection: Connection, credential_id: int | None = None) -
     """Mark as failed what a dead process left running. Returns how many rows.
 
     For one tenant the caller holds its lease, so nobody else can be running it. For all (None), tenants whose lease is
-    held by a living connection are left alone.
+    held by a living session are left alone.
     """
-    held = """SELECT l.credential_id FROM tenant_leases l JOIN pg_stat_activity a
-              ON a.pid = l.backend_pid AND a.backend_start = l.backend_start"""
+    held = "SELECT credential_id FROM tenant_leases WHERE session_lives(holder)"
     where = "credential_id = :id" if credential_id is not None else f"credential_id NOT IN ({held})"
     message = "the process ended without finishing; the next sync goes on from the last committed chunk"
     ended = "status = 'failed', completed_at = clock_timestamp(), message = :message"

@@ -103,7 +103,7 @@ def test_a_sync_whose_process_is_gone_is_not_waited_for(acme: Acme, acme_command
     """Its row in the sync log stays open for ever."""
     acme.execute("INSERT INTO servicetitan_sync_logs (credential_id, sync_id, sync_type, mode, data_type) "
                  "VALUES (1, gen_random_uuid(), 'manual', 'full', 'all')")  # fmt: skip
-    acme.execute("INSERT INTO tenant_leases SELECT 1, gen_random_uuid(), 'manual full sync', 1, now(), now(), "
+    acme.execute("INSERT INTO tenant_leases SELECT 1, gen_random_uuid(), 'manual full sync', now(), "
                  "now() + interval '1 hour'")  # fmt: skip
     said = acme_command(*REMOVE)
     assert (said.code, said.err) == (0, "")

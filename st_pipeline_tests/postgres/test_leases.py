@@ -1,0 +1,170 @@
+"""A tenant's lease: who may take it, who sees that its holder is gone, and that asking for it never waits."""
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+from secrets import token_hex
+
+import pytest
+from sqlalchemy import Connection, Engine, text
+
+from st_pipeline.credentials import details
+from st_pipeline.errors import LeaseLost, TenantBusy
+from st_pipeline.postgres import leases
+from st_pipeline.postgres.database import open_engine
+from st_pipeline.postgres.sync_log import settle_abandoned
+
+# What waits for a row lock here would wait for ever: the test holds it.
+LONGEST_WAIT = "1s"
+TWO_MINUTES = 120
+
+
+@pytest.fixture
+def tenant(engine: Engine) -> int:
+    """The credential id of a tenant."""
+    with engine.begin() as connection:
+        connection.exec_driver_sql("INSERT INTO companies (slug, name, intacct_id) VALUES ('acme', 'Acme', 'INT')")
+        return int(
+            connection.exec_driver_sql(
+                "INSERT INTO servicetitan_credentials (company_id, environment, tenant_id, client_id, client_secret) "
+                "SELECT id, 'production', 1, 'x', 'x' FROM companies RETURNING id"
+            ).scalar_one()
+        )
+
+
+@pytest.fixture
+def roles(engine: Engine) -> Iterator[tuple[Engine, Engine]]:
+    """The same database as two roles see it that may read and write its tables and nothing else of each other's."""
+    names = [f"st_{which}_{token_hex(4)}" for which in ("daemon", "cron")]
+    with engine.begin() as connection:
+        for name in names:
+            connection.exec_driver_sql(f"CREATE ROLE {name} LOGIN PASSWORD 'made-up'")
+            connection.exec_driver_sql(f"GRANT ALL ON ALL TABLES IN SCHEMA public TO {name}")
+            connection.exec_driver_sql(f"GRANT USAGE ON ALL SEQUENCES IN SCHEMA public TO {name}")
+    engines = [open_engine(engine.url.set(username=name, password="made-up")) for name in names]
+    yield engines[0], engines[1]
+    with engine.begin() as connection:
+        for name, own in zip(names, engines, strict=True):
+            own.dispose()
+            connection.exec_driver_sql(f"DROP OWNED BY {name}; DROP ROLE {name}")
+
+
+def take(connection: Connection, tenant: int, seconds: float = 600) -> leases.Lease | None:
+    """Ask for the tenant in a transaction of its own."""
+    with connection.begin():
+        return leases.take(connection, tenant, "acme", "test", seconds)
+
+
+def cannot_wait(connection: Connection) -> None:
+    """From now on the session gets an error where it would wait for a lock."""
+    with connection.begin():
+        connection.execute(text(f"SET lock_timeout = '{LONGEST_WAIT}'"))
+
+
+def test_another_database_role_sees_that_the_holder_lives(roles: tuple[Engine, Engine], tenant: int):
+    """Postgres hides from a role when another role's session began: who compared that took every lease for dead."""
+    daemon, cron = roles
+    with daemon.connect() as holder, cron.connect() as other:
+        assert take(holder, tenant) is not None
+        with holder.begin():
+            holder.execute(
+                text(
+                    "INSERT INTO servicetitan_sync_logs (credential_id, sync_id, sync_type, mode, data_type) "
+                    "VALUES (:id, gen_random_uuid(), 'manual', 'full', 'all')"
+                ),
+                {"id": tenant},
+            )
+        assert take(other, tenant) is None
+        with other.begin():
+            assert list(leases.held_tenants(other)) == [tenant]
+            assert details.lease(other, tenant) is not None
+            assert settle_abandoned(other) == 0
+
+
+def test_another_database_role_sees_at_once_that_the_holder_is_gone(roles: tuple[Engine, Engine], tenant: int):
+    daemon, cron = roles
+    with daemon.connect() as holder, cron.connect() as other:
+        assert take(holder, tenant) is not None
+        with pytest.raises(TenantBusy, match="busy with another sync, test"):
+            leases.take_or_wait(other, tenant, "acme", "test", 600)
+        holder.invalidate()
+        assert leases.take_or_wait(other, tenant, "acme", "test", 600, wait_seconds=10) is not None
+
+
+def test_asking_for_a_tenant_whose_chunk_is_being_written_does_not_wait(engine: Engine, tenant: int):
+    with engine.connect() as holder, engine.connect() as other:
+        cannot_wait(other)
+        lease = take(holder, tenant)
+        assert lease is not None
+        with holder.begin():
+            lease.extend(holder)  # and stays inside its transaction
+            assert take(other, tenant) is None
+
+
+def test_asking_for_a_tenant_whose_lease_ran_out_does_not_wait_for_its_last_chunk_either(engine: Engine, tenant: int):
+    with engine.connect() as holder, engine.connect() as other:
+        cannot_wait(other)
+        lease = take(holder, tenant, seconds=0)
+        assert lease is not None
+        with holder.begin():
+            lease.extend(holder)
+            assert take(other, tenant) is None
+
+
+def test_asking_for_a_tenant_that_is_just_being_taken_or_given_back_does_not_wait(engine: Engine, tenant: int):
+    with engine.connect() as holder, engine.connect() as other:
+        cannot_wait(other)
+        with holder.begin():
+            lease = leases.take(holder, tenant, "acme", "test", 600)
+            assert lease is not None
+            assert take(other, tenant) is None
+        with holder.begin():
+            lease.release(holder)
+            assert take(other, tenant) is None
+        assert take(other, tenant) is not None
+
+
+def test_asking_for_a_tenant_whose_secrets_are_being_encrypted_anew_does_not_wait(engine: Engine, tenant: int):
+    with engine.connect() as keys, engine.connect() as other, keys.begin():
+        keys.exec_driver_sql("SELECT FROM servicetitan_credentials FOR NO KEY UPDATE")
+        cannot_wait(other)
+        assert take(other, tenant) is not None
+
+
+def test_of_many_that_ask_at_once_one_has_the_tenant(engine: Engine, tenant: int):
+    with ExitStack() as stack:
+        connections = [stack.enter_context(engine.connect()) for _ in range(4)]
+        assert [take(one, tenant) is not None for one in connections] == [True, False, False, False]
+
+
+def test_a_lease_that_ran_out_goes_to_the_next_although_its_holder_lives(engine: Engine, tenant: int):
+    with engine.connect() as holder, engine.connect() as other:
+        first = take(holder, tenant, seconds=0)
+        assert first is not None
+        assert take(other, tenant) is not None
+        with holder.begin(), pytest.raises(LeaseLost):
+            first.extend(holder)
+        with holder.begin():
+            first.release(holder)
+        assert take(holder, tenant) is None
+
+
+def test_a_tenant_given_back_leaves_no_lock_behind(engine: Engine, tenant: int):
+    with engine.connect() as holder:
+        lease = take(holder, tenant)
+        assert lease is not None
+        with holder.begin():
+            lease.release(holder)
+            left = holder.exec_driver_sql("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objsubid = 1")
+            assert left.scalar_one() == 0
+
+
+def test_postgres_notices_within_two_minutes_that_a_holder_s_machine_is_gone(engine: Engine, tenant: int):
+    """Read back from the server's socket, as the holder's session has it."""
+    with engine.connect() as holder:
+        assert take(holder, tenant) is not None
+        idle, interval, count, unanswered_milliseconds = (
+            int(holder.execute(text("SELECT current_setting(:name)"), {"name": name}).scalar_one())
+            for name in leases.SERVER_KEEPALIVES
+        )
+    assert 0 < idle + interval * count < TWO_MINUTES
+    assert 0 < unanswered_milliseconds / 1000 < TWO_MINUTES
