@@ -30,13 +30,24 @@ MAX_CONCURRENT = 3
               help="No more syncs than these; what failed first comes first.")  # fmt: skip
 @click.option("--exclude-auth-errors", is_flag=True,
               help="Leave what ServiceTitan refuses until somebody has mended the credential.")  # fmt: skip
+@click.option("--include-permanent", is_flag=True,
+              help="Also what no retry helps until its cause is fixed: say so once you have.")  # fmt: skip
 @click.option("--dry-run", is_flag=True, help="Say what would be done again. Contacts nobody.")
 @click.option("--json", "as_json", is_flag=True, help="For machines; as `st-pipeline sync --json`.")
-def retry_failed(*, max_age: float, max_retries: int, exclude_auth_errors: bool, dry_run: bool, as_json: bool) -> int:
+def retry_failed(
+    *,
+    max_age: float,
+    max_retries: int,
+    exclude_auth_errors: bool,
+    include_permanent: bool,
+    dry_run: bool,
+    as_json: bool,
+) -> int:
     """Do again what failed: the same tenants and entities, in the same mode or window.
 
     Only what has not succeeded since, by whichever sync. Syncs that were stopped or killed count as failed for what
-    they had not done. Tenants that are disabled, paused or being synced are left.
+    they had not done. Tenants that are disabled, paused or being synced are left, as are entities whose last error
+    comes again until somebody fixes its cause, such as a refused deletion.
 
     Exit code 0: all well, or nothing to do. 1: something failed again. 2: wrong use or set-up.
     """
@@ -53,7 +64,12 @@ def retry_failed(*, max_age: float, max_retries: int, exclude_auth_errors: bool,
 
     with open_database() as (settings, engine):
         with transaction(engine, "look for what failed") as connection:
-            found = failed_since(connection, timedelta(hours=max_age), exclude_auth_errors=exclude_auth_errors)
+            found = failed_since(
+                connection,
+                timedelta(hours=max_age),
+                exclude_auth_errors=exclude_auth_errors,
+                include_permanent=include_permanent,
+            )
         chosen = [retry for retry in found if retry.why_not is None][:max_retries]
         if dry_run:
             _show(found, chosen, as_json=as_json)
@@ -61,7 +77,7 @@ def retry_failed(*, max_age: float, max_retries: int, exclude_auth_errors: bool,
         if not as_json:
             for retry in found:
                 if retry not in chosen:
-                    print_text(f"{retry.tenant}: left: {_why_left(retry)}")
+                    print_text(f"{retry.tenant}: left: {_what_is_left(retry)}")
         request_id = str(uuid.uuid4())
         runs = [
             TenantRun(retry.credential_id, WantedRun(retry.tenant, request_id, retry.entities, retry.options))
@@ -73,6 +89,11 @@ def retry_failed(*, max_age: float, max_retries: int, exclude_auth_errors: bool,
         return sync_tenants(
             engine, settings, runs, max_concurrent=MAX_CONCURRENT, timeout=TIMEOUT_SECONDS, as_json=as_json
         )
+
+
+def _what_is_left(retry: "Retry") -> str:
+    """All of the tenant, or the entities that no retry helps."""
+    return f"{', '.join(retry.entities)}: {retry.why_not}" if retry.is_permanent else _why_left(retry)
 
 
 def _why_left(retry: "Retry") -> str:

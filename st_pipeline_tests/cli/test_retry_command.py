@@ -24,7 +24,7 @@ def test_what_failed_is_done_again_as_it_was_asked(desk: Desk, command: Command)
     """A full sync with its options, a window, and a poll: each tenant and entity that failed, and no other."""
     desk.add("acme", "birch", "cedar", "dune")
     for tenant in ("acme", "birch", "cedar"):
-        desk.sources[tenant].fault("status", status=404, entity="job_types")
+        desk.sources[tenant].fault("status", status=500, entity="job_types")
     full = {"incremental_only": False, "rewrite": True, "batch_size": 50}
     desk.synced("acme", only=("tag_types", "job_types"), **full)
     window = {"modified_from": moment("from", "2020-01-01"), "modified_to": moment("to", "2035-01-01")}
@@ -66,7 +66,7 @@ def test_what_failed_is_done_again_as_it_was_asked(desk: Desk, command: Command)
 
 def test_what_fails_again_is_exit_code_1_and_stays_to_be_retried(desk: Desk, command: Command):
     desk.add("acme")
-    desk.sources["acme"].fault("status", status=404, entity="job_types")
+    desk.sources["acme"].fault("status", status=500, entity="job_types")
     desk.synced("acme", only=("job_types",))
     said = command("retry-failed")
     assert (said.code, "acme: failed, " in said.out) == (1, True)
@@ -79,13 +79,39 @@ def test_what_a_person_must_mend_may_be_left(desk: Desk, command: Command):
     desk.add("acme")
     source = desk.sources["acme"]
     source.change(scopes=sorted(SCOPES - {"tn.acc.invoices:r"}))
-    source.fault("status", status=404, entity="payments")
+    source.fault("status", status=500, entity="payments")
     desk.synced("acme", data_type="invoices")
     assert plans(command)[0]["entities"] == ["invoices", "payments", "invoices_stream"]
     assert plans(command, "--exclude-auth-errors")[0]["entities"] == ["payments"]
     desk.change("DELETE FROM sync_log_entities WHERE entity = 'payments'")
     desk.change("UPDATE servicetitan_sync_logs SET details = jsonb_set(details, '{asked,entities}', '[\"invoices\"]')")
     assert plans(command, "--exclude-auth-errors") == []
+
+
+def test_what_no_retry_can_help_is_left_until_somebody_says_that_it_is_fixed(desk: Desk, command: Command):
+    """A crontab would repeat it every hour for ever. What failed beside it for another reason is done again."""
+    desk.add("acme")
+    source = desk.sources["acme"]
+    source.fault("status", status=400, entity="invoices")
+    source.fault("status", status=500, entity="job_types")
+    desk.synced("acme", only=("invoices", "job_types", "invoices_stream"), incremental_only=False)
+    assert desk.rows("SELECT error_kind FROM sync_log_entities WHERE entity = 'invoices'") == [("PermanentApiError",)]
+    helped, left = plans(command)
+    assert (helped["entities"], helped["would_retry"]) == (["job_types"], True)
+    assert (left["entities"], left["would_retry"]) == (["invoices", "invoices_stream"], False)
+    why = "no retry helps until the cause of PermanentApiError is fixed; then --include-permanent"
+    assert left["reason"] == why
+    source.clear_faults()
+    said = command("retry-failed")
+    assert (said.code, f"acme: left: invoices, invoices_stream: {why}" in said.words) == (0, True)
+    assert desk.last_asked()["entities"] == ["job_types"]
+    again = command("retry-failed")  # however often
+    assert (again.code, again.words.endswith("nothing to do again")) == (0, True)
+    assert desk.value("SELECT count(*) FROM servicetitan_sync_logs") == 2
+    (plan,) = plans(command, "--include-permanent")
+    assert (plan["entities"], plan["would_retry"]) == (["invoices", "invoices_stream"], True)
+    assert command("retry-failed", "--include-permanent").code == 0
+    assert plans(command) == []
 
 
 def test_what_a_killed_sync_had_not_begun_has_failed_too(desk: Desk, command: Command):
@@ -124,6 +150,6 @@ def test_a_tenant_being_synced_is_left_and_old_failures_too(desk: Desk, command:
 
 def _failed_once(desk: Desk) -> None:
     desk.add("acme")
-    desk.sources["acme"].fault("status", status=404, entity="job_types")
+    desk.sources["acme"].fault("status", status=500, entity="job_types")
     desk.synced("acme", only=("job_types",))
     desk.sources["acme"].clear_faults()
