@@ -19,13 +19,13 @@ from st_pipeline.servicetitan.pages import Page
 from st_pipeline.streams import pending
 from st_pipeline.validation.chunk import (
     ValidChunk,
-    later,
     newest_modified_on,
     readable_ids,
     validate_chunk,
     without_unchanged,
 )
 from st_pipeline.validation.decode import read_head
+from st_pipeline.validation.moments import later
 from st_pipeline.work import EntityResult, EntityWork
 
 log = structlog.get_logger()

@@ -24,7 +24,7 @@ from st_pipeline.postgres.cursors import Cursor
 from st_pipeline.postgres.database import database_errors
 from st_pipeline.records import Mode
 from st_pipeline.servicetitan.pages import iter_feed, iter_list
-from st_pipeline.validation.chunk import later
+from st_pipeline.validation.moments import later, moment
 from st_pipeline.work import EntityResult, EntityWork
 
 log = structlog.get_logger()
@@ -177,10 +177,8 @@ def _looking_back(cursor: Cursor, minutes: float) -> str | None:
     """
     if cursor.newest_modified_on is None:
         return None
-    newest = msgspec.convert(cursor.newest_modified_on, datetime)
-    newest = newest if newest.tzinfo else newest.replace(tzinfo=UTC)
+    newest = moment(cursor.newest_modified_on)
     if cursor.complete_through is not None:
         newest = min(newest, cursor.complete_through)
-    # A datetime has six digits behind the second, the source seven: rounded up, it could pass a record.
-    back = timedelta(minutes=minutes, microseconds=1)
+    back = timedelta(minutes=minutes)
     return _timestamp(newest - back) if newest > EARLIEST + back else None

@@ -7,10 +7,9 @@ itself, and the database.
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import Any
 
-import msgspec
 import pyarrow as pa
 
 from st_pipeline.entities.spec import KEY, MODIFIED, EntitySpec
@@ -18,11 +17,8 @@ from st_pipeline.records import Columns, Drift, Known, Reject, record_hash
 from st_pipeline.validation.decode import RecordHead, decode_records, modified_on_text, without_nul
 from st_pipeline.validation.drift import drift_of
 from st_pipeline.validation.frame import build_columns, checked_table
+from st_pipeline.validation.moments import NEVER, instant, moment
 from st_pipeline.validation.schema import failing_rows, warnings
-
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-MICROSECOND = timedelta(microseconds=1)
-NEVER = -(2**62)
 
 
 @dataclass(slots=True)
@@ -83,40 +79,30 @@ def newest_of_each_key(rows: Sequence[Any]) -> list[int]:
     best: dict[int, int] = {}
     for index, row in enumerate(rows):
         other = best.get(row.id)
-        if other is None or instant(_modified(row)) >= instant(_modified(rows[other])):
+        if other is None or _modified(row) >= _modified(rows[other]):
             best[row.id] = index
     return sorted(best.values())
 
 
-def _modified(row: Any) -> datetime | None:
-    return getattr(row, "modifiedOn", None)
-
-
-def instant(value: datetime | None) -> int:
-    """Microseconds since 1970, for comparing; a missing time is the oldest. Some times lack `Z` and mean UTC."""
-    if value is None:
+def _modified(row: Any) -> int:
+    """The row's instant. One that cannot be read is the oldest: the record with it is no good."""
+    text: str | None = getattr(row, "modifiedOn", None)
+    try:
+        return NEVER if text is None else instant(moment(text))
+    except ValueError:
         return NEVER
-    return ((value if value.tzinfo else value.replace(tzinfo=UTC)) - EPOCH) // MICROSECOND
 
 
 def _newest(times: Sequence[datetime | None], records: Sequence[bytes]) -> str | None:
-    """As `newest_modified_on`, of rows."""
+    """`modifiedOn` of the newest record as the source wrote it, None when no record shows one."""
     newest = max((time for time in times if time is not None), default=None)
     return None if newest is None else modified_on_text(records[times.index(newest)])
 
 
 def newest_modified_on(heads: Sequence[RecordHead | None], records: Sequence[bytes]) -> str | None:
     """`modifiedOn` of the newest record as the source wrote it, None when no record shows one."""
-    times = [instant(head.modified_on) if head is not None else NEVER for head in heads]
-    newest = max(range(len(times)), key=times.__getitem__, default=None)
-    return None if newest is None or times[newest] == NEVER else modified_on_text(records[newest])
-
-
-def later(one: str | None, other: str | None) -> str | None:
-    """The later of two times as the source wrote them."""
-    if one is None or other is None:
-        return one or other
-    return one if instant(msgspec.convert(one, datetime)) >= instant(msgspec.convert(other, datetime)) else other
+    times = [None if head is None else head.modified_on for head in heads]
+    return _newest(times, records)
 
 
 def readable_ids(heads: Sequence[RecordHead | None]) -> list[int]:

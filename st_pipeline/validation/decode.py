@@ -18,6 +18,7 @@ from msgspec.structs import astuple
 
 from st_pipeline.entities.spec import KEY, EntitySpec, Kind
 from st_pipeline.records import Columns, Reject
+from st_pipeline.validation.moments import moment
 
 NULL = msgspec.Raw(b"null")
 Bigint = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
@@ -28,23 +29,25 @@ FIELD_TYPES: dict[Kind, Any] = {
     Kind.BOOLEAN: bool | None,
     Kind.DECIMAL: Decimal | None,  # reads 25.1700000000 and "25.17" alike, exactly
     Kind.FLOAT: float | None,
-    Kind.TIMESTAMP: datetime | None,  # reads seven fractional digits and year 0001
+    Kind.TIMESTAMP: str | None,  # msgspec's own reading rounds (moments.py)
     Kind.DAY: str | None,  # with a time or without one
     Kind.JSON: msgspec.Raw,
 }
 # An escaped NUL: an odd number of backslashes, then u0000. Postgres cannot hold the character in text or jsonb.
 _NUL = re.compile(rb"(?<!\\)((?:\\\\)*)\\u0000")
-
-
-_LAST_MOMENT = re.compile(rb"(9999-12-31T23:59:59\.9{6})9+")
 NO_RECORD = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)  # the last: JSON nested a thousand deep
 
 
-class RecordHead(msgspec.Struct, rename="camel", gc=False):
+class RecordHead(msgspec.Struct, gc=False):
     """The two fields that tell whether a record is known. Decoding them alone costs a third of a full decode."""
 
     id: int
-    modified_on: datetime | None = None
+    modified_on: datetime | None
+
+
+class _HeadTexts(msgspec.Struct, rename="camel", gc=False):
+    id: int
+    modified_on: str | None = None
 
 
 class _IdOnly(msgspec.Struct):
@@ -109,23 +112,12 @@ def decode_records(spec: EntitySpec, records: Sequence[bytes]) -> Decoded:
             clean, had_nul = without_nul(record)
             if not clean.isascii():
                 clean.decode()  # msgspec does not look into what it skips
-            decoded.rows.append(_decoded(decode, clean))
+            decoded.rows.append(decode(clean))
             decoded.records.append(clean)
             decoded.nul_records += had_nul
         except NO_RECORD as error:
             decoded.rejects.append(Reject(read_id(record), record, (reason(error),)))
     return decoded
-
-
-def _decoded(decode: Callable[[bytes], Any], record: bytes) -> Any:
-    """The row. .NET's last moment, which means "never", rounds past the year 9999 and is read to the microsecond."""
-    try:
-        return decode(record)
-    except msgspec.ValidationError:
-        cut = _LAST_MOMENT.sub(rb"\1", record)
-        if cut == record:
-            raise
-        return decode(cut)
 
 
 @functools.cache
@@ -158,14 +150,15 @@ def read_id(record: bytes) -> int | None:
     return st_id if st_id is not None and abs(st_id) < 2**63 else None
 
 
-_head_decoder = msgspec.json.Decoder(RecordHead)
+_head_decoder = msgspec.json.Decoder(_HeadTexts)
 
 
 def read_head(record: bytes) -> RecordHead | None:
     """Id and modification time alone; None for a record that shows neither properly (the full decode says why)."""
     try:
-        return _head_decoder.decode(record)
-    except NO_RECORD:
+        head = _head_decoder.decode(record)
+        return RecordHead(head.id, None if head.modified_on is None else moment(head.modified_on))
+    except (*NO_RECORD, ValueError):
         return None
 
 

@@ -4,7 +4,7 @@ Here: columns, and the values that a column cannot hold. Not here: decoding (dec
 """
 
 from collections.abc import Callable, Sequence
-from datetime import UTC, date, datetime
+from datetime import date, datetime
 from decimal import Decimal
 from typing import Any
 
@@ -13,6 +13,7 @@ import pyarrow as pa
 from st_pipeline.entities.spec import EntitySpec, Kind
 from st_pipeline.records import Columns
 from st_pipeline.validation.decode import column_values
+from st_pipeline.validation.moments import moment
 from st_pipeline.validation.schema import ARROW_TYPES, checked_columns
 
 
@@ -63,14 +64,9 @@ def day(value: str) -> date:
     return datetime.fromisoformat(value).date()
 
 
-def in_utc(value: datetime) -> datetime:
-    """The time with its zone. ServiceTitan: some times lack `Z` and mean UTC."""
-    return value if value.tzinfo else value.replace(tzinfo=UTC)
-
-
 # Postgres: up to 131,072 digits before the decimal point and 16,383 behind it.
 MAX_NUMERIC_DIGITS = 16_000
-CONVERT: dict[Kind, Callable[[Any], Any]] = {Kind.DECIMAL: numeric, Kind.DAY: day, Kind.TIMESTAMP: in_utc}
+CONVERT: dict[Kind, Callable[[Any], Any]] = {Kind.DECIMAL: numeric, Kind.DAY: day, Kind.TIMESTAMP: moment}
 
 
 def _one_by_one(

@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from st_pipeline.entities import ENTITIES
 from st_pipeline.entities.spec import EntitySpec, Kind
 from st_pipeline.records import Known, record_hash
-from st_pipeline.validation.chunk import instant, validate_chunk, without_unchanged
+from st_pipeline.validation.chunk import validate_chunk, without_unchanged
 from st_pipeline.validation.decode import read_head
+from st_pipeline.validation.moments import instant
 
 INVOICES = ENTITIES["invoices"]
 GOOD = b'{"id":1,"total":"10.50","customer":{"id":7,"name":"A"},"modifiedOn":"2026-01-02T16:28:55.8446003Z"}'
@@ -170,13 +171,30 @@ def test_every_record_ends_in_the_table_or_is_set_aside(entity: str):
     check()
 
 
-def test_the_last_moment_of_dotnet_means_never_and_is_written():
-    """`9999-12-31T23:59:59.9999999Z` rounds up into the year 10000, which no column and no datetime holds."""
-    spec = ENTITIES["memberships"]
-    valid = validate_chunk(spec, [b'{"id": 1, "to": "9999-12-31T23:59:59.9999999Z"}'])
+def test_the_last_moment_of_dotnet_means_never_and_the_same_text_elsewhere_stays_as_it_was():
+    """Rounded, it lies in the year 10000, which no column and no datetime holds."""
+    never = "9999-12-31T23:59:59.9999999Z"
+    record = invoice(paidOn=never, modifiedOn=never, summary=f"until {never}", customFields=[{"value": never}])
+    valid = validate_chunk(INVOICES, [record])
     assert valid.rejects == []
-    assert str(valid.columns["ends_on"][0]) == "9999-12-31 23:59:59.999999+00:00"
-    assert valid.records == [b'{"id": 1, "to": "9999-12-31T23:59:59.9999999Z"}']
+    assert str(valid.columns["paid_on"][0]) == "9999-12-31 23:59:59.999999+00:00"
+    assert valid.columns["summary"][0] == f"until {never}"
+    assert bytes(valid.columns["custom_fields"][0]) == f'[{{"value": "{never}"}}]'.encode()
+    assert valid.records == [record]
+    assert valid.newest_modified_on == never
+
+
+def test_the_last_moment_of_a_day_stays_in_that_day():
+    valid = validate_chunk(ENTITIES["memberships"], [b'{"id":1,"to":"2026-06-30T23:59:59.9999999Z"}'])
+    assert str(valid.columns["ends_on"][0]) == "2026-06-30 23:59:59.999999+00:00"
+
+
+def test_of_a_repeated_key_the_one_whose_time_can_be_read_is_kept():
+    good, odd = invoice(total="1"), invoice(total="2", modifiedOn="yesterday")
+    chunk = validate_chunk(INVOICES, [good, odd])
+    assert (list(chunk.columns["total"]), chunk.rejects) == ([1], [])
+    (reject,) = validate_chunk(INVOICES, [odd]).rejects
+    assert reject.reasons == ("modified_on does not fit its column (timestamp with time zone)",)
 
 
 def test_a_record_nested_too_deep_is_kept_aside_and_takes_no_other_with_it():
