@@ -7,7 +7,7 @@ PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check 
 export PYTHONUNBUFFERED := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo dev test lint types bench bench-all kill-lab memory docs lock down clean
+.PHONY: help setup demo dev test test-pythons lint types bench bench-all kill-lab memory docs lock down clean
 
 help: ## What can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -36,6 +36,17 @@ dev: $(VENV)/installed ## The Dagster UI on simulated companies that move on; Ct
 
 test: $(VENV)/installed-dev ## The whole test suite
 	@$(BIN)/pytest --numprocesses auto --maxprocesses 4 --dist loadfile
+
+test-pythons: ## The test suite on Python 3.12 and 3.13, where they are installed
+	@status=0; for version in 3.12 3.13; do \
+		found=; \
+		for python in python$$version "$${PYENV_ROOT:-$$HOME/.pyenv}"/versions/$$version.*/bin/python; do \
+			if "$$python" --version >/dev/null 2>&1; then found=$$python; break; fi; \
+		done; \
+		if [ -z "$$found" ]; then echo "Python $$version is not installed: not tested"; continue; fi; \
+		echo "Python $$version"; \
+		$(MAKE) --no-print-directory test VENV=.venv-$$version PYTHON="$$found" || status=1; \
+	done; exit $$status
 
 lint: $(VENV)/installed-dev ## ruff, formatting, import layers
 	@$(BIN)/ruff check .
@@ -71,4 +82,4 @@ lock: ## Pin again after pyproject.toml changed; needs uv
 
 clean: ## Stop everything and delete the environment and the embedded data
 	@if [ -x $(BIN)/st-pipeline ]; then $(BIN)/st-pipeline down --delete-data --yes; fi
-	@rm -rf $(VENV) .st-pipeline .env
+	@rm -rf $(VENV) .venv-3.* .st-pipeline .env

@@ -35,7 +35,14 @@ FIELD_TYPES: dict[Kind, Any] = {
 }
 # An escaped NUL: an odd number of backslashes, then u0000. Postgres cannot hold the character in text or jsonb.
 _NUL = re.compile(rb"(?<!\\)((?:\\\\)*)\\u0000")
-NO_RECORD = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)  # the last: JSON nested a thousand deep
+NO_RECORD = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+# The decoder's own limit differs between versions of Python, and with how deep its caller stands. ServiceTitan: .NET's
+# JSON libraries stop at 64 levels.
+MAX_NESTING = 200
+_BRACKETS = bytes.maketrans(b"{}", b"[]")
+_NO_STRUCTURE = bytes(byte for byte in range(256) if byte not in b'[]{}"')
+_ESCAPE = re.compile(rb"\\.", re.DOTALL)
+TOO_DEEP = f"nested more than {MAX_NESTING} levels deep"
 
 
 class RecordHead(msgspec.Struct, gc=False):
@@ -110,6 +117,8 @@ def decode_records(spec: EntitySpec, records: Sequence[bytes]) -> Decoded:
     for record in records:
         try:
             clean, had_nul = without_nul(record)
+            if nests_too_deep(clean):
+                raise RecursionError
             if not clean.isascii():
                 clean.decode()  # msgspec does not look into what it skips
             decoded.rows.append(decode(clean))
@@ -134,10 +143,23 @@ def without_nul(record: bytes) -> tuple[bytes, bool]:
     return clean, clean != record
 
 
+def nests_too_deep(record: bytes) -> bool:
+    """Does the record have more than MAX_NESTING levels? The same answer from every version of Python."""
+    # Few brackets are no deep nesting. Replacing a byte takes a sixth of counting it: 0.9 µs for 5 KB.
+    if len(record) - len(record.replace(b"{", b"").replace(b"[", b"")) <= MAX_NESTING:
+        return False
+    unescaped = _ESCAPE.sub(b"", record) if b"\\" in record else record
+    structure = unescaped.translate(_BRACKETS, _NO_STRUCTURE)
+    level = b"".join(structure.replace(b'""', b"").split(b'"')[::2])  # what stands in strings is no structure
+    for _ in range(MAX_NESTING):
+        level = level.replace(b"[]", b"")
+    return level != b""
+
+
 def reason(error: Exception) -> str:
     """Why a record did not decode. msgspec names types and the path, never a value."""
     if isinstance(error, RecursionError):
-        return "nested too deep"
+        return TOO_DEEP
     return "text is not UTF-8" if isinstance(error, UnicodeDecodeError) else f"does not decode: {error}"
 
 

@@ -11,7 +11,7 @@ from st_pipeline.entities import ENTITIES
 from st_pipeline.entities.spec import EntitySpec, Kind
 from st_pipeline.records import Known, record_hash
 from st_pipeline.validation.chunk import validate_chunk, without_unchanged
-from st_pipeline.validation.decode import read_head
+from st_pipeline.validation.decode import MAX_NESTING, read_head
 from st_pipeline.validation.moments import instant
 
 INVOICES = ENTITIES["invoices"]
@@ -197,8 +197,25 @@ def test_of_a_repeated_key_the_one_whose_time_can_be_read_is_kept():
     assert reject.reasons == ("modified_on does not fit its column (timestamp with time zone)",)
 
 
-def test_a_record_nested_too_deep_is_kept_aside_and_takes_no_other_with_it():
-    deep = b'{"id": 1, "customFields": ' + b"[" * 2000 + b"]" * 2000 + b"}"
-    valid = validate_chunk(ENTITIES["customers"], [deep, b'{"id": 2}'])
-    assert [reject.reasons for reject in valid.rejects] == [("nested too deep",)]
+def nested(levels: int, inner: bytes = b"") -> bytes:
+    """A record of that many levels, with an id, lists and objects by turns."""
+    pairs, odd = divmod(levels - 1, 2)
+    value = b'[{"a":' * pairs + (b"[" + inner + b"]" if odd else inner or b"0") + b"}]" * pairs
+    return b'{"id":1,"customFields":' + value + b"}"
+
+
+@pytest.mark.parametrize("levels", [MAX_NESTING + 1, MAX_NESTING + 2, 2000, 50_000])
+def test_a_record_nested_too_deep_is_rejected_by_every_python_and_takes_no_other_with_it(levels: int):
+    """The decoder's own limit is about 900 levels on Python 3.11, and many thousand on 3.13."""
+    valid = validate_chunk(ENTITIES["customers"], [nested(levels), b'{"id": 2}'])
+    assert [reject.reasons for reject in valid.rejects] == [(f"nested more than {MAX_NESTING} levels deep",)]
     assert valid.ids == [2]
+
+
+@pytest.mark.parametrize(
+    "inner", [b"", b'"' + b"[{" * MAX_NESTING + b'"', b'"' + rb"\"[" * MAX_NESTING + b'"', b"{},[]," * 300 + b"{}"]
+)
+def test_a_record_at_the_limit_passes_and_brackets_in_text_or_side_by_side_are_no_depth(inner: bytes):
+    levels = MAX_NESTING - 2 if inner.startswith(b"{") else MAX_NESTING
+    valid = validate_chunk(ENTITIES["customers"], [nested(levels, inner)])
+    assert (valid.rejects, valid.ids) == ([], [1])

@@ -76,12 +76,6 @@ def test_keys_are_looked_for_in_the_first_record_and_every_fiftieth():
     assert (found_at(0), found_at(1), found_at(SAMPLED)) == (1, 0, 1)
 
 
-def test_what_nests_too_deep_to_be_looked_into_is_stored_all_the_same():
-    deep = b'{"id":1,"customFields":' + b"[" * 900 + b"]" * 900 + b"}"
-    chunk = validate_chunk(JOBS, [deep])
-    assert len(chunk.ids) + len(chunk.rejects) == 1
-
-
 def test_the_words_for_people_hold_no_value_of_the_source():
     (one,) = validate_chunk(JOBS, jobs({"jobStatus": "0171 555 0199"})).drift
     assert str(one) == "unknown value: jobStatus"
