@@ -92,16 +92,20 @@ def _read_lists(work: EntityWork) -> None:
 def _read_full(work: EntityWork, cursor: Cursor, result: EntityResult) -> None:
     """Everything from the start, on a position of its own; then what the list no longer shows is marked."""
     spec = work.spec
-    # A list is not resumed: rows deleted meanwhile shift the pages, and what moved up would be skipped.
-    resumes = cursor.full_started_at is not None and spec.feed_path is not None
-    start = cursor.full_continue_from if resumes else None
-    if resumes:
-        result.notes.append("went on with a full pass that had not finished")
+    start = None
+    if cursor.full_started_at is not None:
+        # A list is not resumed: rows deleted meanwhile shift the pages, and what moved up would be skipped. Nor is a
+        # pass that left rows as they were which this one writes again.
+        resumes = spec.feed_path is not None and not work.rewrite and cursor.full_spec_version == spec.version
+        start = cursor.full_continue_from if resumes else None
+        work.rewrite = work.rewrite or cursor.full_rewrites  # whoever finishes a rewriting pass rewrites, too
+        result.notes.append(f"{'went on with' if resumes else 'began again'} a full pass that had not finished")
     with work.connection.begin():
         work.lease.extend(work.connection)
         # Also when resumed: what the list showed before the kill may be gone by now, and must not be unmarked for it.
         presence.forget_seen(work.connection, work.credential_id, spec.name)
-        save_cursor(work, full_started_at="now", full_continue_from=start)
+        pass_writes = {"full_spec_version": spec.version, "full_rewrites": work.rewrite}
+        save_cursor(work, full_started_at="now", full_continue_from=start, **pass_writes)
     if spec.feed_path is None:
         writer = ChunkWriter(work, result, remember_seen=True)
         writer.write_all(iter_list(work.client, spec, prefetch=work.settings.prefetch_pages, whole=True))

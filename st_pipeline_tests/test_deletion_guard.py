@@ -67,7 +67,7 @@ def test_a_list_that_shows_nothing_at_all_marks_nothing(acme: Acme):
 def test_a_first_sync_marks_what_was_deleted_before_it_whatever_its_share(acme: Acme):
     """Nothing of ours can be lost yet. Refused, it would be tried again by every poll, with all that waits for it."""
     gone = _delete(acme, 12)
-    first = acme.sync(sync_type="scheduled", only=WITH_ONE_THAT_NEEDS_IT)
+    first = acme.sync(only=WITH_ONE_THAT_NEEDS_IT)
     assert first.errors == []
     assert {(st_id,) for st_id in gone} <= set(acme.rows(MARKED))
     assert _differences(acme) == []

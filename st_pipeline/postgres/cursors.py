@@ -18,9 +18,10 @@ class Cursor:
     """One row of sync_cursors; a tenant and entity never synced has every field empty.
 
     `continue_from`: feed token of the last page all of whose rows are committed. `newest_modified_on`: as the source
-    wrote it. `full_*`: the pass under way, None when there is none. `last_full_at`: end of the last complete pass
-    (of a stream: since when every chunk notes what it renews). `complete_through`: when the last read that reached its
-    end began; whatever the source had committed by then is here or among the rejects.
+    wrote it. `full_*`: the pass under way, which there is while `full_started_at` is set: which version of the columns
+    it writes, and whether it writes unchanged rows, too. `last_full_at`: end of the last complete pass (of a stream:
+    since when every chunk notes what it renews). `complete_through`: when the last read that reached its end began;
+    whatever the source had committed by then is here or among the rejects.
     """
 
     continue_from: str | None = None
@@ -32,6 +33,8 @@ class Cursor:
     last_reported_at: datetime | None = None
     last_failed_at: datetime | None = None
     complete_through: datetime | None = None
+    full_spec_version: int | None = None
+    full_rewrites: bool = False
 
     @property
     def position(self) -> str | None:
