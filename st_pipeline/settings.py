@@ -47,7 +47,8 @@ class Settings(BaseSettings):
     )
     dagster_database_url: SecretStr | None = Field(
         default=None,
-        description="Postgres for Dagster's own storage. Unset: database `dagster` on the same server.",
+        description="Postgres for Dagster's own storage. Unset: a database on the same server, named after the main "
+        "one: `st_pipeline_dagster`. No two deployments may share it.",
     )
 
     # ServiceTitan's addresses. ServiceTitan: each environment has its own API and token address. Secrets go to them, so

@@ -173,6 +173,7 @@ def _database(settings: Settings) -> Iterator[Finding]:
     from st_pipeline.cli.setup import shown
     from st_pipeline.credentials.expiry import expiring
     from st_pipeline.credentials.store import all_tenants
+    from st_pipeline.postgres.dagster_database import check_ours, dagster_url
     from st_pipeline.postgres.database import main_url, open_engine, transaction
     from st_pipeline.postgres.migrations import check_current
 
@@ -180,6 +181,7 @@ def _database(settings: Settings) -> Iterator[Finding]:
         engine = open_engine(main_url(settings))
         try:
             check_current(engine)
+            check_ours(dagster_url(settings, engine), engine)
             with transaction(engine, "look at the database") as connection:
                 version = connection.execute(text("SHOW server_version")).scalar_one()
                 tenants = all_tenants(connection)

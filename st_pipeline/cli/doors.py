@@ -6,18 +6,21 @@ Here: the choice. Not here: the two ways (defs/launch.py, defs/runs_here.py).
 import os
 from pathlib import Path
 
-from st_pipeline.cli.setup import STORAGE_VARIABLE, project_folder
+from sqlalchemy import Engine, make_url
+
+from st_pipeline.cli.setup import STORAGE_VARIABLE, project_folder, ready_storage
 from st_pipeline.defs.door import Door
 from st_pipeline.environment_file import read_file
 from st_pipeline.errors import ConfigurationError, PipelineError
-from st_pipeline.postgres.database import dagster_url
+from st_pipeline.postgres.dagster_database import dagster_url
 from st_pipeline.settings import Settings
 
 
-def open_door(settings: Settings) -> Door:
+def open_door(settings: Settings, engine: Engine) -> Door:
     """The running Dagster of this project when its daemon takes runs from the queue; else processes of our own.
 
-    Raises ConfigurationError: there is no dagster.yaml, or the running Dagster cannot load our definitions.
+    Raises ConfigurationError: there is no dagster.yaml, the running Dagster cannot load our definitions, or Dagster's
+    database is another deployment's.
     """
     from st_pipeline.defs.launch import RunningDagster
     from st_pipeline.defs.runs_here import RunsHere
@@ -32,7 +35,9 @@ def open_door(settings: Settings) -> Door:
     except PipelineError:
         pass  # something else listens there, or it goes down at this moment
     running.close()
-    return RunsHere(_environment(settings, home), Path.cwd(), settings.home)
+    environment = _environment(settings, engine, home)
+    ready_storage(make_url(environment[STORAGE_VARIABLE]), engine)
+    return RunsHere(environment, Path.cwd(), settings.home)
 
 
 def dagster_address(settings: Settings) -> str:
@@ -40,7 +45,9 @@ def dagster_address(settings: Settings) -> str:
     return f"http://{settings.dagster_host}:{settings.dagster_port}"
 
 
-def _environment(settings: Settings, home: Path) -> dict[str, str]:
+def _environment(settings: Settings, engine: Engine, home: Path) -> dict[str, str]:
     """What `up` writes into `.env` for Dagster, and this process's own variables, which win."""
-    storage = dagster_url(settings).render_as_string(hide_password=False)
-    return {STORAGE_VARIABLE: storage, **read_file(), **os.environ, "DAGSTER_HOME": str(home)}
+    environment = {**read_file(), **os.environ, "DAGSTER_HOME": str(home)}
+    if STORAGE_VARIABLE not in environment:
+        environment[STORAGE_VARIABLE] = dagster_url(settings, engine).render_as_string(hide_password=False)
+    return environment

@@ -3,21 +3,19 @@
 Here: the steps, each safe to repeat. Not here: the commands, and running Dagster.
 """
 
+import importlib.metadata
 import os
 from pathlib import Path
 
 from sqlalchemy import URL, Engine, text
-from sqlalchemy.exc import OperationalError, ProgrammingError
 
 from st_pipeline.credentials.vault import generate_key
 from st_pipeline.environment_file import read_file, write_values
 from st_pipeline.errors import ConfigurationError
 from st_pipeline.postgres import embedded
+from st_pipeline.postgres.dagster_database import claimed, dagster_url, ensure_database, made_by, note_made_by
 from st_pipeline.postgres.database import (
-    DAGSTER_DATABASE,
-    DRIVER,
     MAIN_DATABASE,
-    dagster_url,
     database_errors,
     embedded_folder,
     main_url,
@@ -39,26 +37,25 @@ def set_up() -> Settings:
     settings = load_settings()
     if settings.database_url is None:
         server = embedded.start(embedded_folder(settings))
-        for name in (MAIN_DATABASE, DAGSTER_DATABASE):
-            embedded.ensure_database(server, name)
-    else:
-        ensure_dagster_database(dagster_url(settings))
+        embedded.ensure_database(server, MAIN_DATABASE)
     engine = open_engine(main_url(settings))
     try:
         with database_errors(f"connect to {shown(main_url(settings))}"):
             migrate(engine)
-        write_values(_values(settings, engine))
+        storage = dagster_url(settings, engine)
+        ready_storage(storage, engine)
+        write_values(_values(settings, engine, storage))
     finally:
         engine.dispose()
     return load_settings()
 
 
-def _values(settings: Settings, engine: Engine) -> dict[str, str | None]:
+def _values(settings: Settings, engine: Engine, storage: URL) -> dict[str, str | None]:
     home = project_folder()
     values: dict[str, str | None] = {
         "DAGSTER_HOME": str(home),
         "ST_PIPELINE_HOME": str(settings.home),
-        STORAGE_VARIABLE: dagster_url(settings).render_as_string(hide_password=False),
+        STORAGE_VARIABLE: storage.render_as_string(hide_password=False),
     }
     if settings.encryption_keys is None:
         values[KEYS_VARIABLE] = _first_key(engine)
@@ -77,29 +74,20 @@ def _first_key(engine: Engine) -> str:
     return generate_key()
 
 
-def ensure_dagster_database(url: URL) -> None:
-    """Create Dagster's own database on a server of the user's when it is missing. Raises ConfigurationError."""
-    engine = open_engine(url.set(drivername=DRIVER))
-    try:
-        engine.connect().close()
-    except OperationalError:
-        _create_database(url)
-    finally:
-        engine.dispose()
+def ready_storage(url: URL, engine: Engine) -> None:
+    """Have Dagster's database there, claimed by this deployment, with the tables of the Dagster installed.
 
+    Before any process of Dagster's begins: those that begin at once would race for the tables. Raises
+    ConfigurationError: the database is another deployment's, or may not be created.
+    """
+    ensure_database(url)
+    installed = importlib.metadata.version("dagster")
+    with claimed(url, engine) as connection:
+        if made_by(connection) != installed:
+            from st_pipeline.defs.storage import make_tables
 
-def _create_database(url: URL) -> None:
-    admin = open_engine(url.set(drivername=DRIVER, database="postgres")).execution_options(isolation_level="AUTOCOMMIT")
-    try:
-        with database_errors(f"connect to {shown(url)}"), admin.connect() as connection:
-            connection.exec_driver_sql(f'CREATE DATABASE "{url.database}"')
-    except ProgrammingError:
-        raise ConfigurationError(
-            f"database {url.database} for Dagster's own storage is missing and may not be created: create it, or set "
-            "ST_PIPELINE_DAGSTER_DATABASE_URL"
-        ) from None
-    finally:
-        admin.dispose()
+            make_tables(url)
+            note_made_by(connection, installed)
 
 
 def shown(url: URL) -> str:

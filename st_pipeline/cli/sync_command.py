@@ -132,7 +132,7 @@ def sync_tenants(
 
     started = time.monotonic()
     if runs:
-        with contextlib.closing(open_door(settings)) as door:
+        with contextlib.closing(open_door(settings, engine)) as door:
             runner = SyncRunner(engine, door, runs, max_concurrent, timeout)
             if as_json:
                 runner.run()
@@ -212,7 +212,7 @@ def _submit(engine: "Engine", settings: "Settings", runs: "Sequence[TenantRun]",
     from st_pipeline.defs.launch import RunningDagster
     from st_pipeline.errors import ConfigurationError
 
-    door = open_door(settings)
+    door = open_door(settings, engine)
     if not isinstance(door, RunningDagster):
         raise ConfigurationError(
             "--no-wait leaves the syncs to a running Dagster, and none runs: start it with `st-pipeline up`, or wait"

@@ -86,7 +86,9 @@ def line_of(result: dict[str, Any]) -> Text:
     counts = {name: result[f"records_{name}"] for name in ("created", "updated", "deleted")}
     changed = ", ".join(f"{count:,} {name}" for name, count in counts.items() if count) or "nothing changed"
     rejected = f", {result['records_failed']:,} rejected" if result["records_failed"] else ""
-    if result["dagster_run_id"] is not None:
+    if status == "failed" and not result["records_processed"]:
+        line.append(f" after {result['seconds']:.1f} s" if result["dagster_run_id"] is not None else "")
+    elif result["dagster_run_id"] is not None:
         line.append(f", {result['records_processed']:,} records, {changed}{rejected}, {result['seconds']:.1f} s")
     if status == "failed":
         line.append(f"\n  {result['message']}")

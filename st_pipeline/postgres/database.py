@@ -16,7 +16,6 @@ from st_pipeline.postgres import embedded
 from st_pipeline.settings import Settings
 
 MAIN_DATABASE = "st_pipeline"
-DAGSTER_DATABASE = "dagster"
 DRIVER = "postgresql+psycopg"
 # SQLAlchemy 2.1 takes psycopg 3 for a bare postgresql://, whose NOTIFY dagster-postgres cannot use.
 DAGSTER_DRIVER = "postgresql+psycopg2"
@@ -39,14 +38,6 @@ def main_url(settings: Settings) -> URL:
     if settings.database_url is not None:
         return read_url("DATABASE_URL", settings.database_url.get_secret_value()).set(drivername=DRIVER)
     return embedded_url(settings, MAIN_DATABASE).set(drivername=DRIVER)
-
-
-def dagster_url(settings: Settings) -> URL:
-    """The address of Dagster's own storage: its setting, or database `dagster` on the server of our tables."""
-    if settings.dagster_database_url is not None:
-        name = "ST_PIPELINE_DAGSTER_DATABASE_URL"
-        return read_url(name, settings.dagster_database_url.get_secret_value()).set(drivername=DAGSTER_DRIVER)
-    return main_url(settings).set(drivername=DAGSTER_DRIVER, database=DAGSTER_DATABASE)
 
 
 def read_url(name: str, text: str) -> URL:

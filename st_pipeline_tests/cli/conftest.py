@@ -14,7 +14,8 @@ import pytest
 from sqlalchemy import Engine, make_url, text
 
 from st_pipeline.cli import run
-from st_pipeline.postgres.database import DAGSTER_DRIVER
+from st_pipeline.postgres.dagster_database import held_by
+from st_pipeline.postgres.database import DAGSTER_DRIVER, DRIVER, open_engine
 from st_pipeline.postgres.embedded import EmbeddedServer, ensure_database
 from st_pipeline.settings import Settings
 from st_pipeline.simulator.control import SimulatedTenant, SimulatorControl
@@ -165,6 +166,7 @@ def desk(
     monkeypatch: pytest.MonkeyPatch,
 ) -> Desk:
     """An operator's desk without tenants; commands and their processes find everything in the environment."""
+    hand_over(dagster_storage, engine)
     home = tmp_path / "project"
     home.mkdir()
     for name in ("dagster.yaml", "workspace.yaml"):
@@ -174,3 +176,12 @@ def desk(
     for name, value in {**variables, **more, "PYTHONPATH": pythonpath()}.items():
         monkeypatch.setenv(name, value)
     return Desk(engine, settings, servicetitan_tenant, home)
+
+
+def hand_over(storage: str, engine: Engine) -> None:
+    """Dagster's storage, which the tests share, belongs to this test's database from now on."""
+    there = open_engine(make_url(storage).set(drivername=DRIVER))
+    with there.begin() as connection:
+        if held_by(connection) is not None:
+            connection.execute(text("UPDATE st_pipeline_deployment SET main_database = :n"), {"n": engine.url.database})
+    there.dispose()

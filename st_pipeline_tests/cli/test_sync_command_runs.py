@@ -37,10 +37,10 @@ def meanwhile(work: threading.Thread) -> Iterator[None]:
 
 
 def test_so_many_at_once_and_one_failure_stops_no_other(desk: Desk, command: Command):
-    """Five tenants, three at once: never more, and in less time than one after the other would take."""
+    """Five tenants, three at once, never more; the first three take long enough to meet on a slow machine."""
     desk.add(*FIVE)
-    for tenant in FIVE:
-        desk.sources[tenant].fault("slow", seconds=1.5, entity="tag_types", path="/export/")
+    for tenant in FIVE[:3]:
+        desk.sources[tenant].fault("slow", seconds=4, entity="tag_types", path="/export/")
     desk.sources["birch"].fault("status", status=404, entity="tag_types")
     said = command("sync", "--entity", "tag_types", "--entity", "call_reasons", "--max-concurrent", "3")
     assert said.code == 1, said.all
@@ -54,8 +54,6 @@ def test_so_many_at_once_and_one_failure_stops_no_other(desk: Desk, command: Com
     spans = desk.rows("SELECT started_at, completed_at FROM servicetitan_sync_logs ORDER BY started_at")
     at_once = [sum(begun <= start < ended for begun, ended in spans) for start, _ in spans]
     assert max(at_once) == 3
-    alone = sum((ended - begun).total_seconds() for begun, ended in spans)
-    assert (spans[-1][1] - spans[0][0]).total_seconds() < alone
 
 
 def test_a_tenant_past_its_time_ends_at_a_chunk_and_the_others_go_on(desk: Desk, command: Command):

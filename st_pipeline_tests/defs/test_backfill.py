@@ -24,7 +24,7 @@ from st_pipeline.cli.dagster_service import background_dagster
 from st_pipeline.defs.launch import RunningDagster
 from st_pipeline.defs.metadata import asset_key
 from st_pipeline.defs.partitions import register_tenants_at_home
-from st_pipeline.postgres.database import dagster_url
+from st_pipeline.postgres.dagster_database import dagster_url
 from st_pipeline.records import Mode
 from st_pipeline_tests.defs.platform import ALL, Platform
 
@@ -63,7 +63,7 @@ def dagster(
     for name in ("dagster.yaml", "workspace.yaml"):
         shutil.copy(ROOT / name, home)
     address = SecretStr(empty_engine.url.render_as_string(hide_password=False))
-    storage = dagster_url(platform.settings.model_copy(update={"dagster_database_url": address}))
+    storage = dagster_url(platform.settings.model_copy(update={"dagster_database_url": address}), empty_engine)
     variables = {
         "DAGSTER_HOME": str(home),
         "ST_PIPELINE_DAGSTER_STORAGE": storage.render_as_string(hide_password=False),

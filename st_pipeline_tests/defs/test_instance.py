@@ -14,7 +14,7 @@ from sqlalchemy import Engine
 
 import st_pipeline
 from st_pipeline.defs.partitions import register_tenants_at_home
-from st_pipeline.postgres.database import dagster_url
+from st_pipeline.postgres.dagster_database import dagster_url
 from st_pipeline.settings import Settings
 from st_pipeline_tests.defs.platform import Platform, materialized, pairs
 
@@ -28,7 +28,7 @@ def home(tmp_path: Path, empty_engine: Engine, settings: Settings, monkeypatch: 
     folder.mkdir()
     shutil.copy(ROOT / "dagster.yaml", folder)
     address = empty_engine.url.render_as_string(hide_password=False)
-    ours = dagster_url(settings.model_copy(update={"dagster_database_url": SecretStr(address)}))
+    ours = dagster_url(settings.model_copy(update={"dagster_database_url": SecretStr(address)}), empty_engine)
     monkeypatch.setenv("DAGSTER_HOME", str(folder))
     monkeypatch.setenv("ST_PIPELINE_DAGSTER_STORAGE", ours.render_as_string(hide_password=False))
     return folder

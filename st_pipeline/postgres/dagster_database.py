@@ -1,0 +1,180 @@
+"""Dagster's own database: which one it is, that it exists, and that no other deployment has it.
+
+Here: its name, creating it, the mark that claims it. Not here: Dagster's tables in it (defs/storage.py), ours.
+
+It is named after the main database. Deployments from before that have `dagster`; they keep it, which is told by a run
+of our sync log that is found there.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from sqlalchemy import URL, Connection, Engine, text
+from sqlalchemy.exc import DBAPIError, OperationalError, ProgrammingError
+
+from st_pipeline.errors import ConfigurationError
+from st_pipeline.postgres.database import (
+    DAGSTER_DRIVER,
+    DRIVER,
+    database_errors,
+    main_url,
+    open_engine,
+    read_url,
+    transaction,
+)
+from st_pipeline.settings import Settings
+
+SETTING = "ST_PIPELINE_DAGSTER_DATABASE_URL"
+SUFFIX = "_dagster"
+NAME_BEFORE = "dagster"  # whatever the main database was called
+LONGEST_NAME_BYTES = 63
+# Any number of our own: one process at a time claims the database and makes Dagster's tables.
+LOCK = 7_305_202
+MARK = "st_pipeline_deployment"
+RUNS_COMPARED = 100
+
+CREATE_MARK = f"""
+CREATE TABLE IF NOT EXISTS {MARK} (
+    deployment uuid NOT NULL,
+    main_database text NOT NULL,
+    dagster_version text,
+    claimed_at timestamptz NOT NULL DEFAULT now(),
+    is_the_only_row boolean PRIMARY KEY DEFAULT true CHECK (is_the_only_row)
+)"""
+
+
+def dagster_url(settings: Settings, engine: Engine) -> URL:
+    """The address of Dagster's database: its setting, else one on the server of our tables, `engine`'s."""
+    if settings.dagster_database_url is not None:
+        return read_url(SETTING, settings.dagster_database_url.get_secret_value()).set(drivername=DAGSTER_DRIVER)
+    main = main_url(settings)
+    before = main.set(drivername=DAGSTER_DRIVER, database=NAME_BEFORE)
+    if _has_our_runs(engine, before):
+        return before
+    name = f"{main.database}{SUFFIX}"
+    if len(name.encode()) > LONGEST_NAME_BYTES:
+        raise ConfigurationError(f"database name {name} for Dagster's own storage is too long: set {SETTING}")
+    return before.set(database=name)
+
+
+def _has_our_runs(engine: Engine, url: URL) -> bool:
+    """Is a database of that name there, not claimed by another deployment, with a run of our sync log in it?"""
+    with transaction(engine, "read the newest runs of the sync log") as connection:
+        runs = connection.execute(
+            text(
+                "SELECT dagster_run_id FROM servicetitan_sync_logs WHERE dagster_run_id IS NOT NULL "
+                "ORDER BY id DESC LIMIT :number"
+            ),
+            {"number": RUNS_COMPARED},
+        ).scalars().all()  # fmt: skip
+    if not runs:
+        return False
+    there = open_engine(url.set(drivername=DRIVER))
+    try:
+        with there.connect() as connection:
+            if held_by(connection) not in (None, ours(engine)):
+                return False
+            found = text("SELECT EXISTS (SELECT FROM runs WHERE run_id = ANY(:runs))")
+            return bool(connection.execute(found, {"runs": list(runs)}).scalar_one())
+    except DBAPIError:  # not there, not for us to read, or without Dagster's tables
+        return False
+    finally:
+        there.dispose()
+
+
+def ours(engine: Engine) -> tuple[str, str]:
+    """What marks a database as this deployment's. With the name: a copy of the main database has its id, too."""
+    with transaction(engine, "read the deployment's id") as connection:
+        found = connection.execute(text("SELECT id::text FROM deployment")).scalar_one()
+    return found, str(engine.url.database)
+
+
+def held_by(connection: Connection) -> tuple[str, str] | None:
+    """Whose the database is, by its mark; None without one."""
+    if connection.execute(text("SELECT to_regclass(:mark)"), {"mark": MARK}).scalar() is None:
+        return None
+    row = connection.execute(text(f"SELECT deployment::text, main_database FROM {MARK}")).one_or_none()  # noqa: S608
+    return None if row is None else (row[0], row[1])
+
+
+def ensure_database(url: URL) -> None:
+    """Create the database when it is missing. Raises ConfigurationError: it may not be created."""
+    engine = open_engine(url.set(drivername=DRIVER))
+    try:
+        engine.connect().close()
+    except OperationalError:
+        _create(url)
+    finally:
+        engine.dispose()
+
+
+def _create(url: URL) -> None:
+    admin = open_engine(url.set(drivername=DRIVER, database="postgres")).execution_options(isolation_level="AUTOCOMMIT")
+    try:
+        with database_errors(f"connect to Postgres at {url.host}:{url.port or 5432}"), admin.connect() as connection:
+            connection.execute(text("SELECT pg_advisory_lock(:lock)"), {"lock": LOCK})
+            exists = text("SELECT EXISTS (SELECT FROM pg_database WHERE datname = :name)")
+            if not connection.execute(exists, {"name": url.database}).scalar_one():
+                connection.exec_driver_sql(f'CREATE DATABASE "{url.database}"')
+    except ProgrammingError:
+        raise ConfigurationError(
+            f"database {url.database} for Dagster's own storage is missing and may not be created: create it, or set "
+            f"{SETTING}"
+        ) from None
+    finally:
+        admin.dispose()
+
+
+@contextmanager
+def claimed(url: URL, engine: Engine) -> Iterator[Connection]:
+    """The database, ours from now on; other processes that want it wait until the block ends.
+
+    Raises ConfigurationError: another deployment has it.
+    """
+    wanted = ours(engine)
+    there = open_engine(url.set(drivername=DRIVER)).execution_options(isolation_level="AUTOCOMMIT")
+    try:
+        with database_errors(f"claim database {url.database} for Dagster's storage"), there.connect() as connection:
+            connection.execute(text("SELECT pg_advisory_lock(:lock)"), {"lock": LOCK})
+            refuse_others(connection, wanted)
+            connection.exec_driver_sql(CREATE_MARK)
+            insert = f"INSERT INTO {MARK} (deployment, main_database) VALUES (:id, :name) ON CONFLICT DO NOTHING"  # noqa: S608
+            connection.execute(text(insert), {"id": wanted[0], "name": wanted[1]})
+            yield connection
+    finally:
+        there.dispose()
+
+
+def check_ours(url: URL, engine: Engine) -> None:
+    """Raise ConfigurationError when the database is another deployment's; one that is not there is nobody's."""
+    wanted = ours(engine)
+    there = open_engine(url.set(drivername=DRIVER))
+    try:
+        with there.connect() as connection:
+            refuse_others(connection, wanted)
+    except OperationalError:
+        return
+    finally:
+        there.dispose()
+
+
+def refuse_others(connection: Connection, wanted: tuple[str, str]) -> None:
+    """Raise ConfigurationError when the database is another deployment's."""
+    held = held_by(connection)
+    if held is not None and held != wanted:
+        raise ConfigurationError(
+            f"database {connection.engine.url.database} holds the Dagster runs of another deployment, whose main "
+            f"database is called {held[1]}: set {SETTING} to a database of this one's own. Only if that deployment is "
+            f"this one, moved or renamed, drop table {MARK} in it"
+        )
+
+
+def made_by(connection: Connection) -> str | None:
+    """The Dagster whose tables are in the database, by its mark; None before they are complete."""
+    version: str | None = connection.execute(text(f"SELECT dagster_version FROM {MARK}")).scalar_one()  # noqa: S608
+    return version
+
+
+def note_made_by(connection: Connection, version: str) -> None:
+    """Note that this Dagster's tables are complete."""
+    connection.execute(text(f"UPDATE {MARK} SET dagster_version = :version"), {"version": version})  # noqa: S608
