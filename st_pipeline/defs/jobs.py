@@ -9,7 +9,7 @@ from st_pipeline.defs.poll import poll_tenants
 from st_pipeline.defs.tags import MODE_TAG
 
 MAX_RUNTIME_TAG = "dagster/max_runtime"
-# Run monitoring ends a run whose machine died; without it the run would hold its place in the queue for ever.
+# The most that a run may take; one whose machine died is failed much sooner (abandoned_runs.py).
 POLL_MAX_SECONDS = 900
 FULL_MAX_SECONDS = 6 * 3600
 

@@ -95,7 +95,7 @@ def materialize_tenants(
         for carried in carried_over(context, done):
             yield carried
             done.add((str(carried.partition), carried.asset_key.path[-1]))
-        with postgres.engine() as engine:
+        with postgres.engine(run_id) as engine:
             for tenant in still_to_sync(engine, tenants, report):
                 sync = TenantSync(
                     engine,

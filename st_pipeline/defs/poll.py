@@ -40,7 +40,7 @@ def poll_tenants(
     try:
         settings = servicetitan.settings()
         configure_logs(settings)
-        with postgres.engine() as engine:
+        with postgres.engine(context.run_id) as engine:
             for tenant in config.tenants:
                 sync = TenantSync(
                     engine,

@@ -4,13 +4,15 @@ Here: what a person may override in the launchpad. Not here: behaviour, and no s
 process has its own copy. Nothing is contacted when definitions load.
 """
 
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import dagster as dg
 from sqlalchemy import Engine
 
-from st_pipeline.postgres.database import main_url, open_engine
+from st_pipeline.postgres import run_sessions
+from st_pipeline.postgres.database import database_errors, main_url, open_engine
 from st_pipeline.postgres.migrations import check_current
 from st_pipeline.settings import Settings, load_settings
 
@@ -19,11 +21,13 @@ class Postgres(dg.ConfigurableResource[None]):
     """Our tables. The address is the settings': DATABASE_URL, or the embedded server."""
 
     @contextmanager
-    def engine(self) -> Iterator[Engine]:
+    def engine(self, run_id: str) -> Iterator[Engine]:
         """An engine for the run. Raises ConfigurationError when the database is not at this code's version."""
         engine = open_engine(main_url(load_settings()))
         try:
             check_current(engine)
+            with database_errors("begin the run"):
+                run_sessions.show_life(engine, uuid.UUID(run_id))
             yield engine
         finally:
             engine.dispose()

@@ -1,13 +1,14 @@
 """Keeping Dagster in step with the database.
 
-Here: the sensor that makes partitions equal enabled credentials and starts a new tenant's first sync. Not here: what a
-partition is (partitions.py).
+Here: the sensor that makes partitions equal enabled credentials, starts a new tenant's first sync, and settles what
+dead processes left running. Not here: what a partition is (partitions.py), which runs are dead (abandoned_runs.py).
 """
 
 import dagster as dg
 
 from st_pipeline.credentials.purge import work_off_for
 from st_pipeline.credentials.store import Tenant, enabled_tenants
+from st_pipeline.defs.abandoned_runs import fail_abandoned
 from st_pipeline.defs.active_runs import active_tenants
 from st_pipeline.defs.jobs import full_sync
 from st_pipeline.defs.partitions import TENANTS, PartitionChange, pending_change
@@ -31,7 +32,7 @@ FIRST_SYNCS_A_TICK = 20
     description="Add a partition for each enabled credential, remove those of disabled ones, start first syncs.",
 )
 def tenants_from_credentials(context: dg.SensorEvaluationContext) -> dg.SensorResult:
-    """Compare credentials with partitions, start first syncs, settle what a dead process left running, purge.
+    """Compare credentials with partitions, start first syncs, settle what dead processes left running, purge.
 
     A first sync starts a tick after the tenant was first seen, so that whoever adds one may start it otherwise; the
     cursor holds the tenants seen.
@@ -39,6 +40,7 @@ def tenants_from_credentials(context: dg.SensorEvaluationContext) -> dg.SensorRe
     engine = open_engine(main_url(load_settings()))
     try:
         purged = work_off_for(engine, PURGE_SECONDS)
+        abandoned = fail_abandoned(context.instance, engine)
         change = pending_change(context.instance, engine)
         with transaction(engine, "look for new tenants and abandoned syncs") as connection:
             settled = settle_abandoned(connection)
@@ -54,6 +56,8 @@ def tenants_from_credentials(context: dg.SensorEvaluationContext) -> dg.SensorRe
         context.log.info(f"{purged} rows of removed credentials deleted")
     if settled:
         context.log.info(f"{settled} syncs of dead processes marked as failed")
+    if abandoned:
+        context.log.info(f"runs whose process is gone marked as failed: {', '.join(abandoned)}")
     seen = (context.cursor or "").split()
     active = active_tenants(context.instance) | set(change.added) if new else set()
     starting = [tenant for tenant in new if tenant.partition_key in seen and tenant.partition_key not in active]

@@ -65,8 +65,8 @@ def check_ours(connection: Connection) -> str | None:
             f"database {database} is at version {current}, which this code does not know (its newest is "
             f"{newest_version()}): install the newer st-pipeline, or point DATABASE_URL at the right database"
         )
-    tables = set(inspect(connection).get_table_names()) - {"alembic_version"}
-    if current is None and tables:
+    tables = set() if current is not None else set(inspect(connection).get_table_names()) - {"alembic_version"}
+    if tables:
         raise ConfigurationError(
             f"database {database} holds tables that are not ours ({', '.join(sorted(tables)[:3])}…): "
             "point DATABASE_URL at an empty database"

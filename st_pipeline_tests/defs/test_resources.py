@@ -1,5 +1,7 @@
 """What the launchpad may override, and what a run says when it cannot begin."""
 
+import uuid
+
 import pytest
 from sqlalchemy import Engine
 
@@ -30,7 +32,7 @@ def test_a_wrong_override_is_one_line_that_names_the_setting():
 
 
 def test_an_engine_is_given_back_when_the_run_is_over(platform: Platform):
-    with Postgres().engine() as engine, engine.connect():
+    with Postgres().engine(str(uuid.uuid4())) as engine, engine.connect():
         assert engine.pool.checkedout() == 1
     assert engine.pool.checkedin() == 0
     assert platform.value("SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()") == 1

@@ -1,6 +1,7 @@
 """The sensor: partitions follow credentials, new tenants get their first sync, dead processes' syncs are settled."""
 
 import re
+import time
 
 import dagster as dg
 import pytest
@@ -10,7 +11,9 @@ from dagster._core.execution.backfill import BulkActionStatus, PartitionBackfill
 from st_pipeline.defs import sensors
 from st_pipeline.defs.active_runs import ACTIVE
 from st_pipeline.defs.partitions import PartitionChange, register_tenants
+from st_pipeline.defs.resources import Postgres
 from st_pipeline.defs.sensors import tenants_from_credentials
+from st_pipeline.defs.tags import MODE_TAG
 from st_pipeline_tests.defs.platform import QUICK, Platform
 
 DISABLE = "UPDATE companies SET enabled = false WHERE slug = :slug"
@@ -172,6 +175,20 @@ def test_tenants_that_were_synced_or_refused_or_disabled_are_not_started(ticks: 
     ticks()
     ticks.platform.change(f"UPDATE servicetitan_credentials SET {state}")  # noqa: S608 - ours
     assert ticks.first_syncs() == []
+
+
+def test_a_tick_fails_a_run_whose_process_is_gone(ticks: Ticks):
+    """As after a machine lost its power: nobody is left to say that the run ended."""
+    instance = ticks.platform.instance
+    run = instance.create_run_for_job(QUICK.resolve_job_def("full_sync"), tags={MODE_TAG: "full"})
+    began = dg.DagsterEvent(dg.DagsterEventType.RUN_START.value, job_name=run.job_name)
+    instance.report_dagster_event(began, run.run_id, timestamp=time.time() - 3600)
+    with Postgres().engine(run.run_id):
+        ticks()
+        assert instance.get_runs(dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED])) != []
+    ticks()
+    (found,) = instance.get_runs(dg.RunsFilter(run_ids=[run.run_id]))
+    assert found.status is dg.DagsterRunStatus.FAILURE
 
 
 def test_every_run_that_has_not_ended_counts():

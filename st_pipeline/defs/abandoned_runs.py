@@ -1,0 +1,55 @@
+"""Runs that ended without a word: their machine lost its power, or their container was removed.
+
+Here: finding and failing them, so that their tenants are polled again. Not here: the sync log's rows of such a run
+(postgres/sync_log.py). Without this they would count as running until Dagster's own limits: 15 minutes for a poll, six
+hours for a full sync.
+"""
+
+import time
+import uuid
+
+import dagster as dg
+from sqlalchemy import Engine
+
+from st_pipeline.defs.tags import PREFIX
+from st_pipeline.postgres import run_sessions
+from st_pipeline.postgres.database import transaction
+
+# A run has no session before its body begins and after it ended, for seconds; and until it notices that Postgres was
+# restarted, for as long as a request may take.
+SILENT_SECONDS = 180.0
+# Between two tries: RETRY_DELAY_SECONDS, twice as long before the second, each up to twice as long by chance.
+PAUSED_SECONDS = 480.0
+PAUSE = dg.DagsterEventType.STEP_UP_FOR_RETRY
+MESSAGE = (
+    "its process is gone: no database session of it is left, and it has said nothing for minutes. What is committed "
+    "stays, the next sync goes on from there"
+)
+
+
+def fail_abandoned(instance: dg.DagsterInstance, engine: Engine, now: float | None = None) -> list[str]:
+    """Fail the runs of ours that have no database session and are silent. Returns their ids. `now`: Unix time."""
+    runs = {
+        uuid.UUID(run.run_id): run
+        for run in instance.get_runs(dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED]))
+        if any(tag.startswith(f"{PREFIX}/") for tag in run.tags)  # others' jobs may know nothing of our database
+    }
+    if not runs:
+        return []
+    with transaction(engine, "look for runs whose process is gone") as connection:
+        gone = runs.keys() - run_sessions.living(connection, runs)
+    now = time.time() if now is None else now
+    failed = [runs[run_id] for run_id in gone if _is_silent(instance, str(run_id), now)]
+    for run in failed:
+        instance.report_run_failed(run, MESSAGE)
+    return [run.run_id for run in failed]
+
+
+def _is_silent(instance: dg.DagsterInstance, run_id: str, now: float) -> bool:
+    """Has it said nothing for longer than a run that lives and has no session?"""
+    last = instance.get_records_for_run(run_id, limit=1, ascending=False).records
+    if not last:
+        return False
+    event = last[0].event_log_entry
+    is_paused = event.is_dagster_event and event.get_dagster_event().event_type is PAUSE
+    return now - event.timestamp > (PAUSED_SECONDS if is_paused else SILENT_SECONDS)
