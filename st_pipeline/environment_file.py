@@ -1,4 +1,4 @@
-"""The `.env` file that `up` writes, so that plain `dagster dev` finds everything.
+"""The `.env` file that `up` writes, so that Dagster's own commands find everything.
 
 Here: its values, its mode (0600), and the one rule that a key in use is never replaced. Not here: what the settings
 mean (settings.py).

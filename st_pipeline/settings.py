@@ -5,6 +5,7 @@ Read from the environment (`ST_PIPELINE_<NAME>`, and `DATABASE_URL`), then from 
 `docs/settings.md` is made from this file; a test fails when it lags.
 """
 
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -186,12 +187,26 @@ class Settings(BaseSettings):
     )
     dagster_host: str = Field(default="127.0.0.1", description="Address the UI listens on. It has no login.")
     dagster_port: int = Field(default=3000, ge=1, le=65535, description="Port of the UI.")
+    dagster_host_names: Annotated[frozenset[str], NoDecode] = Field(
+        default=frozenset(),
+        description="Further names under which browsers reach the UI, comma-separated and without ports: those of a "
+        "proxy in front of it. Under any other name than these, `localhost`, the loopback addresses and "
+        "`ST_PIPELINE_DAGSTER_HOST` a request is refused.",
+    )
 
     # Logs
     log_format: Literal["console", "json"] = Field(default="console", description="How log lines are written.")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(default="INFO", description="Least level logged.")
 
-    @field_validator("full_data_off", mode="before")
+    @field_validator("dagster_host_names")
+    @classmethod
+    def _names_only(cls, value: frozenset[str]) -> frozenset[str]:
+        for name in value:
+            if not re.fullmatch(r"[A-Za-z0-9._-]+|\[?[0-9a-fA-F:.]+\]?", name):
+                raise ValueError(f"{name!r} is not a host name: write dagster.example.com, without http:// and port")
+        return value
+
+    @field_validator("full_data_off", "dagster_host_names", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         return frozenset(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value

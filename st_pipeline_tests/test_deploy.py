@@ -30,13 +30,18 @@ def test_a_line_of_the_crontab_is_a_command_with_options_that_exist(line: str):
     assert found is not None, line
     program, *arguments = shlex.split(found["command"].partition(" >> ")[0])
     assert program == ".venv/bin/st-pipeline"
+    parse(arguments)
+
+
+def parse(arguments: list[str]) -> None:
+    """Let click read a command of ours; it refuses what it does not know."""
     context = click.Context(cli)
     command: click.Command | None = cli
     while isinstance(command, click.Group):
         name, *arguments = arguments
         command = command.get_command(context, name)
-    assert command is not None, line
-    command.make_context(command.name, arguments)  # refuses what it does not know
+    assert command is not None, arguments
+    command.make_context(command.name, arguments)
 
 
 @pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.stem)
@@ -47,4 +52,13 @@ def test_a_service_starts_a_program_that_is_installed(unit: Path):
     program, *arguments = shlex.split(settings["Service"]["ExecStart"])
     assert (Path(sys.executable).parent / Path(program).name).exists()
     assert Path(program).is_relative_to(settings["Service"]["WorkingDirectory"])
-    assert (ROOT / arguments[arguments.index("-w") + 1]).exists()
+    if Path(program).name == "st-pipeline":
+        parse(arguments)
+    else:
+        assert (ROOT / arguments[arguments.index("-w") + 1]).exists()
+
+
+def test_no_service_serves_the_ui_without_the_gate():
+    """Dagster's own webserver takes commands from any web page."""
+    assert "dagster-webserver" not in "".join(unit.read_text() for unit in UNITS)
+    assert "st-pipeline webserver" in (DEPLOY / "st-pipeline-webserver.service").read_text()

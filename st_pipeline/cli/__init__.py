@@ -19,6 +19,7 @@ COMMANDS = {
     "demo": ("demo_command", "demo"),
     "dev": ("dev_command", "dev"),
     "up": ("server_commands", "up"),
+    "webserver": ("server_commands", "webserver"),
     "down": ("server_commands", "down"),
     "migrate": ("server_commands", "migrate"),
     "doctor": ("doctor_command", "doctor"),

@@ -1,20 +1,19 @@
 """A Dagster UI and daemon in the background, for as long as the demo takes.
 
-Here: starting `dagster dev` as a child, waiting until it has loaded, stopping it. Not here: launching runs
-(defs/launch.py).
+Here: starting our web server with its daemon as a child, waiting until it has loaded, stopping it. Not here:
+launching runs (defs/launch.py).
 """
 
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from st_pipeline.cli.ports import is_taken
-from st_pipeline.cli.server_commands import dagster_arguments
+from st_pipeline.cli.server_commands import web_server_arguments
 from st_pipeline.defs.launch import RunningDagster
 from st_pipeline.environment_file import read_file
 from st_pipeline.errors import PipelineError
@@ -48,7 +47,7 @@ def background_dagster(settings: Settings, folder: Path) -> Iterator[RunningDags
 
 
 def _start(folder: Path, host: str, port: int, log: Path) -> "subprocess.Popen[bytes]":
-    arguments = dagster_arguments(str(Path(sys.executable).with_name("dagster")), host, port)
+    arguments = web_server_arguments(host, port, "--with-daemon")
     with log.open("wb") as output:
         return subprocess.Popen(  # noqa: S603 - our own program
             arguments,
@@ -73,7 +72,7 @@ def _wait_until_loaded(process: "subprocess.Popen[bytes]", dagster: RunningDagst
 
 
 def _stop(process: "subprocess.Popen[bytes]") -> None:
-    """End `dagster dev` and its children. Its own handler wants SIGINT; the group is ended when it takes too long."""
+    """End the web server, which ends its children; the whole group when that takes too long."""
     process.send_signal(signal.SIGINT)
     try:
         process.wait(STOP_TIMEOUT_SECONDS)

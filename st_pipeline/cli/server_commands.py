@@ -1,24 +1,22 @@
-"""`st-pipeline up`, `down`, `migrate`: the server and the database.
+"""`st-pipeline up`, `webserver`, `down`, `migrate`: the servers and the database.
 
-Here: the commands. Not here: the steps of the set-up (setup.py).
+Here: the commands. Not here: the steps of the set-up (setup.py), the web server itself (web/).
 """
 
 import os
 import sys
-from pathlib import Path
 
 import click
 
 from st_pipeline.errors import ConfigurationError
-
 
 @click.command()
 @click.option("--database-only", is_flag=True, help="Stop after Postgres, migrations and .env; start no Dagster.")
 def up(database_only: bool) -> None:
     """Start everything: Postgres, migrations, then the Dagster UI and daemon until Ctrl-C.
 
-    Postgres goes on running afterwards; `st-pipeline down` stops it. Writes `.env`, so that plain `dagster dev` works
-    from now on.
+    Postgres goes on running afterwards; `st-pipeline down` stops it. Writes `.env`, so that Dagster's own commands
+    work from now on.
     """
     from st_pipeline.cli.setup import set_up, shown
     from st_pipeline.postgres.database import main_url
@@ -30,26 +28,49 @@ def up(database_only: bool) -> None:
 
 
 def run_dagster() -> None:
-    """Become `dagster dev`: the UI, the daemon and one code server. Never returns. Raises ConfigurationError."""
-    from st_pipeline.cli.ports import refuse_taken_port
-    from st_pipeline.cli.setup import project_folder
-    from st_pipeline.environment_file import read_file
+    """Become the web server, with daemon and code server beside it. Never returns. Raises ConfigurationError."""
     from st_pipeline.settings import load_settings
 
     settings = load_settings()
-    refuse_taken_port(settings.dagster_host, settings.dagster_port, "ST_PIPELINE_DAGSTER_PORT")
+    _become_web_server(settings.dagster_host, settings.dagster_port, "--with-daemon")
+
+
+@click.command()
+@click.option("--host", help="Address to listen on.  [default: ST_PIPELINE_DAGSTER_HOST]")
+@click.option("--port", type=click.IntRange(1, 65535), help="Port to listen on.  [default: ST_PIPELINE_DAGSTER_PORT]")
+@click.option("--read-only", is_flag=True, help="Show everything, launch and change nothing.")
+def webserver(host: str | None, port: int | None, read_only: bool) -> None:
+    """Serve the Dagster UI alone, until Ctrl-C: for a server, where the daemon is a service of its own.
+
+    It has no login. Browsers must come under a name of this server (ST_PIPELINE_DAGSTER_HOST_NAMES), and pages of other
+    sites can command nothing. `dagster-webserver` itself checks neither.
+    """
+    from st_pipeline.settings import load_settings
+
+    settings = load_settings()
+    options = ["--read-only"] if read_only else []
+    _become_web_server(host or settings.dagster_host, port or settings.dagster_port, *options)
+
+
+def _become_web_server(host: str, port: int, *options: str) -> None:
+    from st_pipeline.cli.ports import refuse_taken_port
+    from st_pipeline.cli.setup import STORAGE_VARIABLE, project_folder
+    from st_pipeline.environment_file import read_file
+
+    refuse_taken_port(host, port, "ST_PIPELINE_DAGSTER_PORT")
     folder = project_folder()
+    environment = {**read_file(), **os.environ, "DAGSTER_HOME": str(folder)}
+    if STORAGE_VARIABLE not in environment:
+        raise ConfigurationError(f"{STORAGE_VARIABLE} is not set: run `st-pipeline up --database-only` first")
     os.chdir(folder)
-    click.echo(f"Dagster: http://{settings.dagster_host}:{settings.dagster_port} (Ctrl-C ends it)")
+    click.echo(f"Dagster: http://{host}:{port} (Ctrl-C ends it)")
     sys.stdout.flush()
-    dagster = str(Path(sys.executable).with_name("dagster"))
-    arguments = dagster_arguments(dagster, settings.dagster_host, settings.dagster_port)
-    os.execve(dagster, arguments, {**read_file(), **os.environ})  # noqa: S606 - our own program, no shell
+    os.execve(sys.executable, web_server_arguments(host, port, *options), environment)  # noqa: S606 - ours, no shell
 
 
-def dagster_arguments(dagster: str, host: str, port: int) -> list[str]:
-    """The command line of `dagster dev`."""
-    return [dagster, "dev", "-w", "workspace.yaml", "-h", host, "-p", str(port), "--log-level", "warning"]
+def web_server_arguments(host: str, port: int, *options: str) -> list[str]:
+    """The command line of our web server."""
+    return [sys.executable, "-m", "st_pipeline.web", "-h", host, "-p", str(port), *options]
 
 
 @click.command()

@@ -1,0 +1,94 @@
+"""`python -m st_pipeline.web`: the UI, and with `--with-daemon` a whole Dagster, until Ctrl-C or SIGTERM.
+
+Here: the processes, started and ended together; what `dagster dev` does, with our web server in place of Dagster's,
+which no gate could be put in front of. Not here: the server itself (server.py).
+"""
+
+import contextlib
+import json
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+import uvicorn
+from dagster import DagsterInstance
+from dagster._cli.proxy_server_manager import ProxyServerManager
+from dagster._core.workspace.load_target import WorkspaceFileTarget
+
+from st_pipeline.logs import configure_logs
+from st_pipeline.settings import load_settings
+from st_pipeline.web.server import gated_app, make_server, open_workspace
+
+DAEMON_STOP_SECONDS = 60
+
+
+@click.command()
+@click.option("-w", "--workspace", default="workspace.yaml", type=click.Path(path_type=Path))
+@click.option("-h", "--host", required=True)
+@click.option("-p", "--port", required=True, type=int)
+@click.option("--read-only", is_flag=True)
+@click.option("--with-daemon", is_flag=True, help="Run the daemon and one code server for both, too.")
+def serve(workspace: Path, host: str, port: int, read_only: bool, with_daemon: bool) -> None:
+    """Serve until a signal comes. Exits with 1 when the daemon ends by itself."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # else it would end us and leave the daemon behind
+    settings = load_settings()
+    configure_logs(settings)
+    names = {settings.dagster_host, host, *settings.dagster_host_names}
+    daemon = None
+    with contextlib.suppress(KeyboardInterrupt), contextlib.ExitStack() as stack:
+        instance = stack.enter_context(DagsterInstance.get())
+        if with_daemon:
+            workspace = stack.enter_context(_shared_code_server(instance, workspace))
+            daemon = stack.enter_context(_daemon(workspace))
+        context = stack.enter_context(open_workspace(instance, workspace, read_only=read_only))
+        server = make_server(gated_app(context, names), host, port)
+        if daemon is not None:
+            threading.Thread(target=_end_with, args=(daemon, server), daemon=True).start()
+        server.run()
+        if daemon is not None and daemon.poll() is not None:
+            click.echo(f"the Dagster daemon ended by itself with exit code {daemon.returncode}", err=True)
+            sys.exit(1)
+
+
+@contextlib.contextmanager
+def _shared_code_server(instance: DagsterInstance, workspace: Path) -> Iterator[Path]:
+    """A workspace file that leads to one code server, for the UI and the daemon: one import of our code, not two."""
+    target = WorkspaceFileTarget([str(workspace)])
+    with (
+        ProxyServerManager(instance, target, code_server_log_level="WARNING") as servers,
+        tempfile.TemporaryDirectory() as folder,
+    ):
+        shared = Path(folder) / "workspace.yaml"
+        shared.write_text(json.dumps({"load_from": list(servers.get_code_server_specs())}))  # JSON is YAML, too
+        yield shared
+
+
+@contextlib.contextmanager
+def _daemon(workspace: Path) -> "Iterator[subprocess.Popen[bytes]]":
+    """The daemon: schedules, sensors and the queue. Interrupted at the end, and killed when it does not end."""
+    program = str(Path(sys.executable).with_name("dagster-daemon"))
+    process = subprocess.Popen([program, "run", "-w", str(workspace), "--log-level", "warning"])  # noqa: S603 - ours
+    try:
+        yield process
+    finally:
+        process.send_signal(signal.SIGINT)
+        try:
+            process.wait(DAEMON_STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def _end_with(daemon: "subprocess.Popen[bytes]", server: uvicorn.Server) -> None:
+    daemon.wait()
+    server.should_exit = True
+
+
+if __name__ == "__main__":
+    serve()
