@@ -49,14 +49,16 @@ def _owner(work: StreamWork) -> Owner | None:
     """Whose records they are; None for a tenant that feeds no streams, whose records of earlier go."""
     query = text("""
         SELECT t.intacct_id, t.trade, t.environment, t.company, EXISTS (
-            SELECT FROM tenants p WHERE p.company = t.company AND p.environment = 'production') AS has_production
-        FROM tenants t WHERE t.credential_id = :id
+            SELECT FROM tenants p WHERE p.company = t.company AND p.environment = 'production') AS has_production,
+            o.tenant IS NOT DISTINCT FROM t.intacct_id AND o.trade IS NOT DISTINCT FROM t.trade AS is_noted
+        FROM tenants t LEFT JOIN stream_owners o ON o.credential_id = t.credential_id AND o.stream = :stream
+        WHERE t.credential_id = :id
     """)
     with work.connection.begin():
-        tenant = work.connection.execute(query, {"id": work.credential_id}).one()
+        tenant = work.connection.execute(query, {"id": work.credential_id, "stream": work.stream.name}).one()
         why_not = _why_no_stream(work, tenant)
         if why_not is None:
-            return Owner(work.credential_id, tenant.intacct_id, tenant.trade)
+            return Owner(work.credential_id, tenant.intacct_id, tenant.trade, tenant.is_noted)
         work.lease.extend(work.connection)
         dropped = tables.forget_records(work.connection, work.stream, work.credential_id)
         stream_pending.forget(work.connection, work.credential_id, work.stream.name)
@@ -85,11 +87,9 @@ def _begin(work: StreamWork, owner: Owner) -> None:
     stream, connection = work.stream, work.connection
     with connection.begin():
         work.lease.extend(connection)
-        if tables.forget_records(connection, stream, work.credential_id, but_of=owner.tenant):
-            work.result.notes.append("the company has another Intacct id; its records are built again under it")
-            _save_cursor(work, last_full_at=None)
-        tables.adopt_trade(connection, stream, owner)
         is_first = cursors.load(connection, work.credential_id, stream.name).last_full_at is None
+        if is_first or work.mode is Mode.FULL or not owner.is_noted:
+            is_first |= _take_over(work, owner)
         if is_first or work.rewrite:
             tables.let_all_wait(connection, stream, work.credential_id)
         elif work.mode is Mode.FULL:
@@ -97,6 +97,20 @@ def _begin(work: StreamWork, owner: Owner) -> None:
         if is_first or work.mode is Mode.FULL:
             work.result.mode = work.mode = Mode.FULL
             _save_cursor(work, last_full_at="now")  # from here on every chunk notes what it renews
+
+
+def _take_over(work: StreamWork, owner: Owner) -> bool:
+    """Put the records under the company's Intacct id and trade of today. True when all must be built again.
+
+    This reads every record of the tenant, so a poll does it only after the company was changed.
+    """
+    stream, connection = work.stream, work.connection
+    dropped = tables.forget_records(connection, stream, work.credential_id, but_of=owner.tenant)
+    if dropped:
+        work.result.notes.append("the company has another Intacct id; its records are built again under it")
+    tables.adopt_trade(connection, stream, owner)
+    tables.note_owner(connection, stream, owner)
+    return dropped > 0
 
 
 def _build_chunk(work: StreamWork, owner: Owner) -> bool:

@@ -18,11 +18,15 @@ from st_pipeline.streams.spec import SOFTWARE, StreamSpec
 
 @dataclass(frozen=True, slots=True)
 class Owner:
-    """Whose records these are. `tenant`: the company's Intacct id, as downstream knows it."""
+    """Whose records these are. `tenant`: the company's Intacct id, as downstream knows it.
+
+    `is_noted`: is this what stream_owners says, under which the records stand?
+    """
 
     credential_id: int
     tenant: str
     trade: str | None
+    is_noted: bool = False
 
 
 def write_records(connection: Connection, spec: StreamSpec, owner: Owner, table: pa.Table, import_id: str) -> Counts:
@@ -103,6 +107,17 @@ def adopt_trade(connection: Connection, spec: StreamSpec, owner: Owner) -> None:
             "WHERE credential_id = :id AND trade IS DISTINCT FROM :trade"
         ),
         {"id": owner.credential_id, "trade": owner.trade},
+    )
+
+
+def note_owner(connection: Connection, spec: StreamSpec, owner: Owner) -> None:
+    """Note under whose name and trade the records stand, so that a poll need not read them to know."""
+    connection.execute(
+        text("""
+            INSERT INTO stream_owners (credential_id, stream, tenant, trade) VALUES (:id, :stream, :tenant, :trade)
+            ON CONFLICT (credential_id, stream) DO UPDATE SET tenant = excluded.tenant, trade = excluded.trade
+        """),
+        {"id": owner.credential_id, "stream": spec.name, "tenant": owner.tenant, "trade": owner.trade},
     )
 
 

@@ -4,7 +4,7 @@ import dataclasses
 from datetime import UTC, date, datetime
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import Connection, event, text
 
 from st_pipeline import streams
 from st_pipeline.data_types import SYNCED
@@ -84,6 +84,23 @@ def test_a_company_without_an_intacct_id_feeds_none_until_it_has_one(watch: Watc
     acme.sync()
     assert {record["tenant"] for record in acme.records("members_stream").values()} == {"ACME-9"}
     assert (len(acme.records("members_stream")), len(acme.records("invoices_stream"))) == (20, 40)
+
+
+def test_a_poll_that_finds_nothing_reads_no_stream_record(acme: Watched):
+    """It read all of a tenant's records twice, to look for another company's id and trade: 5,344 pages of 100,000."""
+    read: list[int] = []
+
+    def count(connection: Connection) -> None:
+        tuples = "SELECT sum(seq_tup_read + idx_tup_fetch) FROM pg_stat_xact_user_tables WHERE relname ~ '_stream$'"
+        read.append(int(connection.exec_driver_sql(tuples).scalar_one() or 0))
+
+    event.listen(acme.engine, "commit", count)
+    acme.sync(incremental_only=True)
+    assert len(read) > 10
+    assert sum(read) == 0
+    acme.update(trade="plumbing")
+    acme.sync(incremental_only=True)
+    assert sum(read) >= 60  # so they can be counted
 
 
 def test_another_intacct_id_or_trade_moves_all_records(acme: Watched):
