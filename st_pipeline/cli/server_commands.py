@@ -10,6 +10,7 @@ import click
 
 from st_pipeline.errors import ConfigurationError
 
+
 @click.command()
 @click.option("--database-only", is_flag=True, help="Stop after Postgres, migrations and .env; start no Dagster.")
 def up(database_only: bool) -> None:

@@ -154,9 +154,14 @@ def test_a_taken_port_is_one_clear_line(started: Project):
     assert "ST_PIPELINE_DAGSTER_PORT" in done.stderr
 
 
+def test_the_web_server_alone_wants_a_project_that_was_set_up(project: Project):
+    assert "run `st-pipeline up --database-only` first" in one_line(project.run("webserver", "--port", "39173"))
+
+
 @pytest.mark.parametrize(
     ("variables", "words"),
     [
+        ({"ST_PIPELINE_DAGSTER_HOST_NAMES": "https://dagster.example.com"}, "without http:// and port"),
         ({"DATABASE_URL": "mysql://somewhere/db"}, "DATABASE_URL is no Postgres address"),
         ({"DATABASE_URL": "postgresql://u:pass-word@127.0.0.1:1/db"}, "Postgres does not answer"),
         ({"ST_PIPELINE_RATE_LIMIT": "fast"}, "write a rate as 40/second"),
