@@ -9,7 +9,7 @@ from pathlib import Path
 
 import uvicorn
 from dagster import DagsterInstance
-from dagster._core.workspace.context import WorkspaceProcessContext
+from dagster._core.workspace.context import WorkspaceProcessContext, WorkspaceRequestContext
 from dagster._core.workspace.load_target import WorkspaceFileTarget
 from dagster_webserver.version import __version__
 from dagster_webserver.webserver import DagsterWebserver
@@ -37,7 +37,9 @@ def open_workspace(instance: DagsterInstance, workspace_file: Path, *, read_only
 
 def gated_app(workspace: WorkspaceProcessContext, host_names: Collection[str]) -> ASGIApp:
     """Dagster's whole UI, its GraphQL and its websockets behind the gate."""
-    webserver = DagsterWebserver(workspace, live_data_poll_rate=ASSET_POLL_MILLISECONDS)
+    webserver: DagsterWebserver[WorkspaceProcessContext, WorkspaceRequestContext] = DagsterWebserver(
+        workspace, live_data_poll_rate=ASSET_POLL_MILLISECONDS
+    )
     return Gate(webserver.create_asgi_app(), host_names)
 
 
