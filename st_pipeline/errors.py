@@ -29,6 +29,8 @@ a token or a customer's record.
 
 from typing import ClassVar
 
+from st_pipeline.plain_text import plain
+
 
 class PipelineError(Exception):
     """Base of everything st-pipeline raises on purpose.
@@ -40,6 +42,10 @@ class PipelineError(Exception):
     retry_helps: ClassVar[bool] = False
     ends_tenant: ClassVar[bool] = False
     stops_dependents: ClassVar[bool] = True
+
+    def __init__(self, message: str) -> None:
+        """`message` may quote what somebody else wrote; it ends in logs and terminals."""
+        super().__init__(plain(message))
 
 
 class ConfigurationError(PipelineError):

@@ -6,9 +6,12 @@ Keys: tenant, entity, sync_id, page, records, seconds, status, endpoint. Never a
 
 import logging
 import sys
+from collections.abc import MutableMapping
+from typing import Any
 
 import structlog
 
+from st_pipeline.plain_text import plain
 from st_pipeline.settings import Settings
 
 
@@ -23,6 +26,7 @@ def configure_logs(settings: Settings) -> None:
             structlog.contextvars.merge_contextvars,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
+            _without_steering,
             form,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[settings.log_level]),
@@ -30,3 +34,8 @@ def configure_logs(settings: Settings) -> None:
         logger_factory=lambda *_: structlog.PrintLogger(sys.stderr),
         cache_logger_on_first_use=False,
     )
+
+
+def _without_steering(_logger: object, _name: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Values that came from outside may end in a terminal."""
+    return {key: plain(value) if isinstance(value, str) else value for key, value in event.items()}

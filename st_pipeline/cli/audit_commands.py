@@ -80,17 +80,16 @@ def list_(tenant: str | None, action: str | None, since: datetime | None, limit:
 
 def _print_rows(rows: "list[TrailRow]") -> None:
     """A line each, and its details below: beside it they would not fit into 80 columns."""
-    from rich.console import Console
-
     from st_pipeline.cli.tables import shown
+    from st_pipeline.cli.terminal import say, terminal
 
-    wide = Console().width
+    wide = terminal().width
     for row in rows:
         who = f"{row.actor}@{row.origin}"
-        click.echo(f"{shown(row.at)}  {row.result:<7}  {row.action}" + (f"  {row.tenant}" if row.tenant else ""))
+        say(f"{shown(row.at)}  {row.result:<7}  {row.action}" + (f"  {row.tenant}" if row.tenant else ""))
         told = {name: value for name, value in row.details.items() if value is not None}
         details = "; ".join([f"by {who}", *(f"{name.replace('_', ' ')}: {_word(v)}" for name, v in told.items())])
-        click.echo(textwrap.fill(details, wide, initial_indent=" " * 18, subsequent_indent=" " * 18))
+        say(textwrap.fill(details, wide, initial_indent=" " * 18, subsequent_indent=" " * 18))
 
 
 def _word(value: object) -> str:

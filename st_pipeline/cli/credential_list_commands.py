@@ -130,18 +130,18 @@ def show(tenant: str, as_json: bool) -> None:
 
 def _print_all(values: dict[str, Any], settings: "Settings") -> None:
     """Name and value, line by line; what is not there is said, so that nobody looks for it."""
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
     from st_pipeline.cli.tables import shown
+    from st_pipeline.cli.terminal import terminal
 
     table = Table.grid(padding=(0, 2))
     table.add_column(no_wrap=True, style="bold")
     table.add_column(overflow="fold")
     for name, value in _lines(values, settings).items():
         table.add_row(Text(name), Text(shown(value)))
-    Console(highlight=False).print(table)
+    terminal().print(table)
 
 
 def _lines(values: dict[str, Any], settings: "Settings") -> dict[str, object]:

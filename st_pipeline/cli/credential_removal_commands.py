@@ -133,12 +133,12 @@ def _ask_for_kept(credential_id: int) -> None:
 
 def _purge(engine: "Engine", credential_id: int) -> "Purge":
     """Work it off, showing on a terminal what goes."""
-    from rich.console import Console
     from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
+    from st_pipeline.cli.terminal import terminal
     from st_pipeline.credentials.purge import work_off
 
-    console = Console(stderr=True)
+    console = terminal(stderr=True)
     columns = (SpinnerColumn(), TextColumn("{task.completed:,} rows deleted, now {task.description}"),
                TimeElapsedColumn())  # fmt: skip
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:

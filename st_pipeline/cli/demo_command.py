@@ -34,16 +34,15 @@ def demo() -> int:
     Starts a ServiceTitan simulator, onboards its companies by the commands you would use, and runs every sync as a
     Dagster run. Stops what it started; the data stays. Safe to run again.
     """
-    from rich.console import Console
-
     from st_pipeline.cli.dagster_service import background_dagster
     from st_pipeline.cli.setup import project_folder, set_up
     from st_pipeline.cli.simulated import point_at_simulator, refuse_real_addresses, simulated_tenants, start_simulator
+    from st_pipeline.cli.terminal import terminal
     from st_pipeline.postgres.database import main_url, open_engine
     from st_pipeline.settings import load_settings
 
     started = time.monotonic()
-    console = Console(highlight=False)
+    console = terminal()
     refuse_real_addresses(load_settings())
     folder = project_folder()
     with left_as_found(load_settings()):

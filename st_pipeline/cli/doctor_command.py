@@ -5,7 +5,6 @@ ServiceTitan accepts a credential is `credentials test`'s to say.
 """
 
 import importlib.metadata
-import json
 import os
 import shutil
 import stat
@@ -39,17 +38,20 @@ class Finding:
 @click.option("--json", "as_json", is_flag=True, help="For machines.")
 def doctor(as_json: bool) -> int:
     """Check everything a first-time user gets wrong, and say how to mend it. Exit code 1 when something is wrong."""
+    from st_pipeline.cli.tables import print_json
+    from st_pipeline.cli.terminal import say
+    from st_pipeline.plain_text import plain
+
     findings = list(examine())
     if as_json:
-        click.echo(json.dumps([asdict(finding) for finding in findings], indent=2))
+        print_json([asdict(finding) for finding in findings])
     else:
         for finding in findings:
             mark = {"ok": click.style("ok     ", fg="green"), "warning": click.style("warning", fg="yellow")}
-            click.echo(
-                f"{mark.get(finding.state, click.style('wrong  ', fg='red'))} {finding.check}: {finding.finding}"
-            )
+            shown = plain(f"{finding.check}: {finding.finding}")
+            click.echo(f"{mark.get(finding.state, click.style('wrong  ', fg='red'))} {shown}")
             if finding.mend:
-                click.echo(f"        -> {finding.mend}")
+                say(f"        -> {finding.mend}")
     return 1 if any(finding.state == "wrong" for finding in findings) else 0
 
 

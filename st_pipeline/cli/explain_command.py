@@ -88,9 +88,10 @@ def _ask(settings: "Settings", engine: "Engine", tenant: str, entity: str, st_id
 
 
 def _print(explanation: "Explanation") -> None:
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
+
+    from st_pipeline.cli.terminal import terminal
 
     facts = explanation.facts
     title = f"{facts.name} {facts.st_id} of {facts.tenant.partition_key}: {explanation.verdict}"
@@ -99,7 +100,7 @@ def _print(explanation: "Explanation") -> None:
     grid.add_column(overflow="fold")
     for name, value in _lines(explanation):
         grid.add_row(Text(name), Text(value))
-    console = Console(highlight=False)
+    console = terminal()
     console.print(Text(title, style="bold"))
     console.print(Text(f"{explanation.meaning[:1].upper()}{explanation.meaning[1:]}.\n"))
     console.print(grid)

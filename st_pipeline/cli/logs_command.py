@@ -46,9 +46,9 @@ def logs(sync: str, as_json: bool) -> None:
     if as_json:
         print_json(found)
         return
-    from rich.console import Console
+    from st_pipeline.cli.terminal import terminal
 
-    console = Console(highlight=False)
+    console = terminal()
     for one in found:
         _tell(console, one)
 

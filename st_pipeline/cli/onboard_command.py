@@ -60,13 +60,14 @@ def onboard(file: Path, dry_run: bool, test: bool, as_json: bool) -> int:
 
 def _refuse(file: Path, problems: "list[Problem]", *, as_json: bool) -> int:
     from st_pipeline.cli.tables import print_json
+    from st_pipeline.cli.terminal import say
 
     if as_json:
         print_json({"written": False, "problems": [asdict(problem) for problem in problems], "lines": []})
     number = "1 mistake" if len(problems) == 1 else f"{len(problems)} mistakes"
     click.echo(f"Error: {file}: {number}, so nothing was written", err=True)
     for problem in problems:
-        click.echo(f"line {problem.line}: {problem.message}", err=True)
+        say(f"line {problem.line}: {problem.message}", err=True)
     return 2
 
 

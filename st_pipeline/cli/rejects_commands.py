@@ -99,7 +99,8 @@ def _print_list(rows: list[dict[str, Any]], total: int, *, summary: bool) -> Non
 def show(*, tenant: str, entity: str, id: str, record: bool, as_json: bool) -> None:  # noqa: A002 - click's name for it
     """Show why the record ID of ENTITY was kept aside. ID as `list` shows it; one without an id has a hash, #….
 
-    With --record the bytes go to standard output as they are, and nowhere else.
+    With --record the bytes go to standard output as they are, and nowhere else; a terminal gets them without control
+    characters.
     """
     from st_pipeline.cli.session import open_database
     from st_pipeline.cli.tables import print_json
@@ -120,8 +121,18 @@ def show(*, tenant: str, entity: str, id: str, record: bool, as_json: bool) -> N
         return
     _print_one(found[0])
     if kept is not None:
-        sys.stdout.flush()
-        sys.stdout.buffer.write(kept + b"\n")
+        _print_record(kept)
+
+
+def _print_record(kept: bytes) -> None:
+    """As it was received; at a terminal, which would obey it, without control characters."""
+    from st_pipeline.cli.terminal import say
+
+    if sys.stdout.isatty():
+        say(kept.decode(errors="replace"))
+        return
+    sys.stdout.flush()
+    sys.stdout.buffer.write(kept + b"\n")
 
 
 def _print_one(found: dict[str, Any]) -> None:

@@ -90,10 +90,11 @@ def _refuse_contradictions(*, running_only: bool, failed_only: bool, both: bool,
 
 
 def _show(engine: "Engine", settings: "Settings", wanted: "Wanted", limit: int, *, watch: bool) -> None:
-    from rich.console import Console
     from rich.live import Live
 
-    console = Console(highlight=False)
+    from st_pipeline.cli.terminal import terminal
+
+    console = terminal()
     if not watch:
         console.print(_picture(engine, settings, wanted, limit, console.width))
         return

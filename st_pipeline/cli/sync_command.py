@@ -124,11 +124,10 @@ def sync_tenants(
     """Run them, show how they go and what became of them; returns the exit code."""
     import contextlib
 
-    from rich.console import Console
-
     from st_pipeline.cli.doors import open_door
     from st_pipeline.cli.sync_progress import SyncProgress
     from st_pipeline.cli.sync_runner import SyncRunner
+    from st_pipeline.cli.terminal import terminal
 
     started = time.monotonic()
     if runs:
@@ -137,7 +136,7 @@ def sync_tenants(
             if as_json:
                 runner.run()
             else:
-                with SyncProgress(Console(highlight=False), engine, runner) as progress:
+                with SyncProgress(terminal(), engine, runner) as progress:
                     runner.run(progress.look)
                     progress.look()
     left_alone = [choice for choice in choices if not choice.taken]

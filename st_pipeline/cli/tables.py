@@ -9,12 +9,16 @@ from datetime import UTC, datetime
 from typing import Any
 
 import click
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from st_pipeline.cli.terminal import terminal
+from st_pipeline.plain_text import STEERING
+
 # Columns whose name stands here hold figures and are set to the right.
 FIGURES = frozenset({"rows", "tenant id"})
+# JSON itself escapes only those below the space.
+ESCAPES = {ord(character): f"\\u{ord(character):04x}" for character in STEERING}
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
@@ -24,17 +28,17 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Non
         table.add_column(column, overflow="fold", justify="right" if column in FIGURES else "left")
     for row in rows:
         table.add_row(*(Text(shown(value)) for value in row))
-    Console(highlight=False).print(table)
+    terminal().print(table)
 
 
 def print_text(text: str) -> None:
     """A paragraph, wrapped as wide as the terminal."""
-    Console(highlight=False).print(Text(text))
+    terminal().print(Text(text))
 
 
 def print_json(value: Any) -> None:
     """Indented JSON on standard output; moments as ISO 8601 with their zone."""
-    click.echo(json.dumps(value, indent=2, ensure_ascii=False, default=_plain))
+    click.echo(json.dumps(value, indent=2, ensure_ascii=False, default=_plain).translate(ESCAPES))
 
 
 def shown(value: object) -> str:

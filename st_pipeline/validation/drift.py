@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 
 from st_pipeline.entities.spec import Column, EntitySpec
+from st_pipeline.plain_text import plain
 from st_pipeline.records import Columns, Drift, DriftKind
 from st_pipeline.validation.decode import NO_RECORD, column_tree
 
@@ -55,7 +56,7 @@ def _unknown_keys(tree: Mapping[str, Any], record: Mapping[str, Any], above: str
     for key, value in record.items():
         node = tree.get(key)
         if node is None:
-            yield Drift(DriftKind.UNKNOWN_KEY, f"{above}{key}"[:MAX_TEXT])
+            yield Drift(DriftKind.UNKNOWN_KEY, plain(f"{above}{key}")[:MAX_TEXT])
         elif isinstance(node, dict) and isinstance(value, dict):
             yield from _unknown_keys(node, value, f"{above}{key}.")
 
@@ -66,7 +67,7 @@ def _unknown_values(column: Column, values: Sequence[Any]) -> Counter[Drift]:
         del unknown[value]
     found: Counter[Drift] = Counter()
     for value, times in unknown.most_common(MAX_VALUES):
-        found[Drift(DriftKind.UNKNOWN_VALUE, column.source, value[:MAX_TEXT])] += times
+        found[Drift(DriftKind.UNKNOWN_VALUE, column.source, plain(value)[:MAX_TEXT])] += times
     others = unknown.total() - found.total()
     if others:
         found[Drift(DriftKind.UNKNOWN_VALUE, column.source)] = others

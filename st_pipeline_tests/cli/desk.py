@@ -49,6 +49,11 @@ class Terminal:
         """Press a key; the terminal makes a signal of Ctrl-C for everything in its foreground."""
         os.write(self.master, key)
 
+    def wait_for(self, shown: str) -> None:
+        """Read until it has written this."""
+        while shown.encode() not in self.written:
+            self.written += os.read(self.master, 65536)
+
     def read(self) -> str:
         """Everything it writes, to its end."""
         with contextlib.suppress(OSError):  # how a terminal says that nobody holds it any more
