@@ -118,8 +118,9 @@ def why_left_alone(
     """Why scheduled work leaves a tenant alone; None: it does not."""
     if not tenant.enabled:
         return "disabled"
-    if tenant.connection_status == "error":
-        return "set aside: ServiceTitan refuses its credentials"
+    if tenant.is_suspended(now):
+        until = "" if tenant.retry_at is None else f"; tried again from {tenant.retry_at:%Y-%m-%d %H:%M} UTC"
+        return f"suspended: ServiceTitan refuses its credentials{until}"
     if schedule.paused_at is not None:
         return "paused" + (f": {schedule.paused_because}" if schedule.paused_because else "")
     if mode is Mode.FULL and schedule.nightly_full is False:
@@ -150,7 +151,7 @@ def pollable(connection: Connection, now: datetime) -> list[Tenant]:
     return [
         tenant
         for tenant in all_tenants(connection)
-        if tenant.is_pollable
+        if tenant.last_sync_at is not None
         and why_left_alone(
             tenant,
             schedules.get(tenant.credential_id, DEFAULT),

@@ -2,19 +2,22 @@
 
     PipelineError
     ├── ConfigurationError            a person mends a setting, a file or a command; exit code 2
-    ├── AuthError                     a person mends a credential; the tenant is set aside until then
+    ├── AuthError                     a person fixes a credential, an app or a scope
     │   ├── InvalidCredentials        ServiceTitan does not know the client id or secret
     │   ├── OAuthHandshakeFailed      the token address answered something that is no token
     │   ├── TokenRefreshFailed        a fresh token is refused by the API
     │   ├── AccessRefused             the app key is wrong or the tenant has not connected the app
+    │   ├── UnclearRefusal            a 403 that does not read like ServiceTitan's own
     │   └── ScopeMissing              the app lacks the scope of one entity
     ├── TransientApiError             the client retries in seconds, the next run in minutes
     │   ├── RateLimitExceeded         429, with the wait where one was stated
     │   └── ServiceUnavailable        5xx, a broken connection, a timeout
     ├── PermanentApiError             retrying the same request cannot help
+    │   ├── AddressUnknown            the gateway's 404, which also answers for an app that is not connected
     │   └── CursorRejected            a stored feed token is refused: start again from a date
     ├── DataMappingError              the data is not what the contract says
     │   └── InvalidApiResponseFormat  a body that is no page (retried by the client first: bodies get cut)
+    ├── NotTried                      an entity it depends on failed in the same sync
     ├── DeletionRefused               a sync would mark too large a share of rows as deleted
     ├── TenantBusy                    another run works on the tenant
     ├── LeaseLost                     another run took the tenant over: stop without writing
@@ -37,11 +40,14 @@ class PipelineError(Exception):
 
     `retry_helps`: could the same work succeed in some minutes? `ends_tenant`: would every further entity of the tenant
     fail the same way? `stops_dependents`: are records missing that other entities mean nothing without?
+    `refuses_tenant`: does ServiceTitan itself say, in its own words, that the tenant's keys or app
+    open nothing here? When everything that was asked for is refused so, the tenant is suspended.
     """
 
     retry_helps: ClassVar[bool] = False
     ends_tenant: ClassVar[bool] = False
     stops_dependents: ClassVar[bool] = True
+    refuses_tenant: bool = False
 
     def __init__(self, message: str) -> None:
         """`message` may quote what somebody else wrote; it ends in logs and terminals."""
@@ -59,21 +65,34 @@ class AuthError(PipelineError):
 
 
 class InvalidCredentials(AuthError):
-    """The token address answered `invalid_client`: wrong client id, secret or environment."""
+    """The token address answered `invalid_client` or `unauthorized_client`: wrong client id, secret or environment."""
+
+    refuses_tenant = True
 
 
 class OAuthHandshakeFailed(AuthError):
-    """The token address answered something that is neither a token nor a known refusal."""
+    """The token address answered something that is neither a token nor a known refusal: the keys may be right."""
 
 
 class TokenRefreshFailed(AuthError):
-    """The API refuses a token that was fetched a moment ago."""
+    """401 to a token that was fetched a moment ago. `refuses_tenant`: in ServiceTitan's own words."""
+
+    def __init__(self, message: str, *, refuses_tenant: bool) -> None:
+        super().__init__(message)
+        self.refuses_tenant = refuses_tenant
 
 
 class AccessRefused(AuthError):
     """401 or 403 that a new token does not mend: app key, or an app the tenant has not connected."""
 
     ends_tenant = False  # some apps get it for one entity with everything else in order; the others tell
+    refuses_tenant = True
+
+
+class UnclearRefusal(AuthError):
+    """403 without ServiceTitan's own error body: a proxy, a firewall or an outage page may have spoken."""
+
+    ends_tenant = False
 
 
 class ScopeMissing(AuthError):
@@ -112,6 +131,12 @@ class PermanentApiError(PipelineError):
         self.status = status
 
 
+class AddressUnknown(PermanentApiError):
+    """404 in the gateway's own words. It also answers so for a tenant that has not connected the app."""
+
+    refuses_tenant = True
+
+
 class CursorRejected(PermanentApiError):
     """An export feed refuses the stored `continueFrom`."""
 
@@ -124,6 +149,10 @@ class InvalidApiResponseFormat(DataMappingError):
     """An answer with status 200 whose body is no page of records."""
 
     retry_helps = True
+
+
+class NotTried(PipelineError):
+    """An entity was not asked for, as one that it depends on failed in the same sync."""
 
 
 class DeletionRefused(PipelineError):

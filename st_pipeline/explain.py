@@ -260,7 +260,7 @@ def _next_step(facts: Facts, verdict: Verdict) -> str:
     if not tenant.enabled:
         return f"the tenant is disabled, so nothing is read: `st-pipeline companies update {tenant.company} --enable`"
     if tenant.connection_status == "error":
-        return f"the tenant is set aside, so nothing is read: `st-pipeline credentials test {tenant.partition_key}`"
+        return f"the tenant is suspended, so nothing is read: `st-pipeline credentials test {tenant.partition_key}`"
     if facts.failure is not None:
         return "mend what the last failure names; every poll tries again"
     if source is not None and source.verdict not in (Verdict.PRESENT, Verdict.INACTIVE):

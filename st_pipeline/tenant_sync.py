@@ -14,11 +14,11 @@ from typing import Any, Self
 import structlog
 from sqlalchemy import Connection, Engine
 
-from st_pipeline import polls
-from st_pipeline.credentials import audit, store
+from st_pipeline import polls, sync_closing
+from st_pipeline.credentials import store
 from st_pipeline.data_types import SYNCED
 from st_pipeline.entities import ENTITIES
-from st_pipeline.errors import AuthError, PipelineError, ScopeMissing, SyncStopped
+from st_pipeline.errors import ConfigurationError, NotTried, PipelineError, SyncStopped
 from st_pipeline.postgres import cursors, leases, stops
 from st_pipeline.postgres.database import database_errors
 from st_pipeline.postgres.sync_log import SyncLog, settle_abandoned
@@ -62,6 +62,7 @@ class TenantSync:
         self.after_chunk = after_chunk
         self.result = SyncResult(tenant, sync_id or uuid.uuid4())
         self.doing = f"sync of tenant {tenant}"
+        self.is_news = True  # is it, when the tenant cannot be opened?
         self._dagster_run_id = dagster_run_id
         self._started = time.monotonic()
 
@@ -80,10 +81,7 @@ class TenantSync:
     def _open(self) -> None:
         with self.connection.begin():
             tenant = store.find_tenant(self.connection, self.result.tenant)
-            access = store.load_access(self.connection, self.settings, self.result.tenant)
         self.credential_id = tenant.credential_id
-        tokens = store.PostgresTokenStore(self.engine, self.settings, tenant)
-        self.client = ServiceTitanClient(access, self.settings, store=tokens)
         self.lease = leases.take_or_wait(
             self.connection,
             tenant.credential_id,
@@ -104,11 +102,34 @@ class TenantSync:
             derived=STREAMS,
             asked=self.configuration.as_details(),
         )
+        try:
+            self.client = self._client(tenant)
+        except ConfigurationError as error:
+            self._note_unusable(error)
+            raise
         with self.connection.begin():
             settle_abandoned(self.connection, tenant.credential_id)
             self._plan()
             if not self.quiet:
                 self.log.ensure(self.connection)
+
+    def _client(self, tenant: store.Tenant) -> ServiceTitanClient:
+        """Raises ConfigurationError: a secret does not open, there is no app key, or it cannot be sent."""
+        with self.connection.begin():
+            access = store.load_access(self.connection, self.settings, self.result.tenant)
+        tokens = store.PostgresTokenStore(self.engine, self.settings, tenant)
+        return ServiceTitanClient(access, self.settings, store=tokens)
+
+    def _note_unusable(self, error: ConfigurationError) -> None:
+        """A failed row and a status, so that a tenant whose secrets do not open is seen where others are."""
+        with self.connection.begin():
+            settle_abandoned(self.connection, self.credential_id)
+            self.is_news = store.mark_unusable(self.connection, self.credential_id, str(error))
+            self.result.errors.append(str(error))
+            self.log.ended(self.connection, str(error), {})
+            self._note_in_the_trail(is_news=self.is_news)
+            self.lease.release(self.connection)
+        self.result.sync_log_id = self.log.id
 
     def _plan(self) -> None:
         """What a poll leaves alone, and whether it is quiet: it shows in the log when it found something, or hourly."""
@@ -138,7 +159,7 @@ class TenantSync:
             if ends_all is not None:
                 outcome = self._failed(EntityResult(entity, self.configuration.mode), ends_all)
             elif after:
-                error = PipelineError(f"{entity} of tenant {self.result.tenant}: not tried, as {after[0]} failed")
+                error = NotTried(f"{entity} of tenant {self.result.tenant}: not tried, as {after[0]} failed")
                 outcome = self._failed(EntityResult(entity, self.configuration.mode), error)
             else:
                 outcome = self._sync(entity)
@@ -253,57 +274,20 @@ class TenantSync:
             self.connection.close()
 
     def _close_log(self, connection: Connection) -> None:
-        if any(outcome.error is None for outcome in self.result.outcomes):
-            refused = "; ".join(str(o.error) for o in self.result.outcomes if isinstance(o.error, AuthError)) or None
-            store.mark_synced(connection, self.credential_id, entities=ENTITIES, refused=refused)
-        elif self.result.outcomes and all(_is_refused(outcome.error) for outcome in self.result.outcomes):
-            store.mark_error(connection, self.credential_id, str(self.result.outcomes[0].error))
+        sync_closing.note_connection(connection, self.credential_id, self.result.outcomes, self.resting)
         if self.log.id is None and self.result.success:
             return
         message = None if self.result.success else "; ".join(self.result.errors)
-        self.log.ended(connection, message, self._details())
-        self._note_in_the_trail(connection)
+        self.log.ended(connection, message, sync_closing.details(self.result.outcomes, self.client.statistics))
+        self._note_in_the_trail(is_news=any(one.report for one in self.result.outcomes if one.error is not None))
 
-    def _note_in_the_trail(self, connection: Connection) -> None:
-        """A sync that a person started, and one that failed in a way that is news."""
-        outcomes = self.result.outcomes
-        is_news = any(outcome.report for outcome in outcomes if outcome.error is not None)
-        if self.configuration.sync_type == "manual" or is_news:
-            is_refused = bool(outcomes) and all(_is_refused(outcome.error) for outcome in outcomes)
-            audit.record(
-                connection,
-                "sync",
-                tenant=self.result.tenant,
-                credential_id=self.credential_id,
-                result="done" if self.result.success else "refused" if is_refused else "failed",
-                details={
-                    "mode": self.configuration.mode.value,
-                    "type": self.configuration.sync_type,
-                    "processed": self.log.total().processed,
-                    "sync_id": str(self.result.sync_id),
-                },
-            )
-
-    def _details(self) -> dict[str, Any]:
-        notes = {o.entity: o.result.notes for o in self.result.outcomes if o.result.notes}
-        warned = {o.entity: dict(o.result.warnings) for o in self.result.outcomes if o.result.warnings}
-        drift = {o.entity: o.result.drift_by_field() for o in self.result.outcomes if o.result.drift}
-        nul = {o.entity: o.result.nul_records for o in self.result.outcomes if o.result.nul_records}
-        return {
-            "api": self.client.statistics.as_details(),
-            "notes": notes,
-            "warnings": warned,
-            "drift": drift,
-            "records_with_nul": nul,
-        }
+    def _note_in_the_trail(self, *, is_news: bool) -> None:
+        sync_closing.note_in_the_trail(
+            self.connection, self.credential_id, self.configuration, self.result, is_news=is_news
+        )
 
 
 def _why_stopped(kind: type[BaseException]) -> str:
     """Interrupts are no errors, so that nobody catches them by mistake."""
     is_interrupt = not issubclass(kind, Exception | GeneratorExit)
     return "ended at once, by a person or with its service" if is_interrupt else f"stopped by {kind.__name__}"
-
-
-def _is_refused(error: Exception | None) -> bool:
-    """Does it speak against the credential? An outage at the token address does not, nor one entity's missing scope."""
-    return isinstance(error, AuthError) and not isinstance(error, ScopeMissing) and not error.retry_helps

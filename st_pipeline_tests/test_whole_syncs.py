@@ -19,7 +19,6 @@ from st_pipeline_tests.acme import Acme
 
 POSITIONS = "SELECT entity, continue_from, newest_modified_on, full_continue_from, full_started_at, last_full_at, "
 POSITIONS += "last_polled_at, complete_through FROM sync_cursors WHERE newest_modified_on IS NOT NULL ORDER BY entity"
-STATUS = "SELECT connection_status FROM servicetitan_credentials"
 MESSAGE = "SELECT connection_message FROM servicetitan_credentials"
 SCOPES = {scope for spec in ENTITIES.values() for scope in spec.scopes}
 
@@ -72,14 +71,6 @@ def test_postgres_connections_that_are_cut_fail_the_sync_and_the_next_one_mends_
     assert acme.differences() == []
 
 
-def test_a_refusal_of_one_entity_does_not_set_the_tenant_aside(acme: Acme):
-    """Some apps get a plain 403 for one entity with everything else in order."""
-    acme.source.fault("status", status=403, entity="membership_types")
-    result = acme.sync()
-    assert [one.entity for one in result.outcomes if one.error] == ["membership_types", "members_stream"]
-    assert acme.value(STATUS) == "connected"
-
-
 def test_a_missing_scope_stays_in_the_connection_s_message_until_what_lacks_it_is_read(acme: Acme):
     """The other entities' success says nothing about invoices."""
 
@@ -98,12 +89,6 @@ def test_a_missing_scope_stays_in_the_connection_s_message_until_what_lacks_it_i
     grant(SCOPES - {"tn.acc.invoices:r"})
     acme.sync(only=("tag_types", "invoices"))
     assert "lacks scope tn.acc.invoices:r" in acme.value(MESSAGE)
-
-
-def test_a_refusal_of_every_entity_does(acme: Acme):
-    acme.source.fault("status", status=403)
-    assert len(acme.sync().errors) == len(SYNCED)
-    assert acme.value(STATUS) == "error"
 
 
 def test_a_run_whose_lease_was_taken_over_writes_nothing_more_and_the_other_goes_on(acme: Acme):

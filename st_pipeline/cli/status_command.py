@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
     from sqlalchemy import Connection, Engine
 
+    from st_pipeline.credentials.store import Tenant
     from st_pipeline.postgres.sync_history import Totals, Wanted
     from st_pipeline.settings import Settings
 
@@ -121,11 +122,15 @@ def _read(
     period = wanted.since or datetime.now(UTC) - timedelta(days=FIGURES_OF_DAYS)
     counted = replace(wanted, since=period, status=None)
     with transaction(engine.execution_options(isolation_level="REPEATABLE READ"), "read the sync log") as connection:
-        check_names(all_tenants(connection), Selection(companies=tuple(wanted.companies)))
+        chosen = Selection(companies=tuple(wanted.companies), environment=wanted.environment)
+        tenants = all_tenants(connection)
+        check_names(tenants, Selection(companies=chosen.companies))
+        tenants = [tenant for tenant in tenants if chosen.covers(tenant)]
         syncs = last_syncs(connection, wanted, limit)
         figures = _figures(totals(connection, counted), period)
         figures["slowest"] = slowest(connection, counted)
-        figures["next_due"] = _next_due(connection, settings, wanted)
+        figures["next_due"] = _next_due(connection, settings, tenants)
+        figures["refused"] = _refused(tenants)
     return syncs, figures
 
 
@@ -153,19 +158,34 @@ def _figures(total: "Totals", since: datetime) -> dict[str, Any]:
     }
 
 
-def _next_due(connection: "Connection", settings: "Settings", wanted: "Wanted") -> dict[str, Any]:
+def _refused(tenants: "list[Tenant]") -> list[dict[str, Any]]:
+    """The enabled tenants whose credentials do not work, also while that is taken for an outage.
+
+    The last materializations in Dagster stay green: a poll that fails for a tenant writes none.
+    """
+    return [
+        {
+            "tenant": tenant.partition_key,
+            "status": tenant.connection_status,
+            "since": tenant.refused_since,
+            "tried_again_from": tenant.retry_at,
+            "message": tenant.connection_message,
+        }
+        for tenant in tenants
+        if tenant.enabled and (tenant.connection_status == "error" or tenant.refused_since is not None)
+    ]
+
+
+def _next_due(connection: "Connection", settings: "Settings", tenants: "list[Tenant]") -> dict[str, Any]:
     """How many tenants every tick polls; the others with the moment from which, or the reason why not."""
-    from st_pipeline.credentials.store import all_tenants
     from st_pipeline.due import FEEDS, next_look, why_left_alone
-    from st_pipeline.due import Selection as Chosen
     from st_pipeline.postgres import tenant_schedules
     from st_pipeline.records import Mode
 
     now = datetime.now(UTC)
-    covers = Chosen(companies=tuple(wanted.companies), environment=wanted.environment).covers
     schedules, looks = tenant_schedules.load_all(connection), tenant_schedules.last_looks(connection, FEEDS)
     every_tick, later, left_alone = 0, {}, {}
-    for tenant in filter(covers, all_tenants(connection)):
+    for tenant in tenants:
         schedule = schedules.get(tenant.credential_id, tenant_schedules.DEFAULT)
         look = looks.get(tenant.credential_id)
         due_from = next_look(schedule.poll_minutes, look)

@@ -89,7 +89,13 @@ def _lines(f: dict[str, Any]) -> dict[str, str]:
         "token refreshes": f"{f['token_refreshes']:,}",
         "slowest": "; ".join(slowest) or "none",
         "next due": _due_line(f["next_due"]),
+        "refused": "; ".join(map(_refused_line, f["refused"])) or "none",
     }
+
+
+def _refused_line(refused: dict[str, Any]) -> str:
+    since = "" if refused["since"] is None else f" since {shown(refused['since'])}"
+    return f"{refused['tenant']}{since}: {refused['message'] or 'its credentials do not work'}"
 
 
 def _due_line(due: dict[str, Any]) -> str:

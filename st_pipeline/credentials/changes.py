@@ -181,9 +181,9 @@ def _store(connection: Connection, settings: Settings, tenant: store.Tenant, cha
 
 
 def _no_longer_refused(tenant: store.Tenant) -> dict[str, Any]:
-    """Polls set a refused tenant aside; nobody has refused the new keys yet."""
+    """Polls skip a suspended tenant; nobody has refused the new keys yet."""
     is_refused = tenant.connection_status == "error"
-    return {"connection_status": "pending", "connection_message": None} if is_refused else {}
+    return {"connection_status": "pending", "connection_message": None, **store.NOT_REFUSED} if is_refused else {}
 
 
 def _write(connection: Connection, tenant: store.Tenant, values: Mapping[str, Any]) -> None:

@@ -36,6 +36,7 @@ from st_pipeline.errors import (
     ScopeMissing,
     ServiceUnavailable,
     TokenRefreshFailed,
+    UnclearRefusal,
 )
 from st_pipeline.postgres.database import main_url, open_engine, transaction
 from st_pipeline.servicetitan.access import TenantAccess, Token
@@ -48,7 +49,7 @@ LONGEST_WAIT_SECONDS = 5.0
 NOT_ASKED = "not asked"
 
 # ServiceTitan had no say: the network, an outage, a limit. The stored status stays what it was.
-UNDECIDED = frozenset({Verdict.UNREACHABLE, Verdict.BUSY, Verdict.UNEXPECTED})
+UNDECIDED = frozenset({Verdict.UNREACHABLE, Verdict.BUSY, Verdict.NO_TOKEN, Verdict.UNEXPECTED})
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,7 +202,7 @@ def _refused_entity(spec: EntitySpec, error: PipelineError) -> EntityAccess:
     match error:
         case ScopeMissing():
             status = "scope missing"
-        case AccessRefused():
+        case AccessRefused() | UnclearRefusal():
             status = "refused"
         case PermanentApiError():
             status = f"HTTP {error.status}"
@@ -245,15 +246,11 @@ def _none(
     if all(isinstance(each, ScopeMissing) for _, each in errors):
         every = [_refused_entity(*each) for each in errors]
         return Verdict.NO_SCOPE, f"The keys are good, but the app has none of the scopes. {_ask_for(every)}"
-    refused = [spec for spec, each in errors if _is_refusal(each)]
+    # ServiceTitan: the body of a 401 is not documented. Whoever waits for a test is told what is likely all the same.
+    refused = [spec for spec, each in errors if each.refuses_tenant or isinstance(each, TokenRefreshFailed)]
     if token is not None and refused:
         return why_refused(access, settings, token, refused[0])
     return why_no_answer(access, error, has_token=token is not None)
-
-
-def _is_refusal(error: PipelineError) -> bool:
-    """401, 403, or the gateway's 404. A missing scope has been told apart already."""
-    return isinstance(error, AccessRefused | TokenRefreshFailed | PermanentApiError)
 
 
 def _names(entities: list[EntityAccess]) -> str:

@@ -144,7 +144,8 @@ def why_no_answer(access: TenantAccess, error: PipelineError, *, has_token: bool
         case OAuthHandshakeFailed():
             return Verdict.NO_TOKEN, (
                 f"{host} answers, but with neither a token nor a known refusal. Check the token address of the "
-                f"{access.environment} environment in the settings, and a proxy on the way"
+                f"{access.environment} environment in the settings, and a proxy on the way. Nothing is known about the "
+                "credentials"
             )
         case _:
             return Verdict.UNEXPECTED, (

@@ -124,7 +124,8 @@ def _replace(connection: Connection, vault: Vault, new: NewCredential, credentia
         UPDATE servicetitan_credentials
         SET tenant_id = :tenant_id, client_id = :client_id, client_secret = :client_secret,
             app_key = coalesce(:app_key, app_key), access_token = NULL, token_expires_at = NULL,
-            connection_status = 'pending', connection_message = NULL, updated_at = now()
+            connection_status = 'pending', connection_message = NULL, refused_since = NULL, refusals = 0,
+            retry_at = NULL, updated_at = now()
         WHERE id = :id
     """)
     connection.execute(sql, {"id": credential_id, **_encrypted(vault, new)})

@@ -1,12 +1,12 @@
 """The credentials: table `servicetitan_credentials`, view `tenants`, and the token that processes share.
 
 Here: finding and opening credentials, and their connection status. Not here: adding them (registration.py), how a value
-is encrypted (vault.py), whether ServiceTitan accepts it (diagnosis.py).
+is encrypted (vault.py), whether ServiceTitan accepts it (diagnosis.py), outages and suspensions (suspension.py).
 """
 
 from collections.abc import Collection
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Literal
 
 from pydantic import SecretStr
@@ -23,6 +23,8 @@ from st_pipeline.servicetitan.access import ClientKeys, TenantAccess, Token
 from st_pipeline.settings import Environment, Settings
 
 LONGEST_MESSAGE = 1000  # characters kept of why a connection fails
+FIRST_PAUSE_MINUTES = 15
+LONGEST_PAUSE_MINUTES = 12 * 60
 SECRET_COLUMNS = ("client_id", "client_secret", "app_key")
 
 ConnectionStatus = Literal["pending", "connected", "error"]
@@ -45,19 +47,31 @@ class Tenant:
     last_tested_at: datetime | None
     last_sync_at: datetime | None
     enabled: bool
+    refused_since: datetime | None
+    retry_at: datetime | None
 
     @property
     def is_pollable(self) -> bool:
-        """May a schedule poll it: enabled, synced in full before, and its credentials are not refused."""
-        return self.enabled and self.last_sync_at is not None and self.connection_status != "error"
+        """May a schedule poll it now: enabled, synced in full before, and not suspended."""
+        return self.enabled and self.last_sync_at is not None and not self.is_suspended(datetime.now(UTC))
+
+    def is_suspended(self, now: datetime) -> bool:
+        """Do schedules skip it, as ServiceTitan refuses it and its pause has not ended?"""
+        return self.connection_status == "error" and (self.retry_at is None or self.retry_at > now)
 
 
-_FIELDS = ", ".join(Tenant.__slots__)
+_TENANTS = (
+    f"SELECT {', '.join(Tenant.__slots__)} FROM tenants JOIN "  # noqa: S608 - names of ours
+    "(SELECT id AS credential_id, refused_since, retry_at FROM servicetitan_credentials) c USING (credential_id) "
+    "ORDER BY partition_key"
+)
+# What a credential loses that is accepted, or that nobody has refused yet.
+NOT_REFUSED = {"refused_since": None, "refusals": 0, "retry_at": None}
 
 
 def all_tenants(connection: Connection) -> list[Tenant]:
     """Every credential, enabled or not, by partition key."""
-    return [Tenant(*row) for row in connection.execute(text(f"SELECT {_FIELDS} FROM tenants ORDER BY partition_key"))]  # noqa: S608
+    return [Tenant(*row) for row in connection.execute(text(_TENANTS))]
 
 
 def enabled_tenants(connection: Connection) -> list[Tenant]:
@@ -94,17 +108,46 @@ def load_access(connection: Connection, settings: Settings, tenant: str) -> Tena
 
 def mark_connected(connection: Connection, credential_id: int, message: str | None = None) -> None:
     """ServiceTitan accepts the credential. `message`: what is missing all the same."""
-    _mark(connection, credential_id, "connected", message)
+    sql = text(
+        "UPDATE servicetitan_credentials SET connection_status = 'connected', connection_message = :message, "
+        "last_tested_at = now(), refused_since = NULL, refusals = 0, retry_at = NULL WHERE id = :id"
+    )
+    connection.execute(sql, {"id": credential_id, "message": shortened(message)})
 
 
 def mark_error(connection: Connection, credential_id: int, message: str) -> None:
-    """ServiceTitan refuses the credential; polls set the tenant aside. `message` holds no secret."""
-    _mark(connection, credential_id, "error", message)
+    """ServiceTitan refuses the credential: schedules skip the tenant for a pause, twice as long with each refusal.
+
+    `message` holds no secret.
+    """
+    sql = text(
+        "UPDATE servicetitan_credentials SET connection_status = 'error', connection_message = :message, "
+        "last_tested_at = now(), refusals = refusals + 1, retry_at = clock_timestamp() + least("
+        "make_interval(mins => :first) * 2 ^ least(refusals, 20), make_interval(mins => :longest)) WHERE id = :id"
+    )
+    bound = {"id": credential_id, "message": shortened(message)}
+    connection.execute(sql, {**bound, "first": FIRST_PAUSE_MINUTES, "longest": LONGEST_PAUSE_MINUTES})
 
 
 def mark_undecided(connection: Connection, credential_id: int, message: str) -> None:
-    """ServiceTitan had no say, as in an outage: the status stays, so that a test then sets no tenant aside."""
-    _mark(connection, credential_id, None, message)
+    """ServiceTitan had no say, as in an outage: the status stays, so that a test then suspends no tenant."""
+    sql = text(
+        "UPDATE servicetitan_credentials SET connection_message = :message, last_tested_at = now() WHERE id = :id"
+    )
+    connection.execute(sql, {"id": credential_id, "message": shortened(message)})
+
+
+def mark_unusable(connection: Connection, credential_id: int, message: str) -> bool:
+    """Its secrets do not open here, or there is no app key. Is it news?
+
+    No pause: trying again asks nobody anything, and the tenant goes on with the first poll after it is fixed.
+    """
+    sql = text(
+        "UPDATE servicetitan_credentials c SET connection_status = 'error', connection_message = :message, "
+        "retry_at = now() FROM servicetitan_credentials before WHERE c.id = :id AND before.id = c.id "
+        "RETURNING (before.connection_status, before.connection_message) IS DISTINCT FROM ('error', :message)"
+    )
+    return bool(connection.execute(sql, {"id": credential_id, "message": shortened(message)}).scalar())
 
 
 def mark_synced(
@@ -117,6 +160,7 @@ def mark_synced(
     """
     sql = """
         UPDATE servicetitan_credentials c SET last_sync_at = now(), connection_status = 'connected',
+            refused_since = NULL, refusals = 0, retry_at = NULL,
             connection_message = coalesce(CASE
                 WHEN connection_status = 'connected' AND connection_message IS NOT NULL AND (
                     SELECT count(*) FROM sync_cursors
@@ -125,7 +169,7 @@ def mark_synced(
                 THEN connection_message END, :refused)
         WHERE id = :id
     """
-    short = None if refused is None else refused[:LONGEST_MESSAGE]
+    short = shortened(refused)
     connection.execute(text(sql), {"id": credential_id, "entities": list(entities), "refused": short})
 
 
@@ -204,10 +248,6 @@ def app_key_of(settings: Settings, tenant: str) -> SecretStr:
     return check_secret("app key in ST_PIPELINE_APP_KEY", settings.app_key.get_secret_value())
 
 
-def _mark(connection: Connection, credential_id: int, status: ConnectionStatus | None, message: str | None) -> None:
-    sql = text(
-        "UPDATE servicetitan_credentials SET connection_status = coalesce(:status, connection_status), "
-        "connection_message = :message, last_tested_at = now() WHERE id = :id"
-    )
-    short = None if message is None else message[:LONGEST_MESSAGE]
-    connection.execute(sql, {"id": credential_id, "status": status, "message": short})
+def shortened(message: str | None) -> str | None:
+    """A message as the status keeps it."""
+    return None if message is None else message[:LONGEST_MESSAGE]

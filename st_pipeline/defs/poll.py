@@ -74,4 +74,8 @@ def _poll(context: dg.OpExecutionContext, sync: TenantSync, report: RunReport) -
     except TenantBusy as error:
         context.log.info(str(error))
     except PipelineError as error:
-        report.fail(tenant, None, str(error))
+        if sync.is_news:
+            report.fail(tenant, None, str(error))
+        else:
+            report.still_failing += 1
+            context.log.warning(f"{tenant}: still failing: {error}")

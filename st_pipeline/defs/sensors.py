@@ -4,6 +4,8 @@ Here: the sensor that makes partitions equal enabled credentials, starts a new t
 dead processes left running. Not here: what a partition is (partitions.py), which runs are dead (abandoned_runs.py).
 """
 
+from datetime import UTC, datetime
+
 import dagster as dg
 
 from st_pipeline.credentials.purge import work_off_for
@@ -71,12 +73,12 @@ def tenants_from_credentials(context: dg.SensorEvaluationContext) -> dg.SensorRe
 
 
 def awaits_first_sync(tenant: Tenant) -> bool:
-    """Never synced, and ServiceTitan has not refused its credentials."""
-    return tenant.last_sync_at is None and tenant.connection_status != "error"
+    """Never synced, and not suspended."""
+    return tenant.last_sync_at is None and not tenant.is_suspended(datetime.now(UTC))
 
 
 def first_sync(tenant: Tenant) -> dg.RunRequest:
-    """A full sync, once for each time the credential was tested: one that failed is not started over and over."""
+    """A full sync, once for each test or suspension of the credential: one that failed is not started over and over."""
     tested = "untested" if tenant.last_tested_at is None else f"tested {tenant.last_tested_at.isoformat()}"
     which = f"{tenant.partition_key}, credential {tenant.credential_id}, {tested}"
     return dg.RunRequest(run_key=f"first sync of {which}", partition_key=tenant.partition_key)

@@ -14,15 +14,19 @@ import msgspec
 
 from st_pipeline.errors import (
     AccessRefused,
+    AddressUnknown,
     PermanentApiError,
     PipelineError,
     RateLimitExceeded,
     ScopeMissing,
     ServiceUnavailable,
+    TokenRefreshFailed,
+    UnclearRefusal,
 )
 from st_pipeline.servicetitan.exchange import Answer
 
 SCOPE_TITLE = "Scope validation failed"
+REFUSED = {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}
 RETRYABLE = {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY}
 # ServiceTitan: 429 {"status":429,"title":"Rate limit is exceeded. Try again in 50 seconds."}
 _SECONDS = re.compile(r"(\d{1,9}(?:\.\d{1,9})?) second")
@@ -36,6 +40,7 @@ class ErrorBody(msgspec.Struct, rename="camel"):
     """What an error's body may tell. ServiceTitan: six keys, of which gateway errors carry only some."""
 
     title: object = None
+    status: object = None
     trace_id: object = None
     errors: object = None
 
@@ -46,6 +51,13 @@ class ErrorBody(msgspec.Struct, rename="camel"):
             return msgspec.json.decode(body, type=cls)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             return cls()
+
+    def is_servicetitans(self, status: int) -> bool:
+        """Is this ServiceTitan's own body for this status? A proxy's page or a firewall's JSON is not.
+
+        ServiceTitan: the API's error bodies and its gateway's both carry the status and a title.
+        """
+        return self.status == status and isinstance(self.title, str) and bool(self.title)
 
     @property
     def trace(self) -> str:
@@ -85,13 +97,10 @@ def error_for(answer: Answer, doing: str, *, scope: str | None, sent: Collection
             f"{what}: the app lacks scope {scope or 'for this entity'}. Add it to the app in the developer portal; "
             "then the company's ServiceTitan administrator must accept the app's new version"
         )
-    if status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
-        return AccessRefused(
-            f"{what}: refused. Check the app key (ST_PIPELINE_APP_KEY), the tenant id, and that the company's "
-            "ServiceTitan administrator has connected the app; see `st-pipeline credentials test`"
-        )
-    if status == HTTPStatus.NOT_FOUND:
-        return PermanentApiError(
+    if status in REFUSED:
+        return _refusal(what, status, is_servicetitans=told.is_servicetitans(status))
+    if status == HTTPStatus.NOT_FOUND and told.is_servicetitans(status):
+        return AddressUnknown(
             f"{what}: ServiceTitan does not know this address for this tenant. Check the tenant id and that the app is "
             "connected; `st-pipeline credentials test` tells more",
             status,
@@ -100,6 +109,24 @@ def error_for(answer: Answer, doing: str, *, scope: str | None, sent: Collection
     if status < HTTPStatus.BAD_REQUEST:
         next_step = "that is no page; check the API address in the settings"
     return PermanentApiError(f"{what}{told.complaints(sent)}; {next_step}", status)
+
+
+def _refusal(what: str, status: int, *, is_servicetitans: bool) -> PipelineError:
+    if status == HTTPStatus.UNAUTHORIZED:
+        return TokenRefreshFailed(
+            f"{what} even with a fresh token; check the app key (ST_PIPELINE_APP_KEY). "
+            "`st-pipeline credentials test` tells more",
+            refuses_tenant=is_servicetitans,
+        )
+    if not is_servicetitans:
+        return UnclearRefusal(
+            f"{what}: refused, but not in ServiceTitan's words. A proxy, a firewall or an outage on the way? "
+            "`st-pipeline credentials test` tells more"
+        )
+    return AccessRefused(
+        f"{what}: refused. Check the app key (ST_PIPELINE_APP_KEY), the tenant id, and that the company's "
+        "ServiceTitan administrator has connected the app; see `st-pipeline credentials test`"
+    )
 
 
 def stated_wait(answer: Answer, now: datetime) -> float | None:

@@ -18,7 +18,7 @@ import httpx
 import structlog
 
 from st_pipeline.deadline import NEVER, Deadline
-from st_pipeline.errors import ConfigurationError, InvalidApiResponseFormat, ServiceUnavailable, TokenRefreshFailed
+from st_pipeline.errors import ConfigurationError, InvalidApiResponseFormat, ServiceUnavailable
 from st_pipeline.servicetitan.access import TenantAccess, Token, TokenStore
 from st_pipeline.servicetitan.addresses import check_api_address, check_token_address
 from st_pipeline.servicetitan.answers import error_for
@@ -138,11 +138,6 @@ class ServiceTitanClient:
             token = self._tokens.renew(refused=token)
             is_new = self.statistics.token_requests > fetched
             answer = self._send(request, token, number)
-        if answer.status == HTTPStatus.UNAUTHORIZED:
-            raise TokenRefreshFailed(
-                f"{doing}: HTTP 401 even with a fresh token; check the app key (ST_PIPELINE_APP_KEY). "
-                "`st-pipeline credentials test` tells more"
-            )
         if answer.status != HTTPStatus.OK:
             raise error_for(answer, doing, scope=request.scope, sent=request.params.keys(), now=self._clock())
         if answer.body.lstrip()[:1] != b"{":

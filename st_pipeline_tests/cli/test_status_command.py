@@ -107,6 +107,24 @@ def test_the_figures_are_those_of_the_log(history: Desk, command: Command):
     assert figures["next_due"]["with_next_tick"] == 3
 
 
+def test_a_refused_tenant_is_named_at_once_with_the_reason_and_when_it_is_tried_again(desk: Desk, command: Command):
+    """Its last materializations in Dagster stay green: a poll that fails for it writes none."""
+    desk.add("acme", "birch", customers=0, invoices=0)
+    desk.synced("acme", "birch", only=("tag_types",))
+    assert command("sync-status", "--json").json["statistics"]["refused"] == []
+    desk.sources["birch"].change(client_secret="cs.new")
+    desk.change("UPDATE servicetitan_credentials SET access_token = NULL")
+    desk.synced("birch", only=("tag_types",), sync_type="scheduled")
+    (refused,) = command("sync-status", "--json").json["statistics"]["refused"]
+    assert (refused["tenant"], refused["status"]) == ("birch", "error")
+    assert "does not know this client id and secret" in refused["message"]
+    since, again = (datetime.fromisoformat(refused[name]) for name in ("since", "tried_again_from"))
+    assert again > since
+    said = command("sync-status").words
+    assert "refused birch since" in said
+    assert "birch: suspended: ServiceTitan refuses its credentials; tried again from" in said
+
+
 def test_without_any_sync_it_says_so(desk: Desk, command: Command):
     desk.add("acme")
     said = command("sync-status")

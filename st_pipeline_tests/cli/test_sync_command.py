@@ -27,7 +27,7 @@ def test_what_is_due_is_synced_as_the_schedules_do(desk: Desk, command: Command)
     assert (answer["total_credentials"], answer["successful_syncs"], answer["failed_syncs"]) == (2, 2, 0)
     assert answer["execution_time_seconds"] > 0
     assert {one["tenant"]: one["reason"] for one in answer["left_alone"]} == {
-        "cedar": "set aside: ServiceTitan refuses its credentials",
+        "cedar": "suspended: ServiceTitan refuses its credentials",
         "dune": "paused: moves house",
     }
     for one, plan in zip(sorted(answer["tenants"], key=lambda one: one["tenant"]), planned[:2], strict=True):

@@ -60,9 +60,18 @@ def test_being_asked_to_wait_is_no_refusal(engine: Engine, diagnose: Test, servi
 def test_something_else_at_the_token_address_is_named(engine: Engine, diagnose: Test, servicetitan_tenant: Simulated):
     simulated = servicetitan_tenant()
     simulated.fault("html_200", entity="token")
-    assert_refused(
-        engine, diagnose(simulated), Verdict.NO_TOKEN, "answers, but with neither a token nor a known refusal"
-    )
+    diagnosis = diagnose(simulated)
+    assert diagnosis.verdict is Verdict.NO_TOKEN
+    assert "answers, but with neither a token nor a known refusal" in diagnosis.message
+    assert noted(engine) == ("pending", diagnosis.message, "failed")
+
+
+def test_a_proxys_403_is_no_refusal(engine: Engine, diagnose: Test, servicetitan_tenant: Simulated):
+    simulated = servicetitan_tenant()
+    simulated.fault("status", status=403, body="html", path="/tenant/")
+    diagnosis = diagnose(simulated)
+    assert diagnosis.verdict is Verdict.UNEXPECTED
+    assert noted(engine)[0] == "pending"
 
 
 def test_something_else_at_the_api_address_is_named(engine: Engine, diagnose: Test, servicetitan_tenant: Simulated):

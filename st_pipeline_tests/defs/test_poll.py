@@ -1,9 +1,12 @@
 """The five-minute poll: what it writes when nothing happened, what when something did, and what makes a run red."""
 
+from datetime import UTC, datetime
+
 import pytest
 
 from st_pipeline.credentials import store
 from st_pipeline.credentials.diagnosis import test_credentials as diagnose
+from st_pipeline.due import pollable
 from st_pipeline.entities import ENTITIES
 from st_pipeline_tests.defs.platform import ALL, WRONG_SECRET, Platform, failures, materialized, of_entities, pairs
 
@@ -119,7 +122,7 @@ def test_a_newly_broken_entity_fails_the_run_once_and_its_recovery_is_reported(s
     assert not synced.poll("acme", "birch").success  # broken once more: news again
 
 
-def test_a_tenant_whose_credentials_are_refused_is_set_aside_until_a_test_of_them_passes(synced: Platform):
+def test_a_tenant_whose_credentials_are_refused_is_suspended_until_a_test_of_them_passes(synced: Platform):
     def pollable() -> list[str]:
         with synced.engine.connect() as connection:
             return [tenant.partition_key for tenant in store.enabled_tenants(connection) if tenant.is_pollable]
@@ -139,6 +142,35 @@ def test_a_tenant_whose_credentials_are_refused_is_set_aside_until_a_test_of_the
     recovered = synced.poll("acme", "birch")
     assert recovered.success
     assert materialized(recovered).keys() == pairs("birch")
+
+
+def test_a_tenant_whose_secret_does_not_open_is_news_once_and_stands_in_the_log_and_the_status(synced: Platform):
+    birch = "id = (SELECT credential_id FROM tenants WHERE partition_key = 'birch')"
+    sealed = synced.value(f"SELECT client_secret FROM servicetitan_credentials WHERE {birch}")  # noqa: S608 - ours
+    change = f"UPDATE servicetitan_credentials SET client_secret = :sealed WHERE {birch}"  # noqa: S608 - ours
+    synced.change(change, sealed=sealed[:-1] + bytes([sealed[-1] ^ 1]))
+    synced.simulated["birch"].requests(reset=True)
+
+    first = synced.poll("acme", "birch")
+    assert failures(first).keys() == {"birch"}
+    newest = "SELECT status, message, dagster_run_id FROM servicetitan_sync_logs ORDER BY id DESC LIMIT 1"
+    assert synced.rows(newest) == [("failed", failures(first)["birch"], first.run_id)]
+    assert "client_secret of birch does not open" in failures(first)["birch"]
+    state = "SELECT connection_status, connection_message FROM tenants WHERE partition_key = 'birch'"
+    assert synced.rows(state) == [("error", failures(first)["birch"])]
+    assert synced.value("SELECT count(*) FROM tenant_leases") == 0
+
+    with synced.engine.connect() as connection:
+        assert [tenant.partition_key for tenant in pollable(connection, datetime.now(UTC))] == ["acme", "birch"]
+    second = synced.poll("acme", "birch")
+    assert second.success
+    assert synced.figures(second)["failed_entities"] == 1
+    assert synced.rows(newest)[0][2] == second.run_id
+    assert synced.simulated["birch"].requests()["total"] == 0
+
+    synced.change(change, sealed=sealed)
+    assert synced.poll("acme", "birch").success
+    assert synced.rows(state) == [("connected", None)]
 
 
 def test_a_tenant_that_is_gone_fails_the_run_and_not_the_others(synced: Platform):

@@ -2,9 +2,18 @@
 
 from collections.abc import Callable
 
+import httpx
 import pytest
 
-from st_pipeline.errors import AccessRefused, PermanentApiError, ScopeMissing, ServiceUnavailable
+from st_pipeline.errors import (
+    AccessRefused,
+    AddressUnknown,
+    PermanentApiError,
+    ScopeMissing,
+    ServiceUnavailable,
+    TokenRefreshFailed,
+    UnclearRefusal,
+)
 from st_pipeline.servicetitan.client import ServiceTitanClient
 from st_pipeline_tests.servicetitan.conftest import Vendor, answer, get, refusal
 
@@ -24,18 +33,55 @@ def test_a_missing_scope_is_known_by_its_title_whatever_else_the_body_holds(clie
         get(client)
 
 
-@pytest.mark.parametrize("body", [{"title": "Forbidden"}, {"title": None}, {"title": ["x"]}, [], b"<html>", b"\xff"])
-def test_any_other_403_is_a_refusal_of_the_tenant(client: ServiceTitanClient, vendor: Vendor, body: object):
-    vendor.will(answer(403, body))
-    with pytest.raises(AccessRefused, match=r"app key.*tenant id.*connected the app"):
+@pytest.mark.parametrize("response", [refusal(403), answer(403, {"status": 403, "title": "No access"})])
+def test_any_other_403_of_servicetitan_is_a_refusal_of_the_tenant(
+    client: ServiceTitanClient, vendor: Vendor, response: httpx.Response
+):
+    vendor.will(response)
+    with pytest.raises(AccessRefused, match=r"app key.*tenant id.*connected the app") as caught:
         get(client)
+    assert caught.value.refuses_tenant
+
+
+NOT_SERVICETITANS = [
+    {"title": "Forbidden"}, {"title": None, "status": 403}, {"title": ["x"], "status": 403}, {"message": "Forbidden"},
+    {"title": "Unauthorized", "status": 401}, [], b"", b"<html>", b"\xff",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("body", NOT_SERVICETITANS, ids=map(str, range(len(NOT_SERVICETITANS))))
+def test_a_403_in_other_words_than_servicetitans_says_nothing_about_the_tenant(
+    client: ServiceTitanClient, vendor: Vendor, body: object
+):
+    """A proxy or a firewall on the way would suspend every tenant it meets."""
+    vendor.will(answer(403, body))
+    with pytest.raises(UnclearRefusal, match="not in ServiceTitan's words") as caught:
+        get(client)
+    assert not caught.value.refuses_tenant
+
+
+@pytest.mark.parametrize(("body", "speaks"), [({"status": 401, "title": "Unauthorized"}, True), (b"<html>", False)])
+def test_a_401_speaks_against_the_tenant_only_in_servicetitans_words(
+    client: ServiceTitanClient, vendor: Vendor, body: object, speaks: bool
+):
+    vendor.will(answer(401, body), answer(401, body))
+    with pytest.raises(TokenRefreshFailed) as caught:
+        get(client)
+    assert caught.value.refuses_tenant is speaks
 
 
 def test_an_address_nobody_knows_says_what_to_check(client: ServiceTitanClient, vendor: Vendor):
     vendor.will(answer(404, {"status": 404, "title": "Unable to match incoming request to an operation"}))
-    with pytest.raises(PermanentApiError, match=r"tenant id.*connected") as caught:
+    with pytest.raises(AddressUnknown, match=r"tenant id.*connected") as caught:
         get(client)
-    assert caught.value.status == 404
+    assert (caught.value.status, caught.value.refuses_tenant) == (404, True)
+
+
+def test_a_404_in_other_words_says_nothing_about_the_tenant(client: ServiceTitanClient, vendor: Vendor):
+    vendor.will(answer(404, b"<html>"))
+    with pytest.raises(PermanentApiError, match="HTTP 404") as caught:
+        get(client)
+    assert (caught.value.status, caught.value.refuses_tenant) == (404, False)
 
 
 def test_a_bad_parameter_is_named_with_the_reason_and_the_trace(client: ServiceTitanClient, vendor: Vendor):
