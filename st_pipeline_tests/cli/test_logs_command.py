@@ -33,7 +33,7 @@ def test_a_sync_s_story_is_told_by_each_of_its_ids(desk: Desk, command: Command)
     assert found["details"]["asked"]["batch_size"] == 50
     entities = {one["entity"]: one for one in found["entities"]}
     assert (entities["customers"]["status"], entities["customers"]["records_failed"]) == ("completed", 1)
-    assert (entities["memberships"]["status"], entities["memberships"]["error_kind"]) == ("failed", "PermanentApiError")
+    assert (entities["memberships"]["status"], entities["memberships"]["error_kind"]) == ("failed", "AddressUnknown")
     assert entities["members_stream"]["error_kind"] == "NotTried"
     assert found["dagster_run"].endswith(run)
 
