@@ -4,6 +4,7 @@ Here: the command, its summary, its exit code. Not here: checking the options (s
 (due.py), running (sync_runner.py), the plan of a dry run (sync_plan.py).
 """
 
+import contextlib
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -84,21 +85,25 @@ def sync(
     """Sync what is due, or the tenants you name.
 
     Nobody named: every tenant that is enabled, not paused, not refused, and due by its own schedule; one that another
-    sync works on is skipped. Somebody named: they are synced, paused or not, and a busy one is waited for.
+    sync works on is skipped, and a second command that would do the same ends at once. Somebody named: they are
+    synced, paused or not, and a busy one is waited for.
 
     Each tenant is a Dagster run: in the queue of the running Dagster, or made by this command when none runs. One
     tenant's failure stops no other. Ctrl-C ends the syncs at their next chunk, a second one at once; nothing is lost.
 
-    Exit code 0: all well, or nothing due. 1: a tenant failed. 2: wrong use or set-up.
+    Exit code 0: all well, nothing due, or a second command. 1: a tenant failed. 2: wrong use or set-up.
     """
     from st_pipeline.cli.session import open_database
     from st_pipeline.cli.sync_request import read_request
     from st_pipeline.due import Selection, choose
     from st_pipeline.postgres.database import transaction
+    from st_pipeline.postgres.scheduled_work import only_one
 
     selection = Selection(tenants, companies, intacct_ids, credential_ids, environment)
     request = read_request(selection, **how)
-    with open_database() as (settings, engine):
+    with open_database() as (settings, engine), contextlib.ExitStack() as until_done:
+        if request.is_due and not dry_run and not until_done.enter_context(only_one(engine, request.work)):
+            return _report_the_other(as_json=as_json)
         with transaction(engine, "choose the tenants to sync") as connection:
             choices = choose(connection, selection, request.configuration.mode)
         if dry_run:
@@ -122,8 +127,6 @@ def sync_tenants(
     as_json: bool,
 ) -> int:
     """Run them, show how they go and what became of them; returns the exit code."""
-    import contextlib
-
     from st_pipeline.cli.doors import open_door
     from st_pipeline.cli.sync_progress import SyncProgress
     from st_pipeline.cli.sync_runner import SyncRunner
@@ -143,6 +146,29 @@ def sync_tenants(
     return _report(engine, runs, left_alone, time.monotonic() - started, as_json=as_json)
 
 
+def _report_the_other(*, as_json: bool) -> int:
+    """Say that the work is being done; returns the exit code."""
+    from st_pipeline.cli.tables import print_json, print_text
+
+    if as_json:
+        print_json(_summary(None, 0.0, already_running=True))
+    else:
+        print_text("another `st-pipeline sync` is doing the same: nothing was begun, it or the next one does it")
+    return 0
+
+
+def _summary(request_id: str | None, seconds: float, **found: Any) -> dict[str, Any]:
+    """What machines read of a command, zero where nothing was found."""
+    figures = ("total_credentials", "successful_syncs", "failed_syncs", "skipped_syncs", "total_records_processed")
+    nothing = {
+        **dict.fromkeys(figures, 0),
+        "execution_time_seconds": round(seconds, 1),
+        "tenants": [],
+        "left_alone": [],
+    }
+    return {"request_id": request_id, **nothing, "already_running": False, **found}
+
+
 def _report(
     engine: "Engine", runs: "Sequence[TenantRun]", left_alone: "Sequence[Choice]", seconds: float, *, as_json: bool
 ) -> int:
@@ -155,17 +181,17 @@ def _report(
     records = sum(result["records_processed"] for result in results)
     if as_json:
         print_json(
-            {
-                "request_id": runs[0].wanted.request_id if runs else None,
-                "total_credentials": len(runs),
-                "successful_syncs": number["completed"],
-                "failed_syncs": number["failed"],
-                "skipped_syncs": number["skipped"],
-                "total_records_processed": records,
-                "execution_time_seconds": round(seconds, 1),
-                "tenants": results,
-                "left_alone": [{"tenant": c.tenant.partition_key, "reason": c.reason} for c in left_alone],
-            }
+            _summary(
+                runs[0].wanted.request_id if runs else None,
+                seconds,
+                total_credentials=len(runs),
+                successful_syncs=number["completed"],
+                failed_syncs=number["failed"],
+                skipped_syncs=number["skipped"],
+                total_records_processed=records,
+                tenants=results,
+                left_alone=[{"tenant": c.tenant.partition_key, "reason": c.reason} for c in left_alone],
+            )
         )
     else:
         for choice in left_alone:

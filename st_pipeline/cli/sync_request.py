@@ -3,6 +3,7 @@
 Here: the options as one value, and the runs that follow from it. Not here: the command (sync_command.py).
 """
 
+import json
 import uuid
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -28,6 +29,12 @@ class SyncRequest:
     def is_due(self) -> bool:
         """Does it take what is due, as the schedules do?"""
         return not self.selection.names_somebody
+
+    @property
+    def work(self) -> str:
+        """The same for two commands that would do the same; a poll and a nightly full sync differ."""
+        asked = self.options() | {"entities": sorted(self.configuration.entities), "of": self.selection.environment}
+        return json.dumps(asked, sort_keys=True)
 
     def options(self) -> dict[str, Any]:
         """The options of its Dagster runs; only those that differ from the defaults."""

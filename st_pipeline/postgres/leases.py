@@ -16,20 +16,12 @@ from sqlalchemy import Connection, text
 
 from st_pipeline.errors import LeaseLost, SyncStopped, TenantBusy
 from st_pipeline.postgres import stops
+from st_pipeline.postgres.database import SERVER_KEEPALIVES
 
 WAIT_STEP_SECONDS = 1.0
 # Advisory locks with two numbers: this one, and a tenant's. Whoever takes its lease has it until the transaction ends.
 TAKING = 7_305_202
 LARGEST_INTEGER = 2**31 - 1
-# A session whose machine lost its power ends after 30 + 3 * 10 = 60 s, and after 60 s with data under way. The system's
-# own times are two hours and 15 minutes. Set where the lease is taken: a start-up option would not pass pgbouncer.
-SERVER_KEEPALIVES = {
-    "tcp_keepalives_idle": "30",
-    "tcp_keepalives_interval": "10",
-    "tcp_keepalives_count": "3",
-    "tcp_user_timeout": "60000",
-}
-_KEEPALIVES = ", ".join(f"set_config('{name}', '{value}', false)" for name, value in SERVER_KEEPALIVES.items())
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +102,7 @@ def take(
                 FROM turn WHERE NOT EXISTS (SELECT FROM tenant_leases WHERE credential_id = :id)
                 ON CONFLICT DO NOTHING RETURNING holder
             )
-            SELECT pg_advisory_lock(session_key(holder)), {_KEEPALIVES}
+            SELECT pg_advisory_lock(session_key(holder)), {SERVER_KEEPALIVES}
             FROM (TABLE taken_over UNION ALL TABLE taken) t
         """),  # noqa: S608 - constants
         {

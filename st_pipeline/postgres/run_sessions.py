@@ -10,7 +10,9 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, event, text
 
-LOCK = "SELECT pg_advisory_lock_shared(session_key('{run_id}'))"
+from st_pipeline.postgres.database import SERVER_KEEPALIVES
+
+LOCK = f"SELECT pg_advisory_lock_shared(session_key('{{run_id}}')), {SERVER_KEEPALIVES}"
 
 
 def show_life(engine: Engine, run_id: uuid.UUID) -> None:
@@ -22,7 +24,7 @@ def show_life(engine: Engine, run_id: uuid.UUID) -> None:
         connection.execute(lock)
         connection.autocommit = False
 
-    with engine.connect() as connection:  # what is in the pool already
+    with engine.begin() as connection:  # what is in the pool already
         connection.exec_driver_sql(lock)
     event.listen(engine, "connect", on_connect)
 

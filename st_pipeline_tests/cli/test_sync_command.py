@@ -3,7 +3,11 @@
 import pytest
 
 from st_pipeline.cli.selection_options import entities
+from st_pipeline.cli.sync_request import SyncRequest
 from st_pipeline.data_types import SYNCED, synced_by
+from st_pipeline.due import Selection
+from st_pipeline.postgres.scheduled_work import only_one
+from st_pipeline.sync_configuration import SyncConfiguration
 from st_pipeline_tests.cli.conftest import Command, assert_refused
 from st_pipeline_tests.cli.desk import Desk, widest
 
@@ -117,6 +121,24 @@ def test_a_busy_tenant_is_skipped_by_what_is_due_and_named_in_vain(desk: Desk, c
     assert "1 tenants: 0 synced, 0 failed, 1 skipped" in due.words
     assert (named.code, named.json["failed_syncs"]) == (1, 1)
     assert "the tenant is busy with another sync" in named.json["tenants"][0]["message"]
+
+
+def test_a_second_command_that_does_what_is_due_ends_at_once(desk: Desk, command: Command):
+    """A crontab starts the next although the last has not ended; more and more of them would run."""
+    desk.add("acme")
+    line = ("sync", "-d", "customers", "--mode", "full")
+    first = SyncRequest(Selection(), SyncConfiguration(data_type="customers", incremental_only=False)).work
+    with only_one(desk.engine, first):
+        second, for_machines = command(*line), command(*line, "--json")
+        assert (second.code, "another `st-pipeline sync` is doing the same" in second.words) == (0, True)
+        assert (for_machines.code, for_machines.json["already_running"]) == (0, True)
+        assert for_machines.json["total_credentials"] == 0
+        assert desk.value("SELECT count(*) FROM servicetitan_sync_logs") == 0
+        assert command(*line, "--dry-run", "--json").json["tenants"][0]["would_sync"]
+        named = command("sync", "-c", "acme", *QUICK, "--json")
+        assert (named.code, named.json["successful_syncs"]) == (0, 1)
+    done = command("sync", *QUICK, "--json").json
+    assert (done["already_running"], done["successful_syncs"]) == (False, 1)
 
 
 def test_a_disabled_tenant_is_left_alone_and_named_as_such(desk: Desk, command: Command):

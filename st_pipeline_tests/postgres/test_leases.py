@@ -15,7 +15,6 @@ from st_pipeline.postgres.sync_log import settle_abandoned
 
 # What waits for a row lock here would wait for ever: the test holds it.
 LONGEST_WAIT = "1s"
-TWO_MINUTES = 120
 
 
 @pytest.fixture
@@ -156,15 +155,3 @@ def test_a_tenant_given_back_leaves_no_lock_behind(engine: Engine, tenant: int):
             lease.release(holder)
             left = holder.exec_driver_sql("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objsubid = 1")
             assert left.scalar_one() == 0
-
-
-def test_postgres_notices_within_two_minutes_that_a_holder_s_machine_is_gone(engine: Engine, tenant: int):
-    """Read back from the server's socket, as the holder's session has it."""
-    with engine.connect() as holder:
-        assert take(holder, tenant) is not None
-        idle, interval, count, unanswered_milliseconds = (
-            int(holder.execute(text("SELECT current_setting(:name)"), {"name": name}).scalar_one())
-            for name in leases.SERVER_KEEPALIVES
-        )
-    assert 0 < idle + interval * count < TWO_MINUTES
-    assert 0 < unanswered_milliseconds / 1000 < TWO_MINUTES
