@@ -36,7 +36,7 @@ def onboard(file: Path, dry_run: bool, test: bool, as_json: bool) -> int:
     The file is checked whole, and against the database, before anything is written: every mistake is shown at once,
     with its line (exit code 2). Then all lines are written together, and each tenant is tested (exit code 1 when one
     fails). Safe to repeat: lines that are there already say so. It holds no secrets, only where they are: env:NAME, or
-    file:PATH from its own folder. Empty: intacct_id, trade, and environment (production) may be.
+    file:PATH in its own folder. Empty: intacct_id, trade, and environment (production) may be.
     """
     from st_pipeline.cli.credential_test_command import diagnoses
     from st_pipeline.cli.session import open_database

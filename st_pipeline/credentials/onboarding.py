@@ -29,6 +29,8 @@ NEEDED = ("slug", "name", "tenant_id", "client_id", "secret")
 COLUMNS = ("slug", "name", "intacct_id", "trade", "environment", "tenant_id", "client_id", "secret")
 LARGEST_FILE_BYTES = 4 * 1024 * 1024  # some 40,000 companies
 FORM = f"columns: {', '.join(COLUMNS)}; secret is env:NAME or file:PATH"
+# Variables that the pipeline itself, Dagster or Postgres's library reads.
+SETTINGS = ("ST_PIPELINE_", "DATABASE_URL", "DAGSTER_", "PGPASSWORD")
 _NAME = re.compile(r"[a-z_]{1,24}")
 _NUMBER = re.compile(r"[0-9]{1,19}", re.ASCII)
 
@@ -165,19 +167,39 @@ def _read_line(sheet: Sheet, path: Path, number: int, values: dict[str, str]) ->
 
 
 def _secret(sheet: Sheet, path: Path, number: int, reference: str) -> SecretStr:
-    """What `env:NAME` or `file:PATH` stands for; a path is relative to the file that names it."""
+    """What `env:NAME` or `file:PATH` stands for; a path is relative to the file that names it.
+
+    The test of the credentials sends it out, so a CSV that others wrote may not name just anything of this machine.
+    """
     kind, _, place = reference.partition(":")
     if kind == "env" and place:
+        if place.upper().startswith(SETTINGS):
+            raise ConfigurationError("secret: the variable that it names is one of the settings; export another")
         value = os.environ.get(place)
         if value is None:
             raise ConfigurationError("secret: the variable that it names is not set; export it")
         return clean_secret("secret in the variable", value)[0]
     if kind == "file" and place:
-        file = path.parent / Path(place).expanduser()
+        file = _beside(path, place)
         if others_may_read(file):
             sheet.readable.append(number)
         return clean_secret("secret in the file", read_key_file(file, "the file that secret names"))[0]
     raise ConfigurationError("secret is no reference: write env:NAME or file:PATH, and never the secret itself")
+
+
+def _beside(path: Path, place: str) -> Path:
+    """The file in the CSV's folder, or below it, links followed. Raises ConfigurationError: it is not, or is hidden."""
+    folder = path.parent.resolve()
+    try:
+        file = (folder / Path(place).expanduser()).resolve()
+    except (OSError, RuntimeError, ValueError):  # a circle of links, no home, a NUL
+        raise ConfigurationError("secret: the file that it names is not a valid path") from None
+    if not file.is_relative_to(folder):
+        raise ConfigurationError("secret: the file that it names is outside the CSV's folder; put it there")
+    # `.env` and `.st-pipeline` hold what is ours. Mounted secrets are links to folders that begin with two dots.
+    if any(part.startswith(".") and not part.startswith("..") for part in file.relative_to(folder).parts):
+        raise ConfigurationError("secret: the file that it names is hidden; give it a name without a leading dot")
+    return file
 
 
 def _repetitions(lines: list[Line]) -> Iterator[Problem]:

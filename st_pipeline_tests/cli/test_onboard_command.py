@@ -162,6 +162,49 @@ def test_every_mistake_is_told_at_once_with_its_line(command: Command, engine: E
     assert {problem["line"] for problem in machines.json["problems"]} == set(expected)
 
 
+@pytest.mark.parametrize(
+    ("reference", "reason"),
+    [
+        ("file:{outside}/key", "outside the CSV's folder"),
+        ("file:../outside/key", "outside the CSV's folder"),
+        ("file:~/key", "outside the CSV's folder"),
+        ("file:link", "outside the CSV's folder"),
+        ("file:.env", "is hidden"),
+        ("file:.st-pipeline/password", "is hidden"),
+        ("file:link-to-env", "is hidden"),
+        ("env:DATABASE_URL", "one of the settings"),
+        ("env:ST_PIPELINE_ENCRYPTION_KEYS", "one of the settings"),
+        ("env:st_pipeline_app_key", "one of the settings"),
+        ("env:DAGSTER_HOME", "one of the settings"),
+        ("env:PGPASSWORD", "one of the settings"),
+    ],
+)
+def test_a_secret_comes_from_the_files_own_folder_and_never_from_the_products_settings(
+    command: Command,
+    engine: Engine,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    reference: str,
+    reason: str,
+):
+    """The test of the credentials sends it out: whoever wrote the CSV could have any key of the machine sent."""
+    folder, outside = tmp_path / "sheet", tmp_path / "outside"
+    for place in (folder / ".st-pipeline", outside):
+        place.mkdir(parents=True)
+    for file in (folder / ".env", folder / ".st-pipeline" / "password", outside / "key"):
+        file.write_text(CLIENT_SECRET)
+    (folder / "link").symlink_to(outside / "key")
+    (folder / "link-to-env").symlink_to(folder / ".env")
+    monkeypatch.setenv("HOME", str(outside))
+    for name in ("DAGSTER_HOME", "PGPASSWORD", "st_pipeline_app_key"):
+        monkeypatch.setenv(name, CLIENT_SECRET)
+    sheet = folder / "companies.csv"
+    sheet.write_text(f"{HEADER}\nacme,Acme,,,,1001,{CLIENT_ID},{reference.format(outside=outside)}\n")
+    said = command("onboard", str(sheet), "--no-test")
+    assert (said.code, counts(engine)) == (2, (0, 0))
+    assert reason in problems(said)[2][0]
+
+
 def test_what_the_database_knows_otherwise_is_a_mistake_too(
     command: Command, engine: Engine, sheet: Callable[..., str], monkeypatch: pytest.MonkeyPatch
 ):
