@@ -5,8 +5,10 @@ read (sync.py), how rows are validated (validation/) and written (postgres/chunk
 """
 
 import gc
+from array import array
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
 
 import msgspec
 import structlog
@@ -19,12 +21,13 @@ from st_pipeline.servicetitan.pages import Page
 from st_pipeline.streams import pending
 from st_pipeline.validation.chunk import (
     ValidChunk,
+    changed_records,
+    is_older,
     newest_modified_on,
     readable_ids,
     validate_chunk,
-    without_unchanged,
 )
-from st_pipeline.validation.decode import read_head
+from st_pipeline.validation.decode import RecordHead, read_head
 from st_pipeline.validation.moments import later
 from st_pipeline.work import EntityResult, EntityWork
 
@@ -36,15 +39,24 @@ class ChunkWriter:
 
     `position`: the field of the cursor that holds the feed's token; it moves to the last page all of whose rows are
     committed. Lists have none: their order is not known, so their position moves when the walk is complete.
+    `pass_began`: when the full pass began; what it shows wins over rows held before (postgres/chunks.py).
     """
 
     def __init__(
-        self, work: EntityWork, result: EntityResult, *, position: str | None = None, remember_seen: bool = False
+        self,
+        work: EntityWork,
+        result: EntityResult,
+        *,
+        position: str | None = None,
+        remember_seen: bool = False,
+        pass_began: datetime | None = None,
     ) -> None:
         self.work = work
         self.result = result
         self.position = position
         self.remember_seen = remember_seen
+        self.pass_began = pass_began
+        self._confirmed = array("q")
         self.newest_modified_on: str | None = None
         self.token: str | None = None
         self._pending: list[msgspec.Raw] = []
@@ -107,10 +119,7 @@ class ChunkWriter:
             if self.remember_seen:
                 presence.remember_seen(connection, work.credential_id, spec.name, ids)
             if self._compare:
-                # One with a reject is looked at again: the source may be back at the version that the table holds.
-                asked = [st_id for st_id in ids if st_id not in self._open_rejects]
-                known = chunks.known_rows(connection, spec, work.credential_id, asked)
-                records = without_unchanged(spec, records, heads, known)
+                records, counts.older = self._changed(records, heads, ids)
         valid = validate_chunk(spec, records)
         self.newest_modified_on = later(self.newest_modified_on, valid.newest_modified_on)
         kept = valid.records if work.settings.keeps_full_data(work.entity) else None
@@ -129,8 +138,27 @@ class ChunkWriter:
             log.warning("drift", tenant=work.tenant, entity=spec.name, seen=str(one))
         self._open_rejects |= {reject.st_id for reject in failed if reject.st_id is not None}
         counts.created, counts.updated, counts.failed = written.created, written.updated, len(failed)
+        counts.older += written.older
         counts.unchanged = counts.processed - counts.created - counts.updated - counts.failed
         return counts, valid
+
+    def _changed(self, records: list[bytes], heads: list[RecordHead | None], ids: list[int]) -> tuple[list[bytes], int]:
+        """The records to write, without those the table holds already, and how many of the others are too old.
+
+        A full pass wins over what was held before it, so an older copy must not win over a version that the same pass
+        has shown. Those it wrote tell so by their time; of those that needed no writing the ids are kept, 8 bytes each.
+        """
+        # One with a reject is looked at again: the source may be back at the version that the table holds.
+        asked = [st_id for st_id in ids if st_id not in self._open_rejects]
+        known = chunks.known_rows(self.work.connection, self.work.spec, self.work.credential_id, asked)
+        changed, held = changed_records(self.work.spec, records, heads, known)
+        if self.pass_began is None:
+            return [records[index] for index in changed], 0
+        self._confirmed.extend(held)
+        older = [(head.id, index) for index in changed if (head := heads[index]) and is_older(head, known)]
+        confirmed = {st_id for st_id, _ in older}.intersection(self._confirmed if older else ())
+        refused = {index for st_id, index in older if st_id in confirmed}
+        return [records[index] for index in changed if index not in refused], len(refused)
 
     def _write_columns(self, rows: Columns) -> tuple[Counts, dict[int, str]]:
         work = self.work
@@ -139,7 +167,7 @@ class ChunkWriter:
             if first is not None:
                 return first, {}
         return chunks.upsert_or_name_the_refused(
-            work.connection, work.spec, work.credential_id, rows, rewrite=work.rewrite
+            work.connection, work.spec, work.credential_id, rows, rewrite=work.rewrite, pass_began=self.pass_began
         )
 
     def _mark_deleted(self, ids: list[int], valid: ValidChunk) -> int:

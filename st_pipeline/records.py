@@ -63,7 +63,10 @@ class Drift(NamedTuple):
 
 @dataclass(slots=True)
 class Counts:
-    """What became of records. processed = created + updated + unchanged + failed."""
+    """What became of records. processed = created + updated + unchanged + failed.
+
+    `older`: how many of the unchanged were refused, as the table holds a newer version.
+    """
 
     processed: int = 0
     created: int = 0
@@ -72,6 +75,7 @@ class Counts:
     failed: int = 0
     deleted: int = 0
     pages: int = 0
+    older: int = 0
 
     @property
     def successful(self) -> int:

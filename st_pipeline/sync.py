@@ -51,6 +51,11 @@ def sync_entity(work: EntityWork) -> EntityResult:
         result = work.result
         result.mode, result.cursor_before = work.mode, cursor.position
         READ[work.mode](work, cursor, result)
+        if result.counts.older:
+            next_step = "the next poll settles it" if work.mode is Mode.FULL else "if that is wrong, sync it in full"
+            result.notes.append(
+                f"{result.counts.older} records not written: the table has a newer version; {next_step}"
+            )
         with work.connection.begin():
             result.cursor_after = cursors.load(work.connection, work.credential_id, work.spec.name).position
     result.seconds = time.monotonic() - started
@@ -92,12 +97,13 @@ def _read_lists(work: EntityWork) -> None:
 def _read_full(work: EntityWork, cursor: Cursor, result: EntityResult) -> None:
     """Everything from the start, on a position of its own; then what the list no longer shows is marked."""
     spec = work.spec
-    start = None
+    start, began = None, result.began_at
     if cursor.full_started_at is not None:
         # A list is not resumed: rows deleted meanwhile shift the pages, and what moved up would be skipped. Nor is a
         # pass that left rows as they were which this one writes again.
         resumes = spec.feed_path is not None and not work.rewrite and cursor.full_spec_version == spec.version
-        start = cursor.full_continue_from if resumes else None
+        if resumes:
+            start, began = cursor.full_continue_from, cursor.full_started_at
         work.rewrite = work.rewrite or cursor.full_rewrites  # whoever finishes a rewriting pass rewrites, too
         result.notes.append(f"{'went on with' if resumes else 'began again'} a full pass that had not finished")
     with work.connection.begin():
@@ -105,12 +111,12 @@ def _read_full(work: EntityWork, cursor: Cursor, result: EntityResult) -> None:
         # Also when resumed: what the list showed before the kill may be gone by now, and must not be unmarked for it.
         presence.forget_seen(work.connection, work.credential_id, spec.name)
         pass_writes = {"full_spec_version": spec.version, "full_rewrites": work.rewrite}
-        save_cursor(work, full_started_at="now", full_continue_from=start, **pass_writes)
+        save_cursor(work, full_started_at=began, full_continue_from=start, **pass_writes)
     if spec.feed_path is None:
-        writer = ChunkWriter(work, result, remember_seen=True)
+        writer = ChunkWriter(work, result, remember_seen=True, pass_began=began)
         writer.write_all(iter_list(work.client, spec, prefetch=work.settings.prefetch_pages, whole=True))
     else:
-        writer = ChunkWriter(work, result, position="full_continue_from")
+        writer = ChunkWriter(work, result, position="full_continue_from", pass_began=began)
         _write_feed(work, writer, result, start=start, restart=None)
     with work.connection.begin():
         work.lease.extend(work.connection)

@@ -7,7 +7,7 @@ import tempfile
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 import structlog
@@ -19,7 +19,9 @@ from st_pipeline.postgres.migrations import migrate
 from st_pipeline.settings import Settings
 
 if TYPE_CHECKING:
+    from st_pipeline.entities.spec import EntitySpec
     from st_pipeline.simulator.control import SimulatedTenant
+    from st_pipeline.work import EntityWork
     from st_pipeline_tests.acme import Acme
 
 # A test's database need not survive a power cut; the tests of durability start servers of their own.
@@ -101,6 +103,38 @@ def settings(engine: Engine, tmp_path: Path) -> Settings:
         retry_max_seconds=0.05,
         lease_wait_seconds=0,
     )
+
+
+@pytest.fixture
+def make_work(engine: Engine, settings: Settings) -> "Iterator[Callable[..., EntityWork]]":
+    """Orders to write records of an entity: `make_work(spec, Mode.FULL, rows_per_chunk=5)`. They ask nobody for any."""
+    from st_pipeline.postgres import leases
+    from st_pipeline.postgres.sync_log import SyncLog
+    from st_pipeline.records import Mode
+    from st_pipeline.work import EntityWork
+    from st_pipeline_tests.credentials.planted import put_tenant
+
+    tenant = put_tenant(engine, settings)
+    of = tenant.credential_id, tenant.partition_key
+    with engine.connect() as connection:
+        with connection.begin():
+            lease = leases.take(connection, *of, "a test", 600)
+        assert lease is not None
+
+        def make(spec: "EntitySpec", mode: Mode = Mode.WINDOW, **changed: Any) -> EntityWork:
+            return EntityWork(
+                tenant=tenant.partition_key,
+                credential_id=tenant.credential_id,
+                connection=connection,
+                lease=lease,
+                log=SyncLog(*of, uuid.UUID(int=1), "manual", mode, spec.name),
+                settings=settings.model_copy(update=changed),
+                mode=mode,
+                spec=spec,
+                client=cast("Any", None),
+            )
+
+        yield make
 
 
 @pytest.fixture

@@ -8,29 +8,23 @@ import os
 import traceback
 import uuid
 import zlib
-from collections.abc import Callable, Iterator
-from typing import Any, cast
+from collections.abc import Callable
 
 import httpx
 import msgspec
 import pytest
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
-from sqlalchemy import Connection, Engine, text
+from sqlalchemy import Connection, text
 
 from st_pipeline.chunk_writer import ChunkWriter
 from st_pipeline.entities import ENTITIES
 from st_pipeline.entities.spec import EntitySpec
 from st_pipeline.errors import InvalidApiResponseFormat, PipelineError
-from st_pipeline.postgres import leases
-from st_pipeline.postgres.sync_log import SyncLog
-from st_pipeline.records import Mode
 from st_pipeline.servicetitan.envelope import read_envelope
 from st_pipeline.servicetitan.pages import Page
-from st_pipeline.settings import Settings
 from st_pipeline.work import EntityWork
 from st_pipeline_tests.acme import Acme
-from st_pipeline_tests.credentials.planted import put_tenant
 from st_pipeline_tests.entities.made_records import simulated_name
 from st_pipeline_tests.odd_records import GOOD_IDS, PRIVATE, good_record, odd_record
 
@@ -68,43 +62,16 @@ def pages_of(spec: EntitySpec) -> st.SearchStrategy[list[list[bytes]]]:
     return records.map(lambda made: [made[: len(made) // 2], made[len(made) // 2 :]])
 
 
-@pytest.fixture
-def order(engine: Engine, settings: Settings) -> Iterator[Callable[[EntitySpec], EntityWork]]:
-    """An order to write records of an entity; nobody is asked for any, so it needs no client."""
-    own = settings.model_copy(update={"rows_per_chunk": ROWS_A_CHUNK})
-    tenant = put_tenant(engine, own)
-    with engine.connect() as connection:
-        with connection.begin():
-            lease = leases.take(connection, tenant.credential_id, tenant.partition_key, "fuzz", 600)
-        assert lease is not None
-
-        def order(spec: EntitySpec) -> EntityWork:
-            log = SyncLog(tenant.credential_id, tenant.partition_key, SYNC_ID, "manual", Mode.WINDOW, spec.name)
-            return EntityWork(
-                tenant=tenant.partition_key,
-                credential_id=tenant.credential_id,
-                connection=connection,
-                lease=lease,
-                log=log,
-                settings=own,
-                mode=Mode.WINDOW,
-                spec=spec,
-                client=cast("Any", None),
-            )
-
-        yield order
-
-
 @pytest.mark.parametrize("entity", READ)
 def test_every_record_ends_in_its_table_or_among_the_rejects_and_stops_nothing(
-    order: Callable[[EntitySpec], EntityWork], entity: str
+    make_work: Callable[..., EntityWork], entity: str
 ):
     spec = READ[entity]
 
     @fuzzed(entity, 10)
     @given(pages_of(spec))
     def check(pages: list[list[bytes]]) -> None:
-        work = order(spec)
+        work = make_work(spec, rows_per_chunk=ROWS_A_CHUNK)
         empty(work.connection, spec)
         received = [received_page(records) for records in pages]
         for number, records in enumerate(received, 1):

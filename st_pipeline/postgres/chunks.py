@@ -6,7 +6,7 @@ about rows, cursors.
 
 import functools
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -19,6 +19,7 @@ from st_pipeline.entities.spec import KEY, MODIFIED, EntitySpec, Kind
 from st_pipeline.postgres.database import DATA_ERRORS
 from st_pipeline.records import Columns, Counts, Known
 
+LONGEST_LAG = timedelta(hours=1)  # ServiceTitan: a feed shows a change up to 15 minutes later
 JSONB_VERSION = b"\x01"  # jsonb's binary form is this byte, then the text
 
 
@@ -57,22 +58,34 @@ def compress_quickly(connection: Connection) -> None:
 
 
 def upsert(  # one chunk
-    connection: Connection, spec: EntitySpec, credential_id: int, rows: Columns, *, rewrite: bool = False
+    connection: Connection,
+    spec: EntitySpec,
+    credential_id: int,
+    rows: Columns,
+    *,
+    rewrite: bool = False,
+    pass_began: datetime | None = None,
 ) -> Counts:
     """Write rows newer than, or different from, those the table holds; `rows` comes from `with_bookkeeping`.
 
-    `rewrite`: write rows even when they are neither. Returns created, updated and unchanged.
+    `rewrite`: write rows even when they are neither. `pass_began`: of the full pass that shows these rows, which wins
+    over what was held before. Returns created, updated and unchanged, and how many of the last are older.
     """
     number = len(rows[KEY])
     if number == 0:
         return Counts()
     connection.exec_driver_sql(_staging_sql(spec))
     copy_rows(connection, f"{_staging(spec)} ({', '.join(rows)})", rows)
+    began = {} if pass_began is None else {"began": pass_began, "lag_began": pass_began - LONGEST_LAG}
     created, written = connection.execute(
-        text(_upsert_sql(spec, rewrite)), {"credential_id": credential_id, "version": spec.version}
+        text(_upsert_sql(spec, rewrite, in_pass=pass_began is not None)),
+        {"credential_id": credential_id, "version": spec.version, **began},
     ).one()
+    older = 0
+    if written < number and spec.has(MODIFIED):
+        older = connection.execute(text(_older_sql(spec)), {"credential_id": credential_id}).scalar_one()
     connection.exec_driver_sql(f"TRUNCATE {_staging(spec)}")
-    return Counts(created=created, updated=written - created, unchanged=number - written)
+    return Counts(created=created, updated=written - created, unchanged=number - written, older=older)
 
 
 def copy_first_rows(connection: Connection, spec: EntitySpec, credential_id: int, rows: Columns) -> Counts | None:
@@ -82,7 +95,9 @@ def copy_first_rows(connection: Connection, spec: EntitySpec, credential_id: int
     Nothing is written then, and the caller upserts.
     """
     number = len(rows[KEY])
-    constants = {"credential_id": credential_id, "spec_version": spec.version, "local_synced_at": datetime.now(UTC)}
+    # By Postgres's clock: a full pass compares it with the time when it began.
+    now = connection.execute(text("SELECT clock_timestamp()")).scalar_one()
+    constants = {"credential_id": credential_id, "spec_version": spec.version, "local_synced_at": now}
     rows = rows | {name: [value] * number for name, value in constants.items()}
     try:
         with connection.begin_nested():
@@ -93,16 +108,23 @@ def copy_first_rows(connection: Connection, spec: EntitySpec, credential_id: int
 
 
 def upsert_or_name_the_refused(
-    connection: Connection, spec: EntitySpec, credential_id: int, rows: Columns, *, rewrite: bool = False
+    connection: Connection,
+    spec: EntitySpec,
+    credential_id: int,
+    rows: Columns,
+    *,
+    rewrite: bool = False,
+    pass_began: datetime | None = None,
 ) -> tuple[Counts, dict[int, str]]:
     """Upsert; when Postgres refuses a value, halve the chunk until the refused rows are found and the rest is written.
 
     Returns the counts and, by row index, the kind of refusal. A chunk of 2,000 with one bad row takes 22 statements.
     """
     number = len(rows[KEY])
+    options: Any = {"rewrite": rewrite, "pass_began": pass_began}
     try:
         with connection.begin_nested():
-            return upsert(connection, spec, credential_id, rows, rewrite=rewrite), {}
+            return upsert(connection, spec, credential_id, rows, **options), {}
     except (psycopg.DataError, DBAPIError) as error:
         cause = error.orig if isinstance(error, DBAPIError) else error
         if not isinstance(cause, DATA_ERRORS):
@@ -111,8 +133,8 @@ def upsert_or_name_the_refused(
             return Counts(), {0: f"Postgres refuses it: {type(cause).__name__}"}
     half = number // 2
     first, second = ({name: values[part] for name, values in rows.items()} for part in (slice(half), slice(half, None)))
-    counts, refused = upsert_or_name_the_refused(connection, spec, credential_id, first, rewrite=rewrite)
-    more, more_refused = upsert_or_name_the_refused(connection, spec, credential_id, second, rewrite=rewrite)
+    counts, refused = upsert_or_name_the_refused(connection, spec, credential_id, first, **options)
+    more, more_refused = upsert_or_name_the_refused(connection, spec, credential_id, second, **options)
     counts.add(more)
     return counts, refused | {half + index: why for index, why in more_refused.items()}
 
@@ -178,9 +200,12 @@ def _staging_sql(spec: EntitySpec) -> str:
 
 
 @functools.cache
-def _upsert_sql(spec: EntitySpec, rewrite: bool) -> str:
+def _upsert_sql(spec: EntitySpec, rewrite: bool, *, in_pass: bool) -> str:
     """Never backwards in time, ties win; nothing is written that is there already.
 
+    A full pass makes the table equal to the source: over a row that was held when it began it wins whatever the dates,
+    or one dated in the future would stay for ever. Not over one dated within LONGEST_LAG before the pass: the feed may
+    not show that one yet, and the next poll settles it.
     A row marked as deleted is unmarked when the record shows as active again. A feed repeats deleted records too, so
     there an inactive one keeps its mark until the list shows it.
     """
@@ -192,9 +217,9 @@ def _upsert_sql(spec: EntitySpec, rewrite: bool) -> str:
         updates.append("deleted_at = CASE WHEN excluded.active THEN NULL ELSE t.deleted_at END")
     conditions = []
     if spec.has(MODIFIED):
-        conditions.append(
-            f"(t.{MODIFIED} IS NULL OR excluded.{MODIFIED} IS NULL OR excluded.{MODIFIED} >= t.{MODIFIED})"
-        )
+        held_before = f"(t.local_synced_at < :began AND t.{MODIFIED} NOT BETWEEN :lag_began AND :began)"
+        newer = (f"t.{MODIFIED} IS NULL", f"excluded.{MODIFIED} IS NULL", f"excluded.{MODIFIED} >= t.{MODIFIED}")
+        conditions.append(f"({' OR '.join((*newer, held_before) if in_pass else newer)})")
     if not rewrite:
         different = [f"t.{name} <> excluded.{name}" for name in ("record_hash", "spec_version")]
         if spec.has(MODIFIED):
@@ -208,4 +233,13 @@ def _upsert_sql(spec: EntitySpec, rewrite: bool) -> str:
         f"local_synced_at) SELECT :credential_id, {', '.join(columns)}, :version, clock_timestamp() "
         f"FROM {_staging(spec)} ON CONFLICT (credential_id, {KEY}) DO UPDATE SET {', '.join(updates)} {where} "
         "RETURNING (xmax = 0) AS created) SELECT count(*) FILTER (WHERE created), count(*) FROM written"
+    )
+
+
+@functools.cache
+def _older_sql(spec: EntitySpec) -> str:
+    """How many staged rows are older than those the table holds. Row by row: the staging table has no statistics."""
+    return (
+        f"SELECT count(*) FROM {_staging(spec)} s, LATERAL (SELECT {MODIFIED} FROM {spec.table} "  # noqa: S608
+        f"WHERE credential_id = :credential_id AND {KEY} = s.{KEY} OFFSET 0) t WHERE s.{MODIFIED} < t.{MODIFIED}"
     )

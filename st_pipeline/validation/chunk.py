@@ -110,15 +110,25 @@ def readable_ids(heads: Sequence[RecordHead | None]) -> list[int]:
     return [head.id for head in heads if head is not None and abs(head.id) < 2**63]
 
 
-def without_unchanged(
+def changed_records(
     spec: EntitySpec, records: Sequence[bytes], heads: Sequence[RecordHead | None], known: Mapping[int, Known]
-) -> list[bytes]:
-    """The records that the table does not hold already, or that an older version of the entity's columns wrote."""
-    return [
-        record
-        for record, head in zip(records, heads, strict=True)
-        if head is None or not _is_held(known.get(head.id), head, record, spec.version)
-    ]
+) -> tuple[list[int], list[int]]:
+    """Indexes of the records that the table does not hold in every respect, and ids of those that it does."""
+    changed, held = [], []
+    for index, (record, head) in enumerate(zip(records, heads, strict=True)):
+        if head is not None and _is_held(known.get(head.id), head, record, spec.version):
+            held.append(head.id)
+        else:
+            changed.append(index)
+    return changed, held
+
+
+def is_older(head: RecordHead, known: Mapping[int, Known]) -> bool:
+    """Does the table hold a newer version of the record?"""
+    held = known.get(head.id)
+    if head.modified_on is None or held is None or held.modified_on_us is None:
+        return False
+    return instant(head.modified_on) < held.modified_on_us
 
 
 def _is_held(held: Known | None, head: RecordHead, record: bytes, version: int) -> bool:
