@@ -76,6 +76,8 @@ class ChunkWriter:
             self._pending += page.records
             self._received += len(page.records)
             self._tokens.append((self._received, page.continue_from))
+            if page.has_more and len(self._pending) < size:
+                self._hold_on()
             while len(self._pending) >= size:
                 # Copied here and not with the page: 21 MB less for a page of 5,000 invoices.
                 self._write([bytes(record) for record in self._pending[:size]])
@@ -83,6 +85,11 @@ class ChunkWriter:
         if self._pending or self._tokens:
             self._write([bytes(record) for record in self._pending])
             self._pending = []
+
+    def _hold_on(self) -> None:
+        """Extend the lease, and see a stop, with a page that fills no chunk: pages may be small, empty and many."""
+        with self.work.connection.begin():
+            self.work.lease.extend(self.work.connection)
 
     def _write(self, records: list[bytes]) -> None:
         work, connection = self.work, self.work.connection

@@ -25,14 +25,18 @@
     ├── DatabaseUnavailable           Postgres cannot be reached; the run is retried
     └── DatabaseRefused               Postgres refuses a row by a rule that our checks do not know
 
-Here: the classes, their one-line meaning, and which of them a retry can help. Not here: how often anybody retries.
+Here: the classes, their one-line meaning, which of them a retry can help, and how one is kept. Not here: how often
+anybody retries.
 A message says what was being done, for which tenant, entity and page, and what to do next; it never holds a secret,
 a token or a customer's record.
 """
 
-from typing import ClassVar
+import traceback
+from typing import ClassVar, TypeVar
 
 from st_pipeline.plain_text import plain
+
+E = TypeVar("E", bound=BaseException)
 
 
 class PipelineError(Exception):
@@ -189,3 +193,13 @@ class DatabaseUnavailable(PipelineError):
 
 class DatabaseRefused(PipelineError):
     """A constraint or type of a table refuses what our own checks let pass; its own words would quote the row."""
+
+
+def without_frames(error: E) -> E:
+    """The error, for keeping. The variables of the frames that it came through hold whole pages while it lives."""
+    one: BaseException | None = error
+    while one is not None:
+        traceback.clear_frames(one.__traceback__)
+        one.__traceback__ = None
+        one = one.__cause__ or one.__context__
+    return error

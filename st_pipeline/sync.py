@@ -18,7 +18,7 @@ import structlog
 
 from st_pipeline import deletions
 from st_pipeline.chunk_writer import ChunkWriter, save_cursor
-from st_pipeline.errors import CursorRejected, PipelineError
+from st_pipeline.errors import CursorRejected, PipelineError, without_frames
 from st_pipeline.postgres import cursors, presence
 from st_pipeline.postgres.cursors import Cursor
 from st_pipeline.postgres.database import database_errors
@@ -78,7 +78,7 @@ def _read_lists(work: EntityWork) -> None:
         except PipelineError as error:
             if error.ends_tenant:
                 raise
-            failed.append(error)
+            failed.append(without_frames(error))
         finally:
             result.add(part.result)
     if failed:

@@ -18,7 +18,7 @@ from st_pipeline import polls, sync_closing
 from st_pipeline.credentials import store
 from st_pipeline.data_types import SYNCED
 from st_pipeline.entities import ENTITIES
-from st_pipeline.errors import ConfigurationError, NotTried, PipelineError, SyncStopped
+from st_pipeline.errors import ConfigurationError, NotTried, PipelineError, SyncStopped, without_frames
 from st_pipeline.postgres import cursors, leases, stops
 from st_pipeline.postgres.database import database_errors
 from st_pipeline.postgres.sync_log import SyncLog, settle_abandoned
@@ -237,6 +237,7 @@ class TenantSync:
         if not isinstance(error, PipelineError):
             place = "".join(traceback.format_tb(error.__traceback__))
             log.error("unexpected error", tenant=self.result.tenant, entity=result.entity, place=place)
+        without_frames(error)
         try:
             if self.connection.in_transaction():
                 self.connection.rollback()

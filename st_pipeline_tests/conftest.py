@@ -118,7 +118,7 @@ def make_work(engine: Engine, settings: Settings) -> "Iterator[Callable[..., Ent
     of = tenant.credential_id, tenant.partition_key
     with engine.connect() as connection:
         with connection.begin():
-            lease = leases.take(connection, *of, "a test", 600)
+            lease = leases.take(connection, *of, "a test", 600, sync_id=uuid.UUID(int=1))
         assert lease is not None
 
         def make(spec: "EntitySpec", mode: Mode = Mode.WINDOW, **changed: Any) -> EntityWork:

@@ -58,9 +58,34 @@ def test_a_token_with_any_characters_comes_back_as_it_was(client: ServiceTitanCl
 def test_a_feed_that_goes_round_in_circles_is_stopped(
     client: ServiceTitanClient, vendor: Vendor, tokens: str, prefetch: int
 ):
-    vendor.will(*[feed_page({"id": 1}, token=token, more=True) for token in tokens])
+    vendor.will(*[feed_page({"id": number}, token=token, more=True) for number, token in enumerate(tokens)])
     with pytest.raises(InvalidApiResponseFormat, match="continueFrom repeats"):
         list(iter_feed(client, INVOICES, start="a", prefetch=prefetch))
+
+
+@AHEAD
+def test_a_feed_of_empty_pages_with_ever_new_tokens_is_stopped(
+    client: ServiceTitanClient, vendor: Vendor, prefetch: int
+):
+    vendor.will(feed_page({"id": 1}, token="first", more=True))
+    vendor.will(*[feed_page(token=f"t{number}", more=True) for number in range(101)])
+    with pytest.raises(InvalidApiResponseFormat, match="page 101: 100 empty pages in a row"):
+        list(iter_feed(client, INVOICES, start="a", prefetch=prefetch))
+    assert len(vendor.asked) == 101
+
+
+@AHEAD
+@pytest.mark.parametrize(("circle", "asked"), [(1, 4), (2, 6), (3, 7), (7, 15)])
+def test_a_feed_that_shows_the_same_pages_again_under_ever_new_tokens_is_stopped(
+    client: ServiceTitanClient, vendor: Vendor, circle: int, asked: int, prefetch: int
+):
+    """After two pages of others, which do not come again."""
+    ids = [-1, -2, *(number % circle for number in range(40))]
+    vendor.will(*[feed_page({"id": st_id}, token=f"t{number}", more=True) for number, st_id in enumerate(ids)])
+    walked: list[Page] = []
+    with pytest.raises(InvalidApiResponseFormat, match="the same as an earlier one"):
+        walked += iter_feed(client, INVOICES, start="a", prefetch=prefetch)
+    assert len(vendor.asked) == asked
 
 
 def test_the_end_of_a_feed_may_repeat_its_token(client: ServiceTitanClient, vendor: Vendor):
@@ -119,7 +144,7 @@ def test_a_page_that_comes_twice_is_stopped(client: ServiceTitanClient, vendor: 
         list_page({"id": 1}, more=True), list_page({"id": 2}, more=True), list_page({"id": 2}, more=True, page=3)
     )
     walked = []
-    with pytest.raises(InvalidApiResponseFormat, match="page 3: the page is the same as the one before"):
+    with pytest.raises(InvalidApiResponseFormat, match="page 3: the page is the same as an earlier one"):
         walked += _ids(iter_list(client, CUSTOMERS))
     assert len(vendor.asked) == 3
 
