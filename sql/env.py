@@ -5,6 +5,9 @@ Here: that hand-over. Not here: which database, and no second way in: `st-pipeli
 
 from alembic import context
 
-context.configure(connection=context.config.attributes["connection"], transactional_ddl=True)
+# A transaction a version: one that builds an index concurrently has to end the transaction that it finds.
+context.configure(
+    connection=context.config.attributes["connection"], transactional_ddl=True, transaction_per_migration=True
+)
 with context.begin_transaction():
     context.run_migrations()

@@ -3,20 +3,25 @@
 Here: running Alembic over sql/ and comparing versions. Not here: the SQL itself (sql/versions), starting a server.
 """
 
+import time
 from pathlib import Path
 
+import psycopg
 from alembic import command
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, inspect, text
+from sqlalchemy.exc import OperationalError, PendingRollbackError
 
-from st_pipeline.errors import ConfigurationError
-from st_pipeline.postgres.database import transaction
+from st_pipeline.errors import ConfigurationError, DatabaseUnavailable
+from st_pipeline.postgres.database import database_errors, transaction
+from st_pipeline.postgres.readers import grant_reading
 
 MINIMUM_SERVER_VERSION = 15
 # Any number of our own, so that two processes that start at once migrate one after the other.
 MIGRATION_LOCK = 7_305_201
+OTHER_MIGRATION_SECONDS = 1800
 
 
 def sql_folder() -> Path:
@@ -33,34 +38,92 @@ def newest_version() -> str:
     return head
 
 
-def migrate(engine: Engine, version: str = "head") -> tuple[str | None, str | None]:
+def migrate(
+    engine: Engine, version: str = "head", *, folder: Path | None = None, lock_timeout_seconds: float = 5
+) -> tuple[str | None, str | None]:
     """Bring the database up (or, named, down) to a version. Returns the versions before and after.
 
-    Versions are numbered, so they compare as text; `head` is the newest, `base` none at all.
-    Raises ConfigurationError: the database is not ours, is newer than this code, its server is too old, or the version
-    is unknown.
+    Versions are numbered, so they compare as text; `head` is the newest, `base` none at all. Each is a transaction of
+    its own: what fails leaves the versions before it in place. A table that others use is waited for, but not for long:
+    everybody else would wait behind us.
+    Raises ConfigurationError: the database is not ours or newer than this code, its server too old, or the version
+    unknown. Raises DatabaseUnavailable: Postgres is away, a table stayed in use, another migration does not end.
     """
-    if version not in {"head", "base", *_known()}:
-        raise ConfigurationError(f"no version {version}: take one of {', '.join(sorted(_known()))}, head or base")
-    with transaction(engine, "migrate the database") as connection:
-        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": MIGRATION_LOCK})
-        before = check_ours(connection)
-        config = Config()
-        config.set_main_option("script_location", str(sql_folder()))
-        config.attributes["connection"] = connection
-        is_down = version == "base" or (before is not None and version != "head" and version < before)
+    folder = folder or sql_folder()
+    if version not in {"head", "base", *_known(folder)}:
+        raise ConfigurationError(f"no version {version}: take one of {', '.join(sorted(_known(folder)))}, head or base")
+    with database_errors("migrate the database"), engine.connect() as connection:
+        _take_lock(connection)
+        try:
+            before = check_ours(connection, folder)
+            connection.exec_driver_sql(f"SET lock_timeout = '{lock_timeout_seconds:g}s'")
+            connection.commit()
+            is_down = version == "base" or (before is not None and version != "head" and version < before)
+            _run(connection, folder, version, is_down=is_down)
+            grant_reading(connection)
+            connection.commit()
+            return before, _version(connection)
+        finally:
+            connection.invalidate()  # with its lock and its timeout
+
+
+def _run(connection: Connection, folder: Path, version: str, *, is_down: bool) -> None:
+    config = Config()
+    config.set_main_option("script_location", str(folder))
+    config.attributes["connection"] = connection
+    try:
         (command.downgrade if is_down else command.upgrade)(config, version)
-        return before, _version(connection)
+    except PendingRollbackError as error:  # what Alembic makes of a connection that is gone
+        raise DatabaseUnavailable(
+            f"migrate database {connection.engine.url.database} to {version}: the connection to Postgres was lost. Run "
+            "`st-pipeline migrate` again: it goes on where this one ended"
+        ) from error
+    except OperationalError as error:
+        if not isinstance(error.orig, psycopg.errors.LockNotAvailable):
+            raise
+        connection.rollback()
+        raise DatabaseUnavailable(
+            f"migrate database {connection.engine.url.database} to {version}: a table stayed in use by another session "
+            f"({_open_transactions(connection)}). The database is at version {_version(connection) or 'none'}, whole "
+            "and usable. Wait until that session is done, or end it, and run `st-pipeline migrate` again"
+        ) from None
 
 
-def check_ours(connection: Connection) -> str | None:
+def _take_lock(connection: Connection) -> None:
+    """One migration at a time. We ask again and again: waiting in Postgres would hold up CREATE INDEX CONCURRENTLY."""
+    give_up_at = time.monotonic() + OTHER_MIGRATION_SECONDS
+    query = text("SELECT pg_try_advisory_lock(:key)")
+    while not connection.execute(query, {"key": MIGRATION_LOCK}).scalar_one():
+        connection.commit()
+        if time.monotonic() > give_up_at:
+            raise DatabaseUnavailable(
+                f"another process has been migrating database {connection.engine.url.database} for "
+                f"{OTHER_MIGRATION_SECONDS} s: see pg_stat_activity for what it waits for, then try again"
+            )
+        time.sleep(0.2)
+    connection.commit()
+
+
+def _open_transactions(connection: Connection) -> str:
+    """Who may be in the way: the oldest open transactions of this database."""
+    query = text("""
+        SELECT pid, application_name, extract(epoch FROM clock_timestamp() - xact_start) AS seconds
+        FROM pg_stat_activity
+        WHERE datname = current_database() AND pid <> pg_backend_pid() AND xact_start IS NOT NULL
+        ORDER BY xact_start LIMIT 3
+    """)
+    found = [f"pid {pid}, {name or 'unnamed'}, for {seconds:.0f} s" for pid, name, seconds in connection.execute(query)]
+    return "; ".join(found) or "which is gone by now"
+
+
+def check_ours(connection: Connection, folder: Path | None = None) -> str | None:
     """The database's version, None when it is empty. Raises ConfigurationError when it is not for this code."""
     server = connection.dialect.server_version_info
     if server is not None and int(server[0]) < MINIMUM_SERVER_VERSION:
         raise ConfigurationError(f"Postgres {server[0]} is too old: {MINIMUM_SERVER_VERSION} or newer is needed")
     current = _version(connection)
     database = connection.engine.url.database
-    if current is not None and current not in _known():
+    if current is not None and current not in _known(folder or sql_folder()):
         raise ConfigurationError(
             f"database {database} is at version {current}, which this code does not know (its newest is "
             f"{newest_version()}): install the newer st-pipeline, or point DATABASE_URL at the right database"
@@ -85,8 +148,8 @@ def check_current(engine: Engine) -> None:
         )
 
 
-def _known() -> set[str]:
-    return {script.revision for script in ScriptDirectory(str(sql_folder())).walk_revisions()}
+def _known(folder: Path) -> set[str]:
+    return {script.revision for script in ScriptDirectory(str(folder)).walk_revisions()}
 
 
 def _version(connection: Connection) -> str | None:

@@ -1,0 +1,47 @@
+"""What a role that only reads may read: `st_pipeline_reader`, where a database administrator made it.
+
+Here: the tables, and the grants that `migrate` brings up to date. Not here: making the role, which is a right that the
+pipeline's own role need not have (docs/operating.md).
+"""
+
+from sqlalchemy import Connection, text
+
+ROLE = "st_pipeline_reader"
+# Besides all views, the entities' tables (st_…) and the streams (…_stream).
+TABLES = (
+    "companies",
+    "field_drift",
+    "servicetitan_sync_logs",
+    "stream_pending",
+    "sync_cursors",
+    "sync_log_entities",
+)
+# What views need of tables that hold more than a reader may see: secrets, and the bytes of rejected records.
+COLUMNS = {
+    "servicetitan_credentials": (
+        "id, company_id, environment, tenant_id, enabled, connection_status, connection_message, last_tested_at, "
+        "last_sync_at"
+    ),
+    "sync_rejects": "credential_id, entity, dismissed_at",
+}
+# Only what is ours to grant: a role that does not own the tables runs `migrate`, too, when there is nothing to do.
+NOT_GRANTED = """
+    SELECT CAST(CAST(c.oid AS regclass) AS text) FROM pg_class c
+    WHERE c.relnamespace = CAST(current_schema() AS regnamespace) AND c.relkind IN ('r', 'p', 'v')
+          AND pg_has_role(c.relowner, 'USAGE') AND NOT has_table_privilege(:role, c.oid, 'SELECT')
+          AND (c.relkind = 'v' OR c.relname ^@ 'st_' OR c.relname ~ '_stream$' OR c.relname = ANY(:tables))
+    ORDER BY c.relname
+"""
+OWNED = "SELECT count(*) FROM pg_class WHERE oid = to_regclass(:table) AND pg_has_role(relowner, 'USAGE')"
+
+
+def grant_reading(connection: Connection) -> None:
+    """Let the role read what there is now. Without the role: nothing."""
+    if not connection.execute(text("SELECT count(*) FROM pg_roles WHERE rolname = :role"), {"role": ROLE}).scalar_one():
+        return
+    bound = {"role": ROLE, "tables": list(TABLES)}
+    for table in connection.execute(text(NOT_GRANTED), bound).scalars().all():
+        connection.exec_driver_sql(f"GRANT SELECT ON {table} TO {ROLE}")
+    for table, columns in COLUMNS.items():
+        if connection.execute(text(OWNED), {"table": table}).scalar_one():
+            connection.exec_driver_sql(f"GRANT SELECT ({columns}) ON {table} TO {ROLE}")
