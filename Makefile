@@ -71,7 +71,7 @@ memory: $(VENV)/installed ## Peak memory of a sync of 10,000 and of 500,000 invo
 docs: $(VENV)/installed ## Write the parts of docs/ that are made from code
 	@$(BIN)/python -m st_pipeline.documentation
 
-down: ## Stop the embedded Postgres and the simulator; data stays
+down: ## Stop the embedded Postgres, the demo's and its simulator; data stays
 	@$(BIN)/st-pipeline down
 
 lock: ## Pin again after pyproject.toml changed; needs uv

@@ -25,13 +25,13 @@ STOP_TIMEOUT_SECONDS = 20
 
 @contextmanager
 def background_dagster(settings: Settings, folder: Path) -> Iterator[RunningDagster]:
-    """A Dagster for the block: the one that already runs on the configured port, else one of our own.
+    """A Dagster for the block: this project's that already runs on the configured port, else one of our own.
 
     Raises PipelineError when it does not come up.
     """
     host, port = settings.dagster_host, settings.dagster_port
     running = RunningDagster(f"http://{host}:{port}")
-    if running.is_up() and running.has_loaded():
+    if running.is_up() and running.belongs_to(folder) and running.has_loaded():
         yield running
         return
     while is_taken(host, port):

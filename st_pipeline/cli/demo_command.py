@@ -32,18 +32,20 @@ def demo() -> int:
     """Sync four simulated tenants from nothing, change the source, sync again, and prove the result.
 
     Starts a ServiceTitan simulator, onboards its companies by the commands you would use, and runs every sync as a
-    Dagster run. Stops what it started; the data stays. Safe to run again.
+    Dagster run. Stops what it started; the data stays. Safe to run again. Everything is in a folder of its own
+    (.st-pipeline-demo); it refuses to run where a real account or a database of yours is configured.
     """
+    from st_pipeline.cli import demo_home
     from st_pipeline.cli.dagster_service import background_dagster
     from st_pipeline.cli.setup import project_folder, set_up
-    from st_pipeline.cli.simulated import point_at_simulator, refuse_real_addresses, simulated_tenants, start_simulator
+    from st_pipeline.cli.simulated import point_at_simulator, simulated_tenants, start_simulator
     from st_pipeline.cli.terminal import terminal
     from st_pipeline.postgres.database import main_url, open_engine
     from st_pipeline.settings import load_settings
 
     started = time.monotonic()
     console = terminal()
-    refuse_real_addresses(load_settings())
+    demo_home.enter()
     folder = project_folder()
     with left_as_found(load_settings()):
         with console.status("Postgres, migrations, keys …"):
@@ -85,11 +87,12 @@ def left_as_found(settings: "Settings") -> Iterator[None]:
 
 def _introduce(console: "Console", engine: "Engine", is_new: bool) -> None:
     from st_pipeline.cli import run
+    from st_pipeline.cli.dev_command import FORGOTTEN
     from st_pipeline.cli.simulated import forget_rows_of_an_earlier_simulator, onboard
     from st_pipeline.defs.partitions import register_tenants_at_home
 
     if is_new and (forgotten := forget_rows_of_an_earlier_simulator(engine)):
-        console.print(f"a new simulator starts from its seed: rows of {forgotten} simulated tenants forgotten")
+        console.print(FORGOTTEN.format(forgotten))
     console.rule("onboarding, by the commands you would use")
     onboard(run, lambda line: console.print(line, style="bold", soft_wrap=True))
     register_tenants_at_home(engine)
@@ -157,4 +160,5 @@ def _say_what_next(console: "Console", all_well: bool, seconds: float) -> None:
         return
     console.print(f"\n[green]All well[/], in {seconds:.0f} s. What next:")
     console.print("  make dev    the Dagster UI with these tenants and their runs, on data that moves on")
+    console.print("  cd .st-pipeline-demo    where every st-pipeline command is about these tenants")
     console.print("  README.md   how to point it at a real account and your own Postgres")

@@ -78,25 +78,34 @@ def web_server_arguments(host: str, port: int, *options: str) -> list[str]:
 @click.option("--delete-data", is_flag=True, help="Delete the embedded server's data too.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 def down(delete_data: bool, yes: bool) -> None:
-    """Stop the embedded Postgres and the simulator. Data stays unless you say otherwise."""
-    from st_pipeline.cli.simulated import stop_simulator
+    """Stop the embedded Postgres and the demo's: Postgres and simulator. Data stays unless you say otherwise."""
+    from st_pipeline.cli.demo_home import FOLDER
+    from st_pipeline.cli.simulated import RECORDS_FILE, stop_simulator
     from st_pipeline.postgres import embedded
     from st_pipeline.postgres.database import embedded_folder
     from st_pipeline.settings import load_settings
 
     settings = load_settings()
-    if stop_simulator(settings):
-        click.echo("simulator: stopped")
-    folder = embedded_folder(settings)
-    if delete_data and embedded.status(folder) is not None:
-        if not yes:
-            click.confirm(f"Delete the embedded database in {settings.home} with everything in it?", abort=True)
-        embedded.remove(folder)
-        click.echo("Postgres: stopped, its data deleted")
-    elif embedded.stop(folder):
-        click.echo("Postgres: stopped")
-    else:
-        click.echo("Postgres: was not running")
+    places = [("", settings)]
+    if FOLDER.is_dir():
+        places.append(("the demo's ", settings.model_copy(update={"home": FOLDER.absolute()})))
+    with_data = [str(place.home) for _, place in places if embedded.status(embedded_folder(place)) is not None]
+    if delete_data and with_data and not yes:
+        click.confirm(
+            f"Delete the embedded database in {' and in '.join(with_data)} with everything in it?", abort=True
+        )
+    for whose, place in places:
+        if stop_simulator(place):
+            click.echo(f"{whose}simulator: stopped")
+        folder = embedded_folder(place)
+        if delete_data and str(place.home) in with_data:
+            (place.home / RECORDS_FILE).unlink(missing_ok=True)
+            embedded.remove(folder)
+            click.echo(f"{whose}Postgres: stopped, its data deleted")
+        elif embedded.stop(folder):
+            click.echo(f"{whose}Postgres: stopped")
+        elif not whose:
+            click.echo("Postgres: was not running")
 
 
 @click.command()

@@ -4,6 +4,7 @@ Here: starting and stopping it, onboarding its companies by the commands a perso
 simulator. Not here: the simulator itself (simulator/).
 """
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -19,7 +20,7 @@ from sqlalchemy import Engine, text
 from st_pipeline.cli.ports import is_taken
 from st_pipeline.data_types import SYNCED
 from st_pipeline.environment_file import write_values
-from st_pipeline.errors import ConfigurationError, PipelineError
+from st_pipeline.errors import PipelineError
 from st_pipeline.postgres.database import transaction
 from st_pipeline.settings import Settings
 from st_pipeline.simulator.control import SimulatorControl
@@ -28,8 +29,9 @@ from st_pipeline.simulator.tenant import TenantSpec
 
 HOST = "127.0.0.1"
 READY_TIMEOUT_SECONDS = 120
-STOP_TIMEOUT_SECONDS = 10
+STOP_TIMEOUT_SECONDS = 60  # it writes what it holds: 240 MB take some seconds
 STATE_FILE = "simulator.json"
+RECORDS_FILE = "simulator.records"
 TRADES = {"Birch & Sons Heating": "heating", "Acme Plumbing": "plumbing", "Summit Air": "air conditioning"}
 
 
@@ -83,9 +85,10 @@ def running_simulator(settings: Settings) -> SimulatorState | None:
 
 
 def start_simulator(settings: Settings, *, live: bool, companies: str = "demo") -> tuple[SimulatorState, bool]:
-    """The running simulator, else a new one with `companies` (`demo`, or a file). Returns it and whether it is new.
+    """The running simulator, else one with `companies` (`demo`, or a file). Returns it and whether it is new.
 
-    `live`: its data must move on; a simulator that stands still is replaced. It goes on when this process ends;
+    One that is started goes on from the records of the last one that was stopped; without those it is new, and begins
+    from its seed. `live`: its data must move on; a simulator that stands still is replaced. It outlives this process;
     `st-pipeline down` stops it. Raises PipelineError when it does not come up.
     """
     running = running_simulator(settings)
@@ -96,6 +99,7 @@ def start_simulator(settings: Settings, *, live: bool, companies: str = "demo") 
     log = settings.home / "simulator.log"
     command = [sys.executable, "-m", "st_pipeline.simulator", "serve", "--companies", companies]
     command += ["--port", str(_port(8710)), "--integration-port", str(_port(8711))]
+    command += ["--state", str(settings.home / RECORDS_FILE)]
     with log.open("wb") as output:
         process = subprocess.Popen(  # noqa: S603 - our own program
             command + (["--live"] if live else []),
@@ -104,9 +108,9 @@ def start_simulator(settings: Settings, *, live: bool, companies: str = "demo") 
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
-    state = _wait_until_ready(process, log, live=live)
+    state, continued = _wait_until_ready(process, log, live=live)
     (settings.home / STATE_FILE).write_bytes(msgspec.json.encode(state))
-    return state, True
+    return state, not continued
 
 
 def _port(wanted: int) -> int:
@@ -114,13 +118,15 @@ def _port(wanted: int) -> int:
     return 0 if is_taken(HOST, wanted) else wanted
 
 
-def _wait_until_ready(process: "subprocess.Popen[bytes]", log: Path, *, live: bool) -> SimulatorState:
+def _wait_until_ready(process: "subprocess.Popen[bytes]", log: Path, *, live: bool) -> tuple[SimulatorState, bool]:
+    """The simulator, and whether it goes on from an earlier one's records."""
     give_up_at = time.monotonic() + READY_TIMEOUT_SECONDS
     while time.monotonic() < give_up_at:
         for line in log.read_text().splitlines():
             if line.startswith("ready "):
-                urls = dict(part.split("=", 1) for part in line.split()[1:])
-                return SimulatorState(process.pid, urls["production"], urls["integration"], live)
+                said = dict(part.split("=", 1) for part in line.split()[1:])
+                state = SimulatorState(process.pid, said["production"], said["integration"], live)
+                return state, "continued" in said
         if process.poll() is not None:
             raise PipelineError(f"the simulator did not start; its last words are in {log}")
         time.sleep(0.1)
@@ -135,14 +141,26 @@ def stop_simulator(settings: Settings) -> bool:
         return False
     os.kill(state.pid, signal.SIGTERM)
     give_up_at = time.monotonic() + STOP_TIMEOUT_SECONDS
-    while state.answers() and time.monotonic() < give_up_at:
+    # It closes its ports first and then writes its records, which the next one needs.
+    while not (settings.home / RECORDS_FILE).exists() and time.monotonic() < give_up_at and _is_there(state.pid):
         time.sleep(0.05)
     (settings.home / STATE_FILE).unlink(missing_ok=True)
     return True
 
 
+def _is_there(pid: int) -> bool:
+    """Is the process there? A child of ours that has ended is only gone when asked after."""
+    with contextlib.suppress(ChildProcessError):
+        return os.waitpid(pid, os.WNOHANG)[0] == 0
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
 def point_at_simulator(state: SimulatorState) -> None:
-    """Write the simulator's addresses and app key into `.env`; README says which lines to remove for a real account."""
+    """Write the simulator's addresses and app key into the demo's `.env`."""
     values = {
         "ST_PIPELINE_PRODUCTION_API_URL": state.production_url,
         "ST_PIPELINE_PRODUCTION_AUTH_URL": f"{state.production_url}/connect/token",
@@ -179,7 +197,8 @@ def _command(run: Callable[[list[str]], int], say: Callable[[str], None], argume
 def forget_rows_of_an_earlier_simulator(engine: Engine) -> int:
     """Delete the rows and positions of the simulated tenants: a new simulator starts again from its seed.
 
-    Touches only tenants with a simulated tenant's number and slug. Returns how many tenants had rows.
+    Only where the last one was killed instead of stopped. Touches only tenants with a simulated tenant's number and
+    slug. Returns how many tenants had rows.
     """
     forgotten = 0
     with transaction(engine, "forget rows of an earlier simulator") as connection:
@@ -197,15 +216,3 @@ def forget_rows_of_an_earlier_simulator(engine: Engine) -> int:
             )
             forgotten += rows > 0
     return forgotten
-
-
-def refuse_real_addresses(settings: Settings) -> None:
-    """Raise ConfigurationError when the settings point at a real account: simulated tenants do not belong there."""
-    urls = (settings.production_api_url, settings.integration_api_url)
-    defaults = Settings.model_fields["production_api_url"].default, Settings.model_fields["integration_api_url"].default
-    real = [url for url in urls if not url.startswith(f"http://{HOST}") and url not in defaults]
-    if real:
-        raise ConfigurationError(
-            f"the settings name the API address {real[0]}: the demo would replace it with its simulator's. "
-            "Unset the ST_PIPELINE_…_URL variables first, or run the demo in another checkout"
-        )

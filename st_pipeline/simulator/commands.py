@@ -51,9 +51,14 @@ def simulator() -> None:
 @click.option("--companies", default=None, help="`demo`, or a JSON file with a list of tenants. Without: none.")
 @click.option("--live", is_flag=True, help="Records change in every tenant, by themselves.")
 @click.option("--live-seconds", default=5.0, show_default=True, help="How often, with --live.")
-def serve(port: int, integration_port: int, companies: str | None, live: bool, live_seconds: float) -> None:
+@click.option(
+    "--state", type=click.Path(path_type=Path), help="Go on from this file, and write it when stopped. One's own only."
+)
+def serve(
+    port: int, integration_port: int, companies: str | None, live: bool, live_seconds: float, state: Path | None
+) -> None:
     """Serve until stopped. Loopback only."""
-    from st_pipeline.simulator import server
+    from st_pipeline.simulator import saved, server
     from st_pipeline.simulator.tenant import World, build_tenant
 
     specs = _read_companies(companies) if companies else []
@@ -64,12 +69,15 @@ def serve(port: int, integration_port: int, companies: str | None, live: bool, l
         except (OSError, OverflowError) as error:
             reason = getattr(error, "strerror", None) or error
             _stop(f"cannot listen on port {wanted}: {reason}. Choose another with --port or --integration-port.")
-    world = World()
-    for spec in specs:
+    held = saved.take(state) if state else None
+    world = held or World()
+    for spec in specs if held is None else []:
         world.add(build_tenant(spec, world.settings, world.clock.peek()))
     production, integration = (f"http://{server.HOST}:{one.getsockname()[1]}" for one in bound)
-    line = f"ready production={production} integration={integration}"
+    line = f"ready production={production} integration={integration}" + (" continued=yes" if held else "")
     server.serve(world, bound[0], bound[1], live_seconds=live_seconds if live else None, ready=lambda: click.echo(line))
+    if state:
+        saved.save(world, state)
 
 
 def _read_companies(source: str) -> "list[TenantSpec]":

@@ -59,6 +59,14 @@ class Tenant:
     def __post_init__(self) -> None:
         self.tenant_id, self.environment = self.spec.tenant_id, self.spec.environment
 
+    def __getstate__(self) -> dict[str, Any]:
+        """For a file: without what belongs to the process."""
+        return {name: value for name, value in self.__dict__.items() if name not in ("_making", "traffic", "uid")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """From a file, in another process."""
+        self.__dict__.update(state, _making=asyncio.Lock(), traffic=Traffic(), uid=next(_serial))
+
     async def ready(self, *entities: str) -> None:
         """Wait until the history of these is made up, in a thread. Without any: until none is being made up."""
         async with self._making:
