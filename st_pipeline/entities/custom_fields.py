@@ -6,6 +6,7 @@ is partitioned by it, and each list is written into its partition. There is no a
 list does not show is gone.
 """
 
+from dataclasses import replace
 from types import MappingProxyType
 
 from st_pipeline.entities.spec import KEY, Column, EntitySpec, Kind, key_column, key_rules
@@ -31,7 +32,14 @@ SORTED_LISTS = (
 )
 
 
-def list_of(owner: str, list_path: str, scope: str, params: dict[str, str], sort: str | None) -> EntitySpec:
+def list_of(
+    owner: str,
+    list_path: str,
+    scope: str,
+    params: dict[str, str],
+    sort: str | None,
+    columns: tuple[Column, ...] = COLUMNS,
+) -> EntitySpec:
     """One owner's list."""
     return EntitySpec(
         name=f"custom_fields_{owner}",
@@ -43,7 +51,7 @@ def list_of(owner: str, list_path: str, scope: str, params: dict[str, str], sort
         sort=sort,
         ids_param=False,
         scope=scope,
-        columns=COLUMNS,
+        columns=columns,
         rules=key_rules(),
     )
 
@@ -53,13 +61,15 @@ LISTS = (
         list_of(owner, f"/{module}/v2/tenant/{{tenant}}/{path}", scope, {}, "+Id")
         for owner, module, path, scope in SORTED_LISTS
     ),
-    # ServiceTitan: this one has another shape: a direction is required, a sort unknown, and no total is told.
+    # ServiceTitan: this one has another shape: a direction is required, a sort unknown, no total is told, and options
+    # are never null.
     list_of(
         "equipment",
         "/equipmentsystems/v2/tenant/{tenant}/installed-equipment/custom-field-types",
         "tn.eqs.installedequipment:r",
         {"descending": "false"},
         None,
+        tuple(replace(one, never_null=one.never_null or one.source == "dataTypeOptions") for one in COLUMNS),
     ),
 )
 

@@ -64,6 +64,7 @@ class EntityFacts:
     name: str
     list_path: str
     export_path: str | None
+    old_export_path: str | None
     detail_path: str | None
     scope: str
     active_filter: str | None
@@ -112,6 +113,7 @@ def _entity(name: str, entry: dict[str, Any]) -> EntityFacts:
         name=name,
         list_path=entry["list_path"],
         export_path=entry["export_path"],
+        old_export_path=entry.get("old_export_path"),
         detail_path=entry.get("detail_path"),
         scope=entry["scope"],
         active_filter=entry["active_filter"],

@@ -35,8 +35,9 @@ def _routes() -> dict[str, Route]:
     routes: dict[str, Route] = {}
     for facts in all_facts().values():
         routes[facts.list_path] = Route(facts, "list")
-        if facts.export_path:
-            routes[facts.export_path] = Route(facts, "export")
+        for path in (facts.export_path, facts.old_export_path):
+            if path:
+                routes[path] = Route(facts, "export")
         if facts.detail_path:
             routes[facts.detail_path] = Route(facts, "detail")
         if facts.parent:

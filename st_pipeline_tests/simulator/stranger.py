@@ -39,15 +39,17 @@ PATHS = {
 NO_FEED = {"job_types", "call_reasons", "campaigns", *(name for name in PATHS if name.startswith("custom_fields"))}
 FEEDS = [name for name in PATHS if name not in NO_FEED]
 DETAILS = ("customers", "locations", "memberships", "membership_types", "invoices")  # GET by id, of those in our facts
-_STATELESS = ("jobs", "location_contacts", "custom_fields.jobs")
+_STATELESS = ("jobs", "custom_fields.jobs")
 ANY_STATE: dict[str, dict[str, str]] = {
     **{name: {} if name.startswith(_STATELESS) else {"active": "Any"} for name in PATHS},
     "customer_contacts": {"modifiedOnOrAfter": "2000-01-01"},
+    "location_contacts": {"modifiedOnOrAfter": "2000-01-01"},
     "custom_fields.equipment": {"descending": "false"},
     "invoices": {"activeState": "All"},
     "payments": {"activeState": "All"},
 }
-NEEDED = {name: ANY_STATE[name] for name in ("customer_contacts", "custom_fields.equipment")}  # or the answer is a 400
+# Or the answer is a 400.
+NEEDED = {name: ANY_STATE[name] for name in ("customer_contacts", "location_contacts", "custom_fields.equipment")}
 NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # reading certificates for every client would cost 30 ms a test
 NO_LIMIT = {"rate_limit_per_second": None}
 

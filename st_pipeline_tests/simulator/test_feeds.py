@@ -41,6 +41,14 @@ def test_a_feed_holds_every_row_active_inactive_and_deleted_once(company: Strang
     assert set(company.tenant.ids(entity)) <= set(found)
 
 
+def test_estimates_have_their_feed_at_its_old_address_too(company: Stranger):
+    """Taps that are older than ServiceTitan's release 76 ask there."""
+    old, new = (company.path(f"sales/v2/tenant/{{}}/{path}") for path in ("estimates/export", "export/estimates"))
+    assert (old.status_code, old.json()) == (200, new.json())
+    end = company.path(f"sales/v2/tenant/{{}}/estimates/export?from={last_token(company, 'estimates')}")
+    assert end.json()["data"] == []
+
+
 @pytest.mark.parametrize("size", [50, 500])
 def test_the_page_size_is_a_setting_of_each_feed(small: Callable[..., Stranger], size: int):
     stranger = small(settings={"export_page_sizes": {"invoices": size}}, invoices=600)

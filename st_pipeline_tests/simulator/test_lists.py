@@ -192,7 +192,7 @@ def test_equipment_tells_more_by_its_id(company: Stranger):
 
 
 def test_contacts_of_one_location_have_their_own_address(company: Stranger):
-    contact = company.list("location_contacts", pageSize=1).json()["data"][0]
+    contact = company.list("location_contacts", pageSize=1, modifiedOnOrAfter="2000-01-01").json()["data"][0]
     location = contact["locationId"]
     found = company.path(f"crm/v2/tenant/{{}}/locations/{location}/contacts").json()["data"]
     assert contact in found
@@ -206,13 +206,15 @@ def test_the_default_order_can_be_none_at_all(small: Callable[..., Stranger]):
     assert sorted(page) == ids(stranger.list("invoices", pageSize=100, sort="+Id"))
 
 
-def test_contacts_want_customers_or_a_time(company: Stranger):
-    refusal(company.list("customer_contacts"), "customerIds")
-    refusal(company.list("customer_contacts", createdBefore="2100-01-01"), "customerIds")
-    customer = company.tenant.ids("customers")[0]
-    found = company.list("customer_contacts", customerIds=str(customer)).json()["data"]
+@pytest.mark.parametrize(("owners", "owner_id"), [("customer", "customerId"), ("location", "locationId")])
+def test_contacts_want_their_owners_or_a_time(company: Stranger, owners: str, owner_id: str):
+    entity = f"{owners}_contacts"
+    refusal(company.list(entity), f"{owner_id}s")
+    refusal(company.list(entity, createdBefore="2100-01-01"), f"{owner_id}s")
+    owner = company.list(entity, modifiedBefore="2100-01-01").json()["data"][0][owner_id]
+    found = company.list(entity, **{f"{owner_id}s": str(owner)}).json()["data"]
     assert found
-    assert {contact["customerId"] for contact in found} == {customer}
+    assert {contact[owner_id] for contact in found} == {owner}
 
 
 def test_contacts_of_one_customer_have_their_own_address_and_inactive_customers_a_409(company: Stranger):

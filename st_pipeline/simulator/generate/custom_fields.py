@@ -54,13 +54,14 @@ def _types(entity: str, company: Company, chance: Random, count: int) -> Iterato
             type_id = company.new_id("custom fields")  # one row of numbers for all lists: an id is in one list only
             name = name if place < len(names) else f"{name} {number}"
         created, modified = company.moments(chance)
+        is_equipment = entity == f"{LISTS}.equipment"
         record = {
             "id": type_id,
             "name": name,
             "dataType": kind,
-            "dataTypeOptions": list(options) if options else None if chance.random() < 0.5 else [],
+            "dataTypeOptions": list(options) if options else None if chance.random() < 0.5 and not is_equipment else [],
         }
-        if entity != f"{LISTS}.equipment":  # ServiceTitan: this list has no times
+        if not is_equipment:  # ServiceTitan: this list has no times, and no null for options
             record |= {"createdOn": to_text(created), "modifiedOn": to_text(modified)}
         yield record
 
