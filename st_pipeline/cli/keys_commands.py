@@ -23,7 +23,7 @@ VARIABLE = "ST_PIPELINE_ENCRYPTION_KEYS"
     cls=InOrder,
     epilog=examples(
         "st-pipeline keys new --write  # 1. a new key, in front of the others",
-        "                              # 2. restart Dagster, which holds the keys",
+        "                              # 2. restart what has its keys from elsewhere",
         "st-pipeline keys rotate       # 3. everything under the new key",
         "st-pipeline keys status       # 4. says which old key may be removed",
     ),
@@ -91,8 +91,9 @@ def _print_status(found: "Status") -> None:
 def rotate(as_json: bool) -> int:
     """Encrypt every stored secret anew, under the first key of the keyring.
 
-    First put the new key in front of the others (`keys new`), everywhere, and restart what runs: a process that does
-    not hold it cannot open what is encrypted here. Safe to stop and to repeat. Exit code 1 when a value does not open.
+    First put the new key in front of the others (`keys new`), everywhere. A process that shares this .env reads it
+    again by itself; another one has to be restarted, and until then this is refused. Safe to stop and to repeat. Exit
+    code 1 when a value does not open.
     """
     from st_pipeline.cli.session import open_database
     from st_pipeline.cli.tables import print_json, print_text
@@ -155,7 +156,7 @@ def new(write: bool) -> None:
     write_values({VARIABLE: f"{key},{held}" if held else key})
     click.echo(f"key {key_id} stands first in .env. Keep a copy of the file's keys in a safe place")
     if held:
-        click.echo("next: restart Dagster's processes, then `st-pipeline keys rotate`")
+        click.echo("next: restart what has its keys from elsewhere than this .env, then `st-pipeline keys rotate`")
 
 
 def _refuse_if_secrets_are_stored(settings: "Settings") -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from sqlalchemy import Connection, Engine, RowMapping, text
 
+from st_pipeline.credentials import keyring_holders
 from st_pipeline.credentials.audit import Entry
 from st_pipeline.credentials.store import SECRET_COLUMNS
 from st_pipeline.credentials.vault import Vault, key_id_of
@@ -84,7 +85,16 @@ def rotate(engine: Engine, vault: Vault, *, rows_per_batch: int = ROWS_PER_BATCH
     """Encrypt every value anew that is not under the first key. Stopped or killed, it goes on when called again.
 
     A client id, secret or app key that does not open stays as it is and stands in `broken`; a token is forgotten.
+    Raises ConfigurationError while a running process could not open what is encrypted here.
     """
+    with transaction(engine, "ask which processes hold the new key") as connection:
+        lacking = keyring_holders.lacking(connection, vault.current_key_id)
+    if lacking:
+        raise ConfigurationError(
+            f"key {vault.current_key_id} is not known to {', '.join(lacking)}: a rotation would break what runs there. "
+            "Put the key in front of the others there, restart it (or wait for its run to end), and rotate two minutes "
+            "later"
+        )
     done = Rotation(vault.current_key_id)
     last_id = 0
     while True:

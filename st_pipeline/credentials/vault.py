@@ -1,6 +1,6 @@
 """Encrypt what the database must not show: client id, client secret, app key, access token.
 
-Here: the keyring and one value's form. Not here: which rows hold values, where the keyring is kept.
+Here: the keyring, reading it again, and one value's form. Not here: which rows hold values, who else holds the keys.
 
 A value is `version (1 byte) ‖ key id (4 bytes, big endian) ‖ nonce (12 bytes) ‖ AES-256-GCM ciphertext and tag`. Its
 associated data is `version|tenant|column`. The tenant is the partition key (`acme-plumbing@integration`): it is known
@@ -10,6 +10,7 @@ environment or another column does not open.
 
 import base64
 import binascii
+import os
 import re
 import secrets
 
@@ -17,6 +18,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from pydantic import SecretStr
 
+from st_pipeline.environment_file import ENVIRONMENT_FILE, read_file
 from st_pipeline.errors import ConfigurationError
 from st_pipeline.settings import Settings
 
@@ -48,6 +50,18 @@ class Vault:
             )
         return cls(settings.encryption_keys)
 
+    def _read_again(self, key_id: int) -> None:
+        """A rotation may have begun since this process read its keys: take the keyring that has the missing one."""
+        for written in (os.environ.get(VARIABLE), read_file().get(VARIABLE)):
+            try:
+                keys = _read_keyring(written or "")
+            except ConfigurationError:
+                continue  # half-written, or none
+            if key_id in keys:
+                self._keys = keys | {old: key for old, key in self._keys.items() if old not in keys}
+                self.current_key_id = next(iter(keys))
+                return
+
     @property
     def key_ids(self) -> tuple[int, ...]:
         """The ids of the keyring, the one that encrypts first."""
@@ -66,16 +80,20 @@ class Vault:
 
     def decrypt(self, tenant: str, column: str, value: bytes) -> SecretStr:
         """Open a stored value. Raises ConfigurationError: its key is not in the keyring, or it does not open."""
-        mend = "Enter it again with `st-pipeline credentials add --replace`"
+        mend = "enter it again with `st-pipeline credentials add --replace`"
         if len(value) < _HEADER_BYTES + NONCE_BYTES + TAG_BYTES or value[0] != VERSION:
             raise ConfigurationError(
-                f"{column} of {tenant} is not a value this version of st-pipeline encrypted. {mend}"
+                f"{column} of {tenant} is not a value this version of st-pipeline encrypted: {mend}"
             )
         key_id = key_id_of(value)
         if key_id not in self._keys:
+            self._read_again(key_id)
+        if key_id not in self._keys:
+            held = ", ".join(map(str, self._keys))
             raise ConfigurationError(
-                f"{column} of {tenant} was encrypted with key {key_id}, which {VARIABLE} does not hold. "
-                f"Add that key after the first one. Is it lost? {mend}"
+                f"{column} of {tenant} was encrypted with key {key_id}, which {VARIABLE} does not hold in this process "
+                f"(it has {held}), nor {ENVIRONMENT_FILE.absolute()}. Nothing is lost while that key exists: add it to "
+                f"the keyring here; if the keys were rotated, restart this process. Only if it is lost for good, {mend}"
             )
         nonce, sealed = value[_HEADER_BYTES : _HEADER_BYTES + NONCE_BYTES], value[_HEADER_BYTES + NONCE_BYTES :]
         try:
@@ -83,7 +101,7 @@ class Vault:
         except InvalidTag:
             raise ConfigurationError(
                 f"{column} of {tenant} does not open with key {key_id}: it was changed, copied from another row, or "
-                f"the key under that id is another one. {mend}"
+                f"the key under that id is another one. If that cannot be undone, {mend}"
             ) from None
 
 

@@ -11,8 +11,9 @@ from contextlib import contextmanager
 import dagster as dg
 from sqlalchemy import Engine
 
+from st_pipeline.credentials import keyring_holders
 from st_pipeline.postgres import run_sessions
-from st_pipeline.postgres.database import database_errors, main_url, open_engine
+from st_pipeline.postgres.database import database_errors, main_url, open_engine, transaction
 from st_pipeline.postgres.migrations import check_current
 from st_pipeline.settings import Settings, load_settings
 
@@ -23,11 +24,14 @@ class Postgres(dg.ConfigurableResource[None]):
     @contextmanager
     def engine(self, run_id: str) -> Iterator[Engine]:
         """An engine for the run. Raises ConfigurationError when the database is not at this code's version."""
-        engine = open_engine(main_url(load_settings()))
+        settings = load_settings()
+        engine = open_engine(main_url(settings))
         try:
             check_current(engine)
             with database_errors("begin the run"):
                 run_sessions.show_life(engine, uuid.UUID(run_id))
+            with transaction(engine, "note the keys of the run") as connection:
+                keyring_holders.note(connection, settings, uuid.UUID(run_id))
             yield engine
         finally:
             engine.dispose()

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 
 import dagster as dg
 
+from st_pipeline.credentials import keyring_holders
 from st_pipeline.credentials.purge import work_off_for
 from st_pipeline.credentials.store import Tenant, enabled_tenants
 from st_pipeline.defs.abandoned_runs import fail_abandoned
@@ -39,13 +40,15 @@ def tenants_from_credentials(context: dg.SensorEvaluationContext) -> dg.SensorRe
     A first sync starts a tick after the tenant was first seen, so that whoever adds one may start it otherwise; the
     cursor holds the tenants seen.
     """
-    engine = open_engine(main_url(load_settings()))
+    settings = load_settings()
+    engine = open_engine(main_url(settings))
     try:
         purged = work_off_for(engine, PURGE_SECONDS)
         abandoned = fail_abandoned(context.instance, engine)
         change = pending_change(context.instance, engine)
         with transaction(engine, "look for new tenants and abandoned syncs") as connection:
             settled = settle_abandoned(connection)
+            keyring_holders.note(connection, settings)
             schedules = tenant_schedules.load_all(connection)
             new = [
                 tenant

@@ -1,5 +1,8 @@
 """A new key, everything brought under it, and the proof that the old one may go."""
 
+import os
+import socket
+import uuid
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -7,8 +10,12 @@ import pytest
 from pydantic import SecretStr
 from sqlalchemy import Engine, text
 
-from st_pipeline.credentials import rekeying, store
+from st_pipeline.credentials import keyring_holders, rekeying, store
 from st_pipeline.credentials.vault import Vault, generate_key
+from st_pipeline.environment_file import write_values
+from st_pipeline.errors import ConfigurationError
+from st_pipeline.postgres import run_sessions
+from st_pipeline.postgres.database import open_engine
 from st_pipeline.servicetitan.access import Token
 from st_pipeline.settings import Settings
 from st_pipeline_tests.cli.conftest import Command
@@ -68,6 +75,74 @@ def test_everything_moves_to_the_new_key_and_the_old_one_may_go(
     texts = [said.all for said in (first, before, done, after, again)]
     planted.assert_nothing_planted(engine, *texts, secrets=(*planted.PLANTED, new, stored))
     assert max(len(line) for said in (first, before, done) for line in said.out.splitlines()) <= 80
+
+
+def in_place(settings: Settings, ring: str) -> Settings:
+    """A process's settings with another keyring."""
+    return settings.model_copy(update={"encryption_keys": SecretStr(ring)})
+
+
+def test_a_process_that_runs_through_a_rotation_reads_its_keys_again(
+    engine: Engine, settings: Settings, stored: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """It would fail every poll, and tell people to enter again what is in order."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv(VARIABLE, stored)  # as Dagster put it there from the .env of that time
+    new = generate_key()
+    rekeying.rotate(engine, Vault(SecretStr(f"{new},{stored}")))
+    with engine.connect() as connection:
+        with pytest.raises(ConfigurationError, match=r"does not hold .*it has 1\).*Nothing is lost .*restart"):
+            store.load_access(connection, settings, "acme")
+        write_values({VARIABLE: f"{new},{stored}"})
+        access = store.load_access(connection, settings, "acme")
+    assert access.client_secret.get_secret_value() == planted.CLIENT_SECRET
+
+
+def test_a_rotation_is_refused_while_a_run_lacks_the_new_key(
+    command: Command, engine: Engine, settings: Settings, stored: str, monkeypatch: pytest.MonkeyPatch
+):
+    run_id, new = uuid.uuid4(), generate_key()
+    of_run = open_engine(engine.url)
+    run_sessions.show_life(of_run, run_id)
+    with of_run.begin() as connection:
+        keyring_holders.note(connection, settings, run_id)
+        connection.execute(text("UPDATE keyring_holders SET environment_file = 'elsewhere', "
+                                "seen_at = now() - interval '1 hour'"))  # fmt: skip
+    monkeypatch.setenv(VARIABLE, f"{new},{stored}")
+    refused = command("keys", "rotate")
+    assert refused.code == 2
+    assert f"is not known to process {os.getpid()} on {socket.gethostname()}" in refused.err
+    of_run.dispose()  # the run ends
+    assert command("keys", "rotate").code == 0
+
+
+def test_a_rotation_is_refused_while_a_dagster_process_lacks_the_new_key_unless_it_shares_the_env_file(
+    engine: Engine, settings: Settings, stored: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv(VARIABLE, stored)
+    new = generate_key()
+    vault = Vault(SecretStr(f"{new},{stored}"))
+    with engine.begin() as connection:
+        keyring_holders.note(connection, settings)
+    with pytest.raises(ConfigurationError, match="is not known to process"):
+        rekeying.rotate(engine, vault)
+    write_values({VARIABLE: f"{new},{stored}"})  # the process reads it there
+    assert rekeying.rotate(engine, vault).values == 9
+
+
+@pytest.mark.parametrize("change", ["restarted", "gone for some minutes"])
+def test_a_dagster_process_that_holds_the_new_key_or_is_gone_hinders_no_rotation(
+    engine: Engine, settings: Settings, stored: str, change: str
+):
+    new = generate_key()
+    with engine.begin() as connection:
+        keyring_holders.note(connection, settings)
+        if change == "restarted":
+            keyring_holders.note(connection, in_place(settings, f"{new},{stored}"))
+        else:
+            connection.execute(text("UPDATE keyring_holders SET seen_at = now() - interval '3 minutes'"))
+    assert rekeying.rotate(engine, Vault(SecretStr(f"{new},{stored}"))).values == 9
 
 
 def test_a_rotation_that_was_stopped_goes_on(engine: Engine, stored: str):
