@@ -181,7 +181,7 @@ class ChunkWriter:
         """Mark what these rows say is gone. A full pass does so at its end, from the list."""
         work, spec = self.work, self.work.spec
         if spec.presence is Presence.ACTIVE_FLAG:
-            return presence.mark_inactive(work.connection, spec, work.credential_id, ids)
+            return deletions.mark_inactive(work, ids)
         if work.mode is not Mode.INCREMENTAL or spec.feed_path is None or not spec.has("active"):
             return 0
         flags = valid.columns["active"]

@@ -8,7 +8,6 @@ ServiceTitan: feeds repeat deleted records, so only a complete walk of the list 
 they are read, so what the walk missed is asked for by id before it is marked.
 """
 
-from st_pipeline.entities.spec import Presence
 from st_pipeline.errors import DeletionRefused
 from st_pipeline.postgres import cursors, presence
 from st_pipeline.servicetitan.pages import fetch_by_ids, iter_list
@@ -25,14 +24,11 @@ def settle(work: EntityWork, result: EntityResult) -> None:
 
     Raises DeletionRefused when more would be marked than the guard allows; the pass is then over, nothing is marked.
     """
-    if work.spec.presence is Presence.LIST:
-        if work.spec.feed_path is not None:
-            _walk_list(work)
-        candidates = _absent(work)
-        _guard(work, len(candidates))
-        gone = _confirmed(work, candidates)
-    else:
-        gone = []
+    if work.spec.feed_path is not None:
+        _walk_list(work)
+    candidates = _absent(work)
+    _guard(work, len(candidates))
+    gone = _confirmed(work, candidates)
     with work.connection.begin():
         work.lease.extend(work.connection)
         returned = presence.unmark_returned(work.connection, work.spec, work.credential_id)
@@ -45,6 +41,12 @@ def settle(work: EntityWork, result: EntityResult) -> None:
             work.note_progress()
     if returned:
         result.notes.append(f"{len(returned)} records that were gone are back")
+
+
+def mark_inactive(work: EntityWork, ids: list[int]) -> int:
+    """Within a chunk's transaction: mark those of its rows that are inactive, which here means removed."""
+    gone = presence.unmarked(work.connection, work.spec, work.credential_id, ids, inactive=True)
+    return _mark_within_guard(work, gone)
 
 
 def mark_gone(work: EntityWork, inactive_ids: list[int]) -> int:
@@ -60,7 +62,32 @@ def mark_gone(work: EntityWork, inactive_ids: list[int]) -> int:
         return 0
     gone = _not_found_by_id(work, inactive_ids)
     presence.unmark(work.connection, work.spec, work.credential_id, sorted({*inactive_ids} - {*gone}))
+    return _mark_within_guard(work, presence.unmarked(work.connection, work.spec, work.credential_id, gone))
+
+
+def _mark_within_guard(work: EntityWork, gone: list[int]) -> int:
+    """Mark these rows, unless the sync's chunks would then have marked more than the guard allows.
+
+    Withheld rows are written all the same and the position moves on, so that nothing stands still: the next full pass
+    finds them again and decides.
+    """
+    marked = work.result.counts.deleted
+    found = marked + work.result.withheld + len(gone)
+    # Few are marked whatever their share, and the rows need not be counted for them.
+    if not work.allow_deletions and found > ROWS_THE_GUARD_LETS_PASS:
+        live = presence.live_rows(work.connection, work.spec, work.credential_id)
+        if found > _allowed(work, marked + live):
+            work.result.withheld += len(gone)
+            return 0
     return presence.mark_deleted(work.connection, work.spec, work.credential_id, gone)
+
+
+def refuse_withheld(work: EntityWork) -> None:
+    """At the end of a sync that is not full: raise DeletionRefused when the guard kept its chunks from marking rows."""
+    if work.result.withheld:
+        with work.connection.begin():
+            live = presence.live_rows(work.connection, work.spec, work.credential_id)
+        raise _refused(work, work.result.withheld, live)
 
 
 def _not_found_by_id(work: EntityWork, ids: list[int]) -> list[int]:
@@ -86,15 +113,24 @@ def _absent(work: EntityWork) -> list[int]:
 def _guard(work: EntityWork, candidates: int) -> None:
     with work.connection.begin():
         live = presence.live_rows(work.connection, work.spec, work.credential_id)
-    allowed = max(ROWS_THE_GUARD_LETS_PASS, live * work.settings.deletion_guard_share)
-    if work.allow_deletions or candidates <= allowed:
+    marked = work.result.counts.deleted  # by the pass's chunks, where the feed's flag says so
+    if work.allow_deletions or marked + candidates <= _allowed(work, marked + live):
         return
     with work.connection.begin():
         work.lease.extend(work.connection)
         presence.forget_seen(work.connection, work.credential_id, work.spec.name)
         _close_pass(work)
-    raise DeletionRefused(
-        f"{work.doing}: {candidates} of {live} rows are gone at the source, more than the "
+    raise _refused(work, candidates, live)
+
+
+def _allowed(work: EntityWork, live: int) -> float:
+    """How many rows a sync may mark without a person's word."""
+    return max(ROWS_THE_GUARD_LETS_PASS, live * work.settings.deletion_guard_share)
+
+
+def _refused(work: EntityWork, gone: int, live: int) -> DeletionRefused:
+    return DeletionRefused(
+        f"{work.doing}: {gone} of {live} rows are gone at the source, more than the "
         f"{work.settings.deletion_guard_share:.0%} that are marked without a person's word; none was marked. "
         "If that is right, run a full sync that allows deletions"
     )

@@ -180,11 +180,16 @@ def _judge_row(facts: Facts, spec: EntitySpec) -> tuple[Verdict, str]:
     if row is None:
         return (Verdict.REJECTED, _rejected(reject)) if reject else (Verdict.ABSENT, _why_absent(facts, spec))
     if row.deleted_at is not None:
-        return Verdict.DELETED, f"marked at {_at(row.deleted_at)}: {_how_deletion_was_learnt(facts.deleted_by, spec)}"
+        return (
+            Verdict.DELETED,
+            f"marked at {_at(row.deleted_at)}: {_how_deletion_was_learnt(facts.deleted_by, spec, row.active)}",
+        )
     version = f"its version of {_at(row.modified_on)}" if row.modified_on else "it"
     here = f"{version} was written at {_at(row.local_synced_at)}"
     if reject is not None:
         return Verdict.OUTDATED, f"{here}; a later one was {_rejected(reject)}"
+    if row.active is False and spec.presence is Presence.ACTIVE_FLAG:
+        return Verdict.INACTIVE, f"{here}; removed at the source, but the deletion guard kept it from being marked"
     if row.active is False:
         merged = f", merged into {row.merged_to_id}" if row.merged_to_id else ""
         return Verdict.INACTIVE, f"{here}; ServiceTitan shows it as inactive{merged}, which is no deletion"
@@ -197,8 +202,8 @@ def _rejected(reject: KeptAside) -> str:
     return f"kept aside at {_at(reject.last_seen_at)} ({times}{dismissed}): {'; '.join(reject.reasons)}"
 
 
-def _how_deletion_was_learnt(sync: Sync | None, spec: EntitySpec) -> str:
-    if spec.presence is Presence.ACTIVE_FLAG:
+def _how_deletion_was_learnt(sync: Sync | None, spec: EntitySpec, active: bool | None) -> str:
+    if spec.presence is Presence.ACTIVE_FLAG and active is False:
         return "the feed shows it as inactive, which here means removed"
     if sync is None:
         return "no sync of the log covers that moment"

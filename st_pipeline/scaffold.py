@@ -18,6 +18,7 @@ from sqlalchemy.dialects.postgresql.base import RESERVED_WORDS
 from sqlalchemy.schema import CreateTable
 
 from st_pipeline.entities import ENTITIES
+from st_pipeline.entities.crm import EVER_MODIFIED
 from st_pipeline.entities.spec import KEY, Column, EntitySpec, Kind, Presence, key_column, key_rules
 from st_pipeline.errors import ConfigurationError
 from st_pipeline.postgres.tables import table_of
@@ -89,7 +90,7 @@ def spec_of(facts: EntityFacts) -> EntitySpec:
         title=facts.name.replace("_", " ").capitalize(),
         list_path=facts.list_path,
         feed_path=facts.export_path,
-        list_params=MappingProxyType(_every_state(facts)),
+        list_params=MappingProxyType({**_every_state(facts), **(EVER_MODIFIED if goes_by_flag else {})}),
         sort="+Id" if "sort" in facts.list_params and "Id" in _documented_sorts(facts.name) else None,
         ids_param="ids" in facts.list_params,
         presence=Presence.ACTIVE_FLAG if goes_by_flag else Presence.LIST,

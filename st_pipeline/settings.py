@@ -142,7 +142,7 @@ class Settings(BaseSettings):
         default=0.2,
         ge=0,
         le=1,
-        description="A full pass that finds a larger share of a tenant's rows gone marks none of them and fails.",
+        description="A sync that finds a larger share of a tenant's rows gone marks none of them and fails.",
     )
     integration_feeds_streams: bool = Field(
         default=False,

@@ -56,6 +56,8 @@ def sync_entity(work: EntityWork) -> EntityResult:
             result.notes.append(
                 f"{result.counts.older} records not written: the table has a newer version; {next_step}"
             )
+        if work.mode is not Mode.FULL:  # which has asked the guard about all that is gone
+            deletions.refuse_withheld(work)
         with work.connection.begin():
             result.cursor_after = cursors.load(work.connection, work.credential_id, work.spec.name).position
     result.seconds = time.monotonic() - started
@@ -141,7 +143,9 @@ def _read_incremental(work: EntityWork, cursor: Cursor, result: EntityResult) ->
     with work.connection.begin():
         work.lease.extend(work.connection)
         newest = later(cursor.newest_modified_on, writer.newest_modified_on)
-        save_cursor(work, newest_modified_on=newest, last_polled_at="now", complete_through=result.began_at)
+        save_cursor(work, newest_modified_on=newest, last_polled_at="now")
+        if not result.withheld:
+            save_cursor(work, complete_through=result.began_at)
 
 
 def _write_feed(

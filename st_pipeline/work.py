@@ -29,7 +29,10 @@ class Window:
 
 @dataclass(slots=True)
 class EntityResult:
-    """What a sync of one tenant and entity did. `began_at`: by Postgres's clock."""
+    """What a sync of one tenant and entity did. `began_at`: by Postgres's clock.
+
+    `withheld`: rows gone at the source that the guard kept its chunks from marking.
+    """
 
     entity: str
     mode: Mode
@@ -41,6 +44,7 @@ class EntityResult:
     warnings: Counter[str] = field(default_factory=Counter)
     drift: Counter[Drift] = field(default_factory=Counter)
     nul_records: int = 0
+    withheld: int = 0
     notes: list[str] = field(default_factory=list)
 
     def drift_by_field(self) -> dict[str, int]:

@@ -16,12 +16,12 @@ def _differences(acme: Acme) -> list[str]:
     return [one for one in acme.differences() if one.startswith("customers:")]
 
 
-def _delete(acme: Acme, number: int) -> list[int]:
-    """So many customers that nobody else stands for: a merged one is gone in another sense."""
-    gone = [st_id for st_id in acme.source.ids("customers") if acme.source.record("customers", st_id)["active"]]
+def _delete(acme: Acme, number: int, entity: str = "customers") -> list[int]:
+    """So many records that nobody else stands for: a merged customer is gone in another sense."""
+    gone = [st_id for st_id in acme.source.ids(entity) if acme.source.record(entity, st_id)["active"]]
     gone = gone[:number]
     for st_id in gone:
-        acme.source.delete("customers", st_id)
+        acme.source.delete(entity, st_id)
     return gone
 
 
@@ -110,3 +110,42 @@ def test_a_read_counts_as_complete_when_its_deletions_are_settled_and_not_before
     acme.source.clear_faults()
     assert acme.sync(incremental_only=False, only=("customers",), allow_deletions=True).success
     assert acme.value(known) > before
+
+
+@pytest.mark.parametrize("entity", ["customers", "customer_contacts"])
+def test_an_incremental_sync_that_finds_too_many_gone_marks_none_and_leaves_them_to_a_full_sync(
+    acme: Acme, entity: str
+):
+    """Told once, and no poll stands still for it: the records are written, and the feed's position moves on."""
+    marked = f"SELECT st_id FROM st_{entity} WHERE deleted_at IS NOT NULL ORDER BY 1"  # noqa: S608
+    acme.sync(only=(entity,))
+    before = acme.rows(marked)
+    gone = _delete(acme, 20, entity)
+    (outcome,) = acme.sync(only=(entity,)).outcomes
+    assert isinstance(outcome.error, DeletionRefused)
+    for words in (f"incremental sync of {entity} for tenant acme", "20 of ", "20%", "none was marked", "full sync"):
+        assert words in str(outcome.message)
+    assert (acme.rows(marked), outcome.result.counts.updated) == (before, 20)
+    poll = acme.sync(only=(entity,), sync_type="scheduled")
+    assert (poll.errors, poll.counts.changed) == ([], 0)
+    full = {"only": (entity,), "incremental_only": False}
+    assert isinstance(acme.sync(**full).outcomes[0].error, DeletionRefused)
+    assert acme.sync(**full, allow_deletions=True).success
+    assert acme.rows(marked) == sorted([*before, *((st_id,) for st_id in gone)])
+
+
+def test_an_incremental_sync_counts_what_its_chunks_mark_together(acme: Acme):
+    acme.sync(only=("customers",))
+    before = len(acme.rows(MARKED))
+    _delete(acme, 20)
+    assert acme.sync(only=("customers",), batch_size=4).success is False
+    assert len(acme.rows(MARKED)) - before == 8  # a third chunk would make twelve; ten pass whatever their share
+
+
+def test_records_that_are_marked_already_do_not_count_when_the_feed_repeats_them(acme: Acme):
+    acme.sync(only=("customers",))
+    gone = _delete(acme, 20)
+    assert acme.sync(only=("customers",), incremental_only=False, allow_deletions=True).success
+    for st_id in gone:
+        acme.source.patch("customers", st_id, {"name": "changed after it was deleted"})
+    assert acme.sync(only=("customers",)).errors == []

@@ -5,6 +5,8 @@ from types import MappingProxyType
 from st_pipeline.entities.spec import Column, EntitySpec, Group, Kind, Presence, Rule, Severity, key_column, key_rules
 
 ANY_STATE = MappingProxyType({"active": "Any"})
+# ServiceTitan: lists of contacts have no active filter, and want the ids of owners or a modified date.
+EVER_MODIFIED = MappingProxyType({"modifiedOnOrAfter": "1900-01-01T00:00:00Z"})
 
 CUSTOMERS = EntitySpec(
     name="customers",
@@ -98,9 +100,9 @@ CUSTOMER_CONTACTS = EntitySpec(
     description="Phones, mobiles, faxes and e-mails of customers. A changed contact does not move its customer.",
     list_path="/crm/v2/tenant/{tenant}/customers/contacts",
     feed_path="/crm/v2/tenant/{tenant}/export/customers/contacts",
-    # ServiceTitan: the list wants customer ids or a modified date and has no active filter, so it cannot be walked.
-    presence=Presence.ACTIVE_FLAG,
+    list_params=EVER_MODIFIED,
     ids_param=False,
+    presence=Presence.ACTIVE_FLAG,
     scope="tn.crm.customers:r",
     refers_to=("customers",),
     columns=(
@@ -131,7 +133,7 @@ LOCATION_CONTACTS = EntitySpec(
     description="Phones, mobiles, faxes and e-mails of locations.",
     list_path="/crm/v2/tenant/{tenant}/locations/contacts",
     feed_path="/crm/v2/tenant/{tenant}/export/locations/contacts",
-    # As with contacts of customers: the list has no active filter, so it cannot tell what was removed.
+    list_params=EVER_MODIFIED,
     ids_param=False,
     presence=Presence.ACTIVE_FLAG,
     scope="tn.crm.locations:r",

@@ -38,7 +38,7 @@ class Presence(Enum):
     """How a full pass learns that a record is gone."""
 
     LIST = "absent from a complete walk of the list"
-    ACTIVE_FLAG = "the feed's own `active` says so; the list cannot be walked"
+    ACTIVE_FLAG = "the same, or inactive in the feed: whether the list hides inactive records is not documented"
 
 
 class Group(StrEnum):

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from sqlalchemy import Connection, text
 
-from st_pipeline.entities.spec import KEY, EntitySpec
+from st_pipeline.entities.spec import KEY, EntitySpec, Presence
 
 
 def forget_seen(connection: Connection, credential_id: int, entity: str) -> None:
@@ -30,13 +30,14 @@ def remember_seen(connection: Connection, credential_id: int, entity: str, ids: 
 
 
 def absent_ids(connection: Connection, spec: EntitySpec, credential_id: int) -> list[int]:
-    """Rows not marked as deleted whose ids the list did not show."""
+    """Rows not marked as deleted whose ids the list did not show, or that say so themselves where their flag counts."""
     _join_by_hash(connection)
+    is_absent = f"(s.st_id IS NULL{' OR NOT t.active' if spec.presence is Presence.ACTIVE_FLAG else ''})"
     rows = connection.execute(
         text(
             f"SELECT t.{KEY} FROM {spec.table} t LEFT JOIN seen_ids s ON s.credential_id = t.credential_id "  # noqa: S608
             f"AND s.entity = :entity AND s.st_id = t.{KEY} "
-            f"WHERE t.credential_id = :id AND t.deleted_at IS NULL AND s.st_id IS NULL ORDER BY t.{KEY}"
+            f"WHERE t.credential_id = :id AND t.deleted_at IS NULL AND {is_absent} ORDER BY t.{KEY}"
         ),
         {"id": credential_id, "entity": spec.name},
     )
@@ -72,12 +73,13 @@ def unmark(connection: Connection, spec: EntitySpec, credential_id: int, ids: Se
 
 
 def unmark_returned(connection: Connection, spec: EntitySpec, credential_id: int) -> list[int]:
-    """Clear deleted_at of rows whose ids the list showed again. Returns their ids."""
+    """Clear deleted_at of rows whose ids the list showed again, and whose flag agrees where it counts. Their ids."""
     _join_by_hash(connection)
+    is_active = " AND t.active" if spec.presence is Presence.ACTIVE_FLAG else ""
     query = (
         f"UPDATE {spec.table} t SET deleted_at = NULL FROM seen_ids s "  # noqa: S608 - names of a spec
         f"WHERE t.credential_id = :id AND t.deleted_at IS NOT NULL AND s.credential_id = t.credential_id "
-        f"AND s.entity = :entity AND s.st_id = t.{KEY} RETURNING t.{KEY}"
+        f"AND s.entity = :entity AND s.st_id = t.{KEY}{is_active} RETURNING t.{KEY}"
     )
     return list(connection.execute(text(query), {"id": credential_id, "entity": spec.name}).scalars())
 
@@ -90,10 +92,12 @@ def _join_by_hash(connection: Connection) -> None:
     connection.execute(text("SET LOCAL enable_nestloop = off"))
 
 
-def mark_inactive(connection: Connection, spec: EntitySpec, credential_id: int, ids: Sequence[int]) -> int:
-    """For an entity that goes by its active flag: mark those of these rows that are inactive. Returns how many."""
+def unmarked(
+    connection: Connection, spec: EntitySpec, credential_id: int, ids: Sequence[int], *, inactive: bool = False
+) -> list[int]:
+    """Those of these rows that are not marked as deleted; with `inactive` only those that say they are."""
     query = (
-        f"UPDATE {spec.table} SET deleted_at = clock_timestamp() WHERE credential_id = :id "  # noqa: S608
-        f"AND {KEY} = ANY(:ids) AND deleted_at IS NULL AND NOT active"
+        f"SELECT {KEY} FROM {spec.table} WHERE credential_id = :id AND {KEY} = ANY(:ids) "  # noqa: S608
+        f"AND deleted_at IS NULL{' AND NOT active' if inactive else ''}"
     )
-    return connection.execute(text(query), {"id": credential_id, "ids": list(ids)}).rowcount
+    return list(connection.execute(text(query), {"id": credential_id, "ids": list(ids)}).scalars())

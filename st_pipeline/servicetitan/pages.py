@@ -13,7 +13,7 @@ from threading import Event
 
 import msgspec
 
-from st_pipeline.entities.spec import EntitySpec, Presence
+from st_pipeline.entities.spec import EntitySpec
 from st_pipeline.errors import CursorRejected, InvalidApiResponseFormat, PermanentApiError
 from st_pipeline.servicetitan.client import ServiceTitanClient
 from st_pipeline.servicetitan.envelope import Envelope, ids_of, read_envelope
@@ -22,7 +22,6 @@ from st_pipeline.servicetitan.prefetch import fetched_ahead
 IDS_A_REQUEST = 50  # ServiceTitan: more is 400
 EMPTY_PAGES_IN_A_ROW = 100
 WALKS = 3  # of a list that keeps moving; a full pass comes by again
-BEGINNING = "1900-01-01T00:00:00Z"
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,8 +178,6 @@ def count(client: ServiceTitanClient, spec: EntitySpec) -> int:
         return sum(len(page.records) for page in iter_list(client, spec, prefetch=0))
     doing = f"count {spec.name} for tenant {client.access.tenant}"
     params = {**spec.list_params, "pageSize": "1", "includeTotal": "true"}
-    if spec.presence is Presence.ACTIVE_FLAG:
-        params["modifiedOnOrAfter"] = BEGINNING
     total = _ask(client, spec, spec.list_path, params, doing).total_count
     if total is None:
         raise InvalidApiResponseFormat(f"{doing}: the answer has no totalCount")

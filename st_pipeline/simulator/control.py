@@ -166,9 +166,12 @@ class SimulatorControl:
         path = f"tenants/{environment}/{tenant_id}/records/{entity}/{record_id}"
         return dict(self._ask("PATCH", path, json.dumps(dict(changes)).encode(), touch=str(touch).lower()))
 
-    def delete(self, entity: str, record_id: int, tenant_id: int, environment: str = "production") -> None:
-        """Delete a record: gone from lists, inactive in the feed."""
-        self._ask("DELETE", f"tenants/{environment}/{tenant_id}/records/{entity}/{record_id}")
+    def delete(
+        self, entity: str, record_id: int, tenant_id: int, environment: str = "production", *, touch: bool = True
+    ) -> None:
+        """Delete a record: gone from lists, inactive in the feed; without `touch` the feed shows it as it was."""
+        path = f"tenants/{environment}/{tenant_id}/records/{entity}/{record_id}"
+        self._ask("DELETE", path, touch=str(touch).lower())
 
 
 @dataclass(frozen=True)
@@ -231,9 +234,9 @@ class SimulatedTenant:
         """Change keys of a record."""
         return self.control.patch(entity, record_id, changes, self.tenant_id, self.environment, touch=touch)
 
-    def delete(self, entity: str, record_id: int) -> None:
+    def delete(self, entity: str, record_id: int, *, touch: bool = True) -> None:
         """Delete a record."""
-        self.control.delete(entity, record_id, self.tenant_id, self.environment)
+        self.control.delete(entity, record_id, self.tenant_id, self.environment, touch=touch)
 
     def revoke_tokens(self) -> int:
         """Make every token useless."""

@@ -199,7 +199,7 @@ def _record(_world: World, tenant: Tenant, _request: Request, rest: list[str]) -
 def _patch(world: World, tenant: Tenant, request: Request, rest: list[str]) -> Any:
     entity, row = _row(tenant, rest)
     store = tenant.stores[entity]
-    touch = parse_qs(request.query_string.decode()).get("touch", ["true"])[0].lower() == "true"
+    touch = _touches(request)
     changes = _decode(request.body, dict[str, Any])
     store.rewrite(row, changes, world.clock.now() if touch else None)
     if "modifiedOn" in changes:  # the caller names the time itself
@@ -209,8 +209,16 @@ def _patch(world: World, tenant: Tenant, request: Request, rest: list[str]) -> A
     return msgspec.Raw(row.body)
 
 
-def _delete(world: World, tenant: Tenant, _request: Request, rest: list[str]) -> Any:
+def _touches(request: Request) -> bool:
+    """May the feed hear of it?"""
+    return parse_qs(request.query_string.decode()).get("touch", ["true"])[0].lower() == "true"
+
+
+def _delete(world: World, tenant: Tenant, request: Request, rest: list[str]) -> Any:
     entity, row = _row(tenant, rest)
+    if not _touches(request):
+        tenant.stores[entity].set_deleted(row, deleted=True)
+        return {"deleted": row.key}
     tenant.company.now = world.clock
     delete(tenant.company, entity, row, world.clock.now())
     tenant.company.settle()
