@@ -5,7 +5,7 @@ Here: facts to a record, and what a table must then hold. Not here: anything of 
 
 import json
 from collections.abc import Iterator
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any
 
@@ -94,20 +94,13 @@ def _held(column: Column, value: Any) -> Any:
         case Kind.DECIMAL:
             return Decimal(str(value))
         case Kind.TIMESTAMP:
-            return _to_microseconds(value)
+            return datetime.fromisoformat(value).astimezone(UTC)  # which cuts a seventh digit off, too
         case Kind.DAY:
             return date.fromisoformat(value[:10])
         case Kind.JSON:
             return json.loads(json.dumps(value))
         case _:
             return value
-
-
-def _to_microseconds(value: str) -> datetime:
-    """The seventh digit rounds the sixth; Python's own reading cuts it off."""
-    digits = value.rstrip("Z").partition(".")[2]
-    rounded_up = len(digits) == 7 and digits[-1] >= "5"
-    return datetime.fromisoformat(value).astimezone(UTC) + timedelta(microseconds=rounded_up)
 
 
 def leaves(fields: tuple[Field, ...], above: str = "") -> Iterator[tuple[str, Field]]:
