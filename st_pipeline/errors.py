@@ -23,6 +23,7 @@
     ├── LeaseLost                     another run took the tenant over: stop without writing
     ├── SyncStopped                   a person or a time limit ended the sync: the next one goes on from there
     ├── DatabaseUnavailable           Postgres cannot be reached; the run is retried
+    │   └── DatabaseFull              its disk is full: a person frees space
     └── DatabaseRefused               Postgres refuses a row by a rule that our checks do not know
 
 Here: the classes, their one-line meaning, which of them a retry can help, and how one is kept. Not here: how often
@@ -189,6 +190,12 @@ class DatabaseUnavailable(PipelineError):
 
     retry_helps = True
     ends_tenant = True
+
+
+class DatabaseFull(DatabaseUnavailable):
+    """The disk of Postgres is full. The next poll tries again; a retry within the minute would not help."""
+
+    retry_helps = False
 
 
 class DatabaseRefused(PipelineError):

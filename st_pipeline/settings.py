@@ -44,7 +44,8 @@ class Settings(BaseSettings):
     database_url: SecretStr | None = Field(
         default=None,
         validation_alias=AliasChoices("DATABASE_URL"),
-        description="Postgres to use, `postgresql://user:password@host:port/database`. Unset: the embedded server.",
+        description="Postgres to use, `postgresql://user:password@host:port/database`; in the password @ is written "
+        "%40, : %3A, / %2F and % %25. Unset: the embedded server.",
     )
     dagster_database_url: SecretStr | None = Field(
         default=None,

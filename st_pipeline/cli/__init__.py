@@ -98,10 +98,19 @@ def run(arguments: list[str] | None = None) -> int:
     except click.Abort:
         click.echo("stopped", err=True)
         return 1
-    except ConfigurationError as error:
-        click.echo(f"Error: {error}", err=True)
-        return 2
-    except PipelineError as error:
-        click.echo(f"Error: {error}", err=True)
-        return 1
+    except Exception as error:
+        told = error if isinstance(error, PipelineError) else _of_the_database(error)
+        if told is None:
+            raise
+        click.echo(f"Error: {told}", err=True)
+        return 2 if isinstance(told, ConfigurationError) else 1
     return result if isinstance(result, int) else 0
+
+
+def _of_the_database(error: Exception) -> PipelineError | None:
+    """A database error that no command turned into ours, as ours: its traceback is long and may hold values."""
+    if "sqlalchemy" not in sys.modules:  # nor was a database asked
+        return None
+    from st_pipeline.postgres.database import as_ours
+
+    return as_ours("use the database", error)

@@ -21,6 +21,7 @@ from st_pipeline.settings import Settings
 
 PRIVATE_BITS = 0o077
 LEAST_FREE_BYTES = 2 * 1024**3
+FULL_BYTES = 256 * 1024**2  # some files of the log that Postgres writes ahead, 16 MB each
 TOGETHER = ("dagster", "dagster-webserver")
 
 
@@ -149,11 +150,25 @@ def _addresses(settings: Settings) -> Iterator[Finding]:
 
 
 def _disk(settings: Settings) -> Iterator[Finding]:
-    folder = next(path for path in (settings.home, *settings.home.parents) if path.exists())
-    free = shutil.disk_usage(folder).free
-    state: Literal["ok", "warning"] = "ok" if free > LEAST_FREE_BYTES else "warning"
-    mend = "" if state == "ok" else "a first load takes about twice the size of the source's JSON"
-    yield Finding("disk", state, f"{free / 1024**3:.1f} GB free at {folder}", mend)
+    from st_pipeline.postgres import embedded
+    from st_pipeline.postgres.database import embedded_folder
+
+    folders = [next(path for path in (settings.home, *settings.home.parents) if path.exists())]
+    server = embedded.status(embedded_folder(settings)) if settings.database_url is None else None
+    if server is not None and server.data_folder.stat().st_dev != folders[0].stat().st_dev:
+        folders.append(server.data_folder)
+    for folder in folders:
+        yield disk_finding(folder, shutil.disk_usage(folder).free)
+
+
+def disk_finding(folder: Path, free_bytes: int) -> Finding:
+    """What so much free space means."""
+    finding = f"{free_bytes / 1024**3:.1f} GB free at {folder}"
+    if free_bytes < FULL_BYTES:
+        return Finding("disk", "wrong", finding, "free space: Postgres stops when its disk is full")
+    if free_bytes < LEAST_FREE_BYTES:
+        return Finding("disk", "warning", finding, "a first load takes about twice the size of the source's JSON")
+    return Finding("disk", "ok", finding)
 
 
 def _ports(settings: Settings) -> Iterator[Finding]:

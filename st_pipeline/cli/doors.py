@@ -6,13 +6,14 @@ Here: the choice. Not here: the two ways (defs/launch.py, defs/runs_here.py).
 import os
 from pathlib import Path
 
-from sqlalchemy import Engine, make_url
+from sqlalchemy import Engine
 
 from st_pipeline.cli.setup import STORAGE_VARIABLE, project_folder, ready_storage
 from st_pipeline.defs.door import Door
 from st_pipeline.environment_file import read_file
 from st_pipeline.errors import ConfigurationError, PipelineError
 from st_pipeline.postgres.dagster_database import dagster_url
+from st_pipeline.postgres.database import read_url
 from st_pipeline.settings import Settings
 
 
@@ -36,7 +37,7 @@ def open_door(settings: Settings, engine: Engine) -> Door:
         pass  # something else listens there, or it goes down at this moment
     running.close()
     environment = _environment(settings, engine, home)
-    ready_storage(make_url(environment[STORAGE_VARIABLE]), engine)
+    ready_storage(read_url(STORAGE_VARIABLE, environment[STORAGE_VARIABLE]), engine)
     return RunsHere(environment, Path.cwd(), settings.home)
 
 

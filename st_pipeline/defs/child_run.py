@@ -4,6 +4,7 @@ Here: one run, from the partition to its end. Not here: the process around it (c
 (materialize.py).
 """
 
+import contextlib
 import os
 import traceback
 
@@ -15,7 +16,7 @@ from st_pipeline.defs.launch import LOCATION, REPOSITORY
 from st_pipeline.defs.metadata import asset_key
 from st_pipeline.defs.partitions import register_tenants
 from st_pipeline.errors import PipelineError
-from st_pipeline.postgres.database import main_url, open_engine
+from st_pipeline.postgres.database import database_errors, main_url, open_engine
 from st_pipeline.settings import load_settings
 
 # By this the UI knows whose job it was; a run from its own queue has it from the queue.
@@ -25,12 +26,14 @@ REPOSITORY_TAG = ".dagster/repository"
 def make_run(wanted: WantedRun, run_id: str) -> RunState:
     """Make the run and say what became of it; raises nothing."""
     try:
-        with dg.DagsterInstance.get() as instance:
+        doing = f"note in Dagster's database how the sync of {wanted.tenant} goes"
+        with database_errors(doing), dg.DagsterInstance.get() as instance:
             return _make(instance, wanted, run_id)
     except PipelineError as error:
         return RunState(Phase.FAILED, message=str(error))
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - the command that waits must hear of it
-        traceback.print_exc()
+        with contextlib.suppress(OSError):  # the disk may be full
+            traceback.print_exc()
         what = f"unexpected {type(error).__name__}; the log of its process has the place"
         return RunState(Phase.FAILED, message=what)
 
@@ -57,9 +60,9 @@ def _make(instance: dg.DagsterInstance, wanted: WantedRun, run_id: str) -> RunSt
 
 
 def note_crash(environment: dict[str, str], run_id: str, message: str) -> None:
-    """Mark a run as failed whose process is gone: nobody else would."""
+    """Mark a run as failed whose process is gone: nobody else would. Raises DatabaseUnavailable."""
     os.environ.update({name: value for name, value in environment.items() if name not in os.environ})
-    with dg.DagsterInstance.get() as instance:
+    with database_errors(f"mark run {run_id} as failed"), dg.DagsterInstance.get() as instance:
         run = instance.get_run_by_id(run_id)
         if run is not None and not run.is_finished:
             instance.report_run_failed(run, message)

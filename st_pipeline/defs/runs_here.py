@@ -19,6 +19,7 @@ from pathlib import Path
 
 from st_pipeline.defs.child_order import Order, execute
 from st_pipeline.defs.door import Phase, RunState, WantedRun
+from st_pipeline.errors import PipelineError
 
 PRELOADED = ["st_pipeline.defs.child_run"]
 KILL_AFTER_SECONDS = 10
@@ -81,7 +82,8 @@ class RunsHere:
 
         how = f"by {signal.Signals(-exit_code).name}" if exit_code and exit_code < 0 else f"with code {exit_code}"
         message = f"its process ended {how}; its last words are in {self._log(run_id)}"
-        note_crash(self._environment, run_id, message)
+        with contextlib.suppress(PipelineError):  # Dagster's database may be what it ended of
+            note_crash(self._environment, run_id, message)
         return RunState(Phase.FAILED, message=message)
 
     def _log(self, run_id: str) -> Path:

@@ -11,7 +11,7 @@ import psycopg
 from sqlalchemy import URL, Connection, Engine, create_engine, make_url
 from sqlalchemy.exc import ArgumentError, DataError, DBAPIError, IntegrityError, InterfaceError, OperationalError
 
-from st_pipeline.errors import ConfigurationError, DatabaseRefused, DatabaseUnavailable
+from st_pipeline.errors import ConfigurationError, DatabaseFull, DatabaseRefused, DatabaseUnavailable
 from st_pipeline.postgres import embedded
 from st_pipeline.settings import Settings
 
@@ -50,10 +50,15 @@ def read_url(name: str, text: str) -> URL:
     """Parse a Postgres address. Raises ConfigurationError that names the variable and never shows its value."""
     try:
         url = make_url(text)
-    except ArgumentError:
+    except (ArgumentError, ValueError):  # a ValueError quotes what stands in the port's place: a piece of the password
         url = None
-    if url is None or url.get_backend_name() not in {"postgresql", "postgres"} or not url.host or not url.database:
-        raise ConfigurationError(f"{name} is no Postgres address: write postgresql://user:password@host:port/database")
+    is_whole = url is not None and url.host and url.database and text.count("@") <= 1
+    if url is None or not is_whole or url.get_backend_name() not in {"postgresql", "postgres"}:
+        # Outside the handler, so that a traceback does not show the cause either.
+        raise ConfigurationError(
+            f"{name} is not a valid Postgres address: write postgresql://user:password@host:port/database, and in the "
+            "password @ as %40, : as %3A, / as %2F and % as %25"
+        )
     return url
 
 
@@ -93,18 +98,34 @@ def open_engine(url: URL) -> Engine:
 def database_errors(doing: str) -> Iterator[None]:
     """Turn Postgres's errors into ours: `doing` says what was going on, without data.
 
-    Raises DatabaseUnavailable (a lost or refused connection) and DatabaseRefused (a broken constraint, a bad value).
-    COPY goes past SQLAlchemy, so the driver's own errors come here too.
+    Raises DatabaseUnavailable (a lost or refused connection), DatabaseFull, and DatabaseRefused (a broken constraint, a
+    bad value). COPY goes past SQLAlchemy, so the driver's own errors come here too.
     """
     try:
         yield
-    except (OperationalError, InterfaceError, psycopg.OperationalError, psycopg.InterfaceError) as error:
-        raise DatabaseUnavailable(f"{doing}: Postgres does not answer ({_name(error)})") from error
-    except (IntegrityError, DataError, psycopg.IntegrityError, psycopg.DataError) as error:
-        # Not chained: Postgres's words quote the row.
-        raise DatabaseRefused(
+    except (DBAPIError, psycopg.Error) as error:
+        told = as_ours(doing, error)
+        if told is None:
+            raise
+        # Chained only where the cause says more: Postgres's words quote a refused row, and the way of a full disk's
+        # error through the drivers is hundreds of lines.
+        raise told from (error if type(told) is DatabaseUnavailable else None)
+
+
+def as_ours(doing: str, error: Exception) -> DatabaseUnavailable | DatabaseRefused | None:
+    """A database's error as one of ours; None: it is something else."""
+    if isinstance(error, (OperationalError, InterfaceError, psycopg.OperationalError, psycopg.InterfaceError)):
+        if _code(error) == psycopg.errors.DiskFull.sqlstate:
+            return DatabaseFull(
+                f"{doing}: the disk of Postgres is full: free space there. What is committed stays, the next sync goes "
+                "on from there"
+            )
+        return DatabaseUnavailable(f"{doing}: Postgres does not answer ({_name(error)})")
+    if isinstance(error, (IntegrityError, DataError, psycopg.IntegrityError, psycopg.DataError)):
+        return DatabaseRefused(
             f"{doing}: Postgres refuses a row ({_name(error)}) by a rule that is not ours; was a table changed by hand?"
-        ) from None
+        )
+    return None
 
 
 def _name(error: DBAPIError | psycopg.Error) -> str:
@@ -112,6 +133,12 @@ def _name(error: DBAPIError | psycopg.Error) -> str:
     cause = error.orig if isinstance(error, DBAPIError) else error
     constraint = cause.diag.constraint_name if isinstance(cause, psycopg.Error) else None
     return f"{type(cause).__name__} of {constraint}" if constraint else type(cause).__name__
+
+
+def _code(error: DBAPIError | psycopg.Error) -> str | None:
+    """Postgres's code for it; None where it said nothing. Dagster's storage has another driver with another name."""
+    cause = error.orig if isinstance(error, DBAPIError) else error
+    return getattr(cause, "sqlstate", None) or getattr(cause, "pgcode", None)
 
 
 @contextmanager
