@@ -2,8 +2,8 @@
 
 Here: its name, creating it, the mark that claims it. Not here: Dagster's tables in it (defs/storage.py), ours.
 
-It is named after the main database. Deployments from before that have `dagster`; they keep it, which is told by a run
-of our sync log that is found there.
+It is named after the main database. Deployments from before that have `dagster` and keep it: a run of our sync log is
+found there, or our mark.
 """
 
 from collections.abc import Iterator
@@ -49,7 +49,7 @@ def dagster_url(settings: Settings, engine: Engine) -> URL:
         return read_url(SETTING, settings.dagster_database_url.get_secret_value()).set(drivername=DAGSTER_DRIVER)
     main = main_url(settings)
     before = main.set(drivername=DAGSTER_DRIVER, database=NAME_BEFORE)
-    if _has_our_runs(engine, before):
+    if _is_ours(engine, before):
         return before
     name = f"{main.database}{SUFFIX}"
     if len(name.encode()) > LONGEST_NAME_BYTES:
@@ -57,29 +57,30 @@ def dagster_url(settings: Settings, engine: Engine) -> URL:
     return before.set(database=name)
 
 
-def _has_our_runs(engine: Engine, url: URL) -> bool:
-    """Is a database of that name there, not claimed by another deployment, with a run of our sync log in it?"""
-    with transaction(engine, "read the newest runs of the sync log") as connection:
-        runs = connection.execute(
-            text(
-                "SELECT dagster_run_id FROM servicetitan_sync_logs WHERE dagster_run_id IS NOT NULL "
-                "ORDER BY id DESC LIMIT :number"
-            ),
-            {"number": RUNS_COMPARED},
-        ).scalars().all()  # fmt: skip
-    if not runs:
-        return False
+def _is_ours(engine: Engine, url: URL) -> bool:
+    """Is a database of that name there, claimed by us; or by nobody, with a run of our sync log in it?"""
     there = open_engine(url.set(drivername=DRIVER))
     try:
         with there.connect() as connection:
-            if held_by(connection) not in (None, ours(engine)):
-                return False
+            held = held_by(connection)
+            if held is not None:
+                return held == ours(engine)
             found = text("SELECT EXISTS (SELECT FROM runs WHERE run_id = ANY(:runs))")
-            return bool(connection.execute(found, {"runs": list(runs)}).scalar_one())
+            return bool(connection.execute(found, {"runs": _newest_runs(engine)}).scalar_one())
     except DBAPIError:  # not there, not for us to read, or without Dagster's tables
         return False
     finally:
         there.dispose()
+
+
+def _newest_runs(engine: Engine) -> list[str]:
+    """Dagster's runs that the sync log names."""
+    query = text(
+        "SELECT dagster_run_id FROM servicetitan_sync_logs WHERE dagster_run_id IS NOT NULL "
+        "ORDER BY id DESC LIMIT :number"
+    )
+    with transaction(engine, "read the newest runs of the sync log") as connection:
+        return list(connection.execute(query, {"number": RUNS_COMPARED}).scalars())
 
 
 def ours(engine: Engine) -> tuple[str, str]:

@@ -10,7 +10,7 @@ from sqlalchemy import URL, Engine, make_url, text
 
 from st_pipeline.cli.setup import ready_storage
 from st_pipeline.errors import ConfigurationError
-from st_pipeline.postgres.dagster_database import MARK, check_ours, dagster_url, held_by, ours
+from st_pipeline.postgres.dagster_database import MARK, check_ours, claimed, dagster_url, held_by, ours
 from st_pipeline.postgres.database import DAGSTER_DRIVER, DRIVER, open_engine
 from st_pipeline.postgres.embedded import EmbeddedServer
 from st_pipeline.settings import Settings
@@ -79,10 +79,12 @@ def test_a_deployment_whose_runs_are_in_the_old_one_keeps_it(
         with before.begin() as connection:
             connection.exec_driver_sql("INSERT INTO runs VALUES ('a run of ours')")
         assert dagster_url(settings, engine).database == "dagster"
+        with claimed(before.url, engine):
+            change("UPDATE servicetitan_sync_logs SET dagster_run_id = NULL")
+        assert dagster_url(settings, engine).database == "dagster"  # our mark is enough
+        change("UPDATE servicetitan_sync_logs SET dagster_run_id = 'a run of ours'")
         with before.begin() as connection:
-            connection.exec_driver_sql(
-                f"CREATE TABLE {MARK} AS SELECT gen_random_uuid() AS deployment, 'their_own' AS main_database"
-            )
+            connection.exec_driver_sql(f"UPDATE {MARK} SET main_database = 'their_own'")  # noqa: S608
         assert dagster_url(settings, engine).database == own  # we shared it, and the other was first to claim it
 
 
