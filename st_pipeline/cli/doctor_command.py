@@ -155,7 +155,7 @@ def _disk(settings: Settings) -> Iterator[Finding]:
 
     folders = [next(path for path in (settings.home, *settings.home.parents) if path.exists())]
     server = embedded.status(embedded_folder(settings)) if settings.database_url is None else None
-    if server is not None and server.data_folder.stat().st_dev != folders[0].stat().st_dev:
+    if server is not None and server.data_folder.exists() and not server.data_folder.is_relative_to(folders[0]):
         folders.append(server.data_folder)
     for folder in folders:
         yield disk_finding(folder, shutil.disk_usage(folder).free)
