@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
-import msgspec
 import pytest
 from sqlalchemy import Engine
 
@@ -31,7 +30,7 @@ def acme(unsynced: Company) -> Company:
 
 def modified_on(company: Company, entity: str, st_id: int) -> datetime:
     """When the source changed a record."""
-    return msgspec.convert(company.source.record(entity, st_id)["modifiedOn"], datetime)
+    return datetime.fromisoformat(company.source.record(entity, st_id)["modifiedOn"])
 
 
 def test_a_present_record_leads_to_the_sync_that_wrote_it_and_to_its_stream_record(acme: Company):
