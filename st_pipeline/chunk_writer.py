@@ -15,6 +15,7 @@ import structlog
 
 from st_pipeline import deletions
 from st_pipeline.entities.spec import Presence
+from st_pipeline.errors import OutOfTime, PipelineError, TransientApiError
 from st_pipeline.postgres import chunks, cursors, drift, presence, rejects
 from st_pipeline.records import Columns, Counts, Mode, Reject
 from st_pipeline.servicetitan.pages import Page
@@ -69,9 +70,12 @@ class ChunkWriter:
             self._open_rejects = rejects.open_keys(work.connection, work.credential_id, work.spec.name)
 
     def write_all(self, pages: Iterator[Page]) -> None:
-        """Write every page. Rows of a last, smaller chunk are written too, and the last page's token."""
-        size = self.work.settings.rows_per_chunk
-        for page in pages:
+        """Write every page. Rows of a last, smaller chunk are written too, and the last page's token.
+
+        Also when no further page comes: a tenant with slow pages would else read the same ones in each of its turns.
+        """
+        size, cut = self.work.settings.rows_per_chunk, Cut()
+        for page in cut.short(pages):
             self.result.counts.pages += 1
             self._pending += page.records
             self._received += len(page.records)
@@ -85,6 +89,8 @@ class ChunkWriter:
         if self._pending or self._tokens:
             self._write([bytes(record) for record in self._pending])
             self._pending = []
+        if cut.error is not None:
+            raise cut.error
 
     def _hold_on(self) -> None:
         """Extend the lease, and see a stop, with a page that fills no chunk: pages may be small, empty and many."""
@@ -191,6 +197,19 @@ class ChunkWriter:
     def _worth_a_row(self, counts: Counts) -> bool:
         """A poll that found nothing new leaves no row in the sync log."""
         return not self.work.quiet or self.work.log.id is not None or counts.changed > 0 or counts.failed > 0
+
+
+class Cut:
+    """What ended the pages before their end, if anything did."""
+
+    error: PipelineError | None = None
+
+    def short(self, pages: Iterator[Page]) -> Iterator[Page]:
+        """The pages that came."""
+        try:
+            yield from pages
+        except (OutOfTime, TransientApiError) as error:
+            self.error = error
 
 
 @contextmanager

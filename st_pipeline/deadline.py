@@ -13,10 +13,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Deadline:
-    """A moment by `clock`, a clock that never goes back. `limit`: which limit it comes from, in words for people."""
+    """A moment by `clock`, which never goes back. `limit`: where it comes from, for people: "a run may take 900 s"."""
 
     at: float = math.inf
-    limit: str = "no limit"
+    limit: str = "there is no limit"
     clock: Callable[[], float] = time.monotonic
 
     @property
@@ -36,3 +36,16 @@ class Deadline:
 
 
 NEVER = Deadline()
+BY_A_PERSON = "ended at once, by a person or with its service"
+
+
+def out_of_time(deadline: Deadline) -> str:
+    """What an error says that comes of it."""
+    return f"out of time, as {deadline.limit}; what is committed stays, the next sync goes on from there"
+
+
+def why_ended(kind: type[BaseException], deadline: Deadline) -> str:
+    """Why work ended in the middle. Interrupts are no errors, so that nobody catches them by mistake."""
+    if issubclass(kind, Exception | GeneratorExit):
+        return f"stopped by {kind.__name__}"
+    return f"ended at once, as {deadline.limit}" if deadline.has_passed else BY_A_PERSON

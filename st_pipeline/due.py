@@ -1,7 +1,7 @@
 """Which tenants a sync takes: those a person named, or what is due.
 
-Here: the choice and the reason for it, tenant by tenant; what a tenant's own schedule means. Not here: when schedules
-tick (defs/schedules.py), what a poll leaves out of a tenant (polls.py).
+Here: the choice and the reason for it, tenant by tenant; what a tenant's own schedule means; whose turn comes first.
+Not here: when schedules tick (defs/schedules.py), what a poll leaves out of a tenant (polls.py).
 """
 
 from collections.abc import Sequence
@@ -20,6 +20,8 @@ from st_pipeline.records import Mode
 
 # What every poll looks at. Lists without a feed rest in between, and would make a tenant look neglected.
 FEEDS = tuple(spec.name for spec in ENTITIES.values() if spec.feed_path is not None)
+
+NEVER_YET = datetime.min.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,6 +163,12 @@ def pollable(connection: Connection, now: datetime) -> list[Tenant]:
         )
         is None
     ]
+
+
+def longest_waiting_first(connection: Connection, tenants: Sequence[str]) -> list[str]:
+    """Partition keys in the order of their turns: a run may end before its last tenant, and the next begins with it."""
+    turns = tenant_schedules.last_turns(connection, tenants)
+    return sorted(tenants, key=lambda tenant: turns.get(tenant, NEVER_YET))
 
 
 def left_alone_by_night(connection: Connection) -> set[str]:

@@ -22,6 +22,8 @@
     ├── TenantBusy                    another run works on the tenant
     ├── LeaseLost                     another run took the tenant over: stop without writing
     ├── SyncStopped                   a person or a time limit ended the sync: the next one goes on from there
+    ├── OutOfTime                     the time of a tenant or a run is over: the next sync goes on from there
+    ├── DagsterSilent                 Dagster's webserver does not answer a command: it is asked again
     ├── DatabaseUnavailable           Postgres cannot be reached; the run is retried
     │   └── DatabaseFull              its disk is full: a person frees space
     └── DatabaseRefused               Postgres refuses a row by a rule that our checks do not know
@@ -183,6 +185,19 @@ class SyncStopped(PipelineError):
     """The sync was asked to end; the message says by whom or why. What is committed stays."""
 
     ends_tenant = True
+
+
+class OutOfTime(PipelineError):
+    """The time that a tenant or a run was given is over; the message says which. What is committed stays."""
+
+    retry_helps = True
+    ends_tenant = True
+
+
+class DagsterSilent(PipelineError):
+    """Dagster's webserver does not answer, or something else answers in its place. Its runs may be running."""
+
+    retry_helps = True
 
 
 class DatabaseUnavailable(PipelineError):

@@ -1,17 +1,44 @@
-"""What a scheduled poll leaves out, and what it finds worth telling.
+"""Which entities a sync of a tenant tries, what a scheduled poll leaves out, and what it finds worth telling.
 
-Here: which lists rest until they are due, when an unchanged entity is reported all the same. Not here: when polls run
+Here: which lists rest until they are due, what waits for its first load, when an unchanged entity is reported all the
+same. Not here: when polls run
 (defs/schedules.py), how an entity is synced (sync.py).
 """
 
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from st_pipeline.data_types import SYNCED
 from st_pipeline.entities.spec import EntitySpec
+from st_pipeline.entity_order import failed_last
 from st_pipeline.postgres.cursors import Cursor
 from st_pipeline.records import Mode
 from st_pipeline.settings import Settings
 from st_pipeline.sync_configuration import SyncConfiguration
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The entities a sync of a tenant tries, in this order. `quiet`: it shows in the log only if it finds something."""
+
+    entities: tuple[str, ...]
+    quiet: bool
+
+
+def plan(
+    configuration: SyncConfiguration, settings: Settings, known: Mapping[str, Cursor], *, first_loads: bool
+) -> Plan:
+    """What to try. `known`: the tenant's cursors. `first_loads` false: without what was never read to its end."""
+    held = {name: known.get(name, Cursor()) for name in configuration.entities}
+    names = failed_last([*held], {name for name, cursor in held.items() if cursor.last_failed_at is not None})
+    if is_poll(configuration):
+        names = [name for name in names if not rests(name, held[name], settings)]
+    if not first_loads:
+        loaded = {name for name, cursor in known.items() if cursor.last_full_at is not None}
+        names = [name for name in names if not _waits_for_first_load(name, loaded)]
+    quiet = is_poll(configuration) and not any(is_due(held[name], settings) for name in names)
+    return Plan(tuple(names), quiet)
 
 
 def is_poll(configuration: SyncConfiguration) -> bool:
@@ -29,6 +56,17 @@ def rests(name: str, cursor: Cursor, settings: Settings) -> bool:
     if not isinstance(spec, EntitySpec) or spec.feed_path is not None or cursor.last_failed_at is not None:
         return False
     return _is_within(cursor.last_polled_at, settings.reference_poll_minutes)
+
+
+def _waits_for_first_load(name: str, loaded: Collection[str]) -> bool:
+    """Was it never read to its end, or does a stream need what never was? Of several lists, one that was is enough.
+
+    A load takes long, and a run of polls has other tenants who wait: it gets a run of its own (first_loads.py).
+    """
+    spec = SYNCED[name]
+    if isinstance(spec, EntitySpec):
+        return name not in loaded and not any(part.name in loaded for part in spec.lists)
+    return any(_waits_for_first_load(before, loaded) for before in spec.after)
 
 
 def is_due(cursor: Cursor, settings: Settings) -> bool:

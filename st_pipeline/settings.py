@@ -176,6 +176,13 @@ class Settings(BaseSettings):
         ge=1,
         description="Tenants a scheduled run holds. A run costs 2 to 4 CPU seconds whatever it holds, a tenant 0.3.",
     )
+    poll_tenant_seconds: float = Field(
+        default=150,
+        gt=0,
+        description="Time a poll gives one tenant; then it is the next one's turn, and the next poll goes on from the "
+        "last committed chunk. More than one request may take (120 s), or a tenant with slow pages would never get "
+        "anywhere; a tenant with nothing new takes some seconds.",
+    )
     reference_poll_minutes: float = Field(
         default=60,
         ge=0,

@@ -130,13 +130,17 @@ class EntityOutcome:
 
 @dataclass(slots=True)
 class SyncResult:
-    """What a tenant's sync did. `sync_log_id` None: a poll that found nothing and left no row."""
+    """What a tenant's sync did. `sync_log_id` None: a poll that found nothing and left no row.
+
+    `stopped`: why it did not begin with what was left of its entities.
+    """
 
     tenant: str
     sync_id: uuid.UUID
     sync_log_id: int | None = None
     outcomes: list[EntityOutcome] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
+    stopped: str | None = None
     seconds: float = 0.0
 
     @property

@@ -17,8 +17,10 @@ from sqlalchemy import Connection, Engine
 from st_pipeline import polls, sync_closing
 from st_pipeline.credentials import store
 from st_pipeline.data_types import SYNCED
+from st_pipeline.deadline import NEVER, Deadline, out_of_time, why_ended
 from st_pipeline.entities import ENTITIES
-from st_pipeline.errors import ConfigurationError, NotTried, PipelineError, SyncStopped, without_frames
+from st_pipeline.entity_order import OUTAGES_IN_A_ROW, is_outage
+from st_pipeline.errors import ConfigurationError, NotTried, OutOfTime, PipelineError, SyncStopped, without_frames
 from st_pipeline.postgres import cursors, leases, stops
 from st_pipeline.postgres.database import database_errors
 from st_pipeline.postgres.sync_log import SyncLog, settle_abandoned
@@ -39,7 +41,8 @@ class TenantSync:
     """One tenant's sync: `with TenantSync(...) as sync: for outcome in sync.entities(): ...`, then `sync.result`.
 
     Entering takes the tenant's lease: raises TenantBusy when another run holds it for longer than `wait_seconds`.
-    Leaving closes the sync log, also when the body raised.
+    Leaving closes the sync log, also when the body raised. `deadline`: the run's; `budget`: the tenant's seconds and
+    where they come from. `first_loads` false: what was never read to its end is left out.
     """
 
     def __init__(
@@ -52,6 +55,9 @@ class TenantSync:
         sync_id: uuid.UUID | None = None,
         dagster_run_id: str | None = None,
         wait_seconds: float = 0,
+        deadline: Deadline = NEVER,
+        budget: tuple[float, str] | None = None,
+        first_loads: bool = True,
         after_chunk: Callable[[str, Counts], None] = lambda _entity, _counts: None,
     ) -> None:
         update = {} if configuration.batch_size is None else {"rows_per_chunk": configuration.batch_size}
@@ -59,6 +65,9 @@ class TenantSync:
         self.engine = engine
         self.configuration = configuration
         self.wait_seconds = wait_seconds
+        self.first_loads = first_loads
+        self._budget = budget
+        self._run_deadline = self.deadline = deadline
         self.after_chunk = after_chunk
         self.result = SyncResult(tenant, sync_id or uuid.uuid4())
         self.doing = f"sync of tenant {tenant}"
@@ -91,6 +100,8 @@ class TenantSync:
             sync_id=self.result.sync_id,
             wait_seconds=self.wait_seconds,
         )
+        if self._budget is not None:
+            self.deadline = self._run_deadline.within(*self._budget)
         self.log = SyncLog(
             tenant.credential_id,
             self.result.tenant,
@@ -109,8 +120,10 @@ class TenantSync:
             raise
         with self.connection.begin():
             settle_abandoned(self.connection, tenant.credential_id)
-            self._plan()
-            if not self.quiet:
+            known = cursors.load_all(self.connection, [self.credential_id])
+            held = {name: cursor for (_, name), cursor in known.items()}
+            self.plan = polls.plan(self.configuration, self.settings, held, first_loads=self.first_loads)
+            if not self.plan.quiet:
                 self.log.ensure(self.connection)
 
     def _client(self, tenant: store.Tenant) -> ServiceTitanClient:
@@ -118,7 +131,7 @@ class TenantSync:
         with self.connection.begin():
             access = store.load_access(self.connection, self.settings, self.result.tenant)
         tokens = store.PostgresTokenStore(self.engine, self.settings, tenant)
-        return ServiceTitanClient(access, self.settings, store=tokens)
+        return ServiceTitanClient(access, self.settings, store=tokens, deadline=self.deadline)
 
     def _note_unusable(self, error: ConfigurationError) -> None:
         """A failed row and a status, so that a tenant whose secrets do not open is seen where others are."""
@@ -131,16 +144,6 @@ class TenantSync:
             self.lease.release(self.connection)
         self.result.sync_log_id = self.log.id
 
-    def _plan(self) -> None:
-        """What a poll leaves alone, and whether it is quiet: it shows in the log when it found something, or hourly."""
-        self.resting: set[str] = set()
-        self.quiet = False
-        if polls.is_poll(self.configuration):
-            known = cursors.load_all(self.connection, [self.credential_id])
-            held = {name: known[self.credential_id, name] for name in self.configuration.entities}
-            self.resting = {name for name, cursor in held.items() if polls.rests(name, cursor, self.settings)}
-            self.quiet = not any(polls.is_due(held[name], self.settings) for name in held.keys() - self.resting)
-
     def _cursor(self, name: str) -> cursors.Cursor:
         return cursors.load(self.connection, self.credential_id, name)
 
@@ -151,10 +154,13 @@ class TenantSync:
         """
         failed: dict[str, Exception] = {}
         ends_all: Exception | None = None
+        outages = 0
         self._announce(skip)
-        for entity in self.configuration.entities:
-            if skip(entity) or entity in self.resting:
+        for entity in self.plan.entities:
+            if skip(entity):
                 continue
+            if self._stops(outages):
+                return
             after = [name for name in SYNCED[entity].after if name in failed]
             if ends_all is not None:
                 outcome = self._failed(EntityResult(entity, self.configuration.mode), ends_all)
@@ -163,6 +169,7 @@ class TenantSync:
                 outcome = self._failed(EntityResult(entity, self.configuration.mode), error)
             else:
                 outcome = self._sync(entity)
+                outages = outages + 1 if is_outage(outcome.error) else 0
             if outcome.error is not None:
                 if not isinstance(outcome.error, PipelineError) or outcome.error.stops_dependents:
                     failed[entity] = outcome.error
@@ -171,8 +178,18 @@ class TenantSync:
                 self.result.errors.append(f"{entity}: {outcome.message}")
             self.result.outcomes.append(outcome)
             yield outcome
-            if isinstance(outcome.error, SyncStopped):
+            if isinstance(outcome.error, SyncStopped | OutOfTime):
                 return  # what was not begun has not failed
+
+    def _stops(self, outages: int) -> bool:
+        """Is the rest left for the next sync?"""
+        if self.deadline.has_passed:
+            self.result.stopped = out_of_time(self.deadline)
+        elif outages == OUTAGES_IN_A_ROW:
+            self.result.stopped = f"{outages} entities in a row got no usable answer; the rest waits for the next sync"
+        if self.result.stopped is not None:
+            self.result.errors.append(self.result.stopped)
+        return self.result.stopped is not None
 
     def _announce(self, skip: Callable[[str], bool]) -> None:
         """How many records a full sync will read, for its progress: one small request for each entity."""
@@ -205,7 +222,7 @@ class TenantSync:
             "settings": self.settings,
             "mode": self.configuration.mode,
             "rewrite": self.configuration.rewrite,
-            "quiet": self.quiet,
+            "quiet": self.plan.quiet,
             "after_chunk": self.after_chunk,
         }
         if name in STREAMS:
@@ -264,7 +281,7 @@ class TenantSync:
             with self.connection.begin(), self.log.forgotten_on_rollback():
                 if kind is not None:
                     asked = stops.reason(self.connection, self.result.sync_id)
-                    self.result.errors.append(asked or _why_stopped(kind))
+                    self.result.errors.append(asked or why_ended(kind, self._run_deadline))
                 self._close_log(self.connection)
                 self.lease.release(self.connection)
         except Exception as second:  # noqa: BLE001 - the next start settles what could not be closed
@@ -275,7 +292,8 @@ class TenantSync:
             self.connection.close()
 
     def _close_log(self, connection: Connection) -> None:
-        sync_closing.note_connection(connection, self.credential_id, self.result.outcomes, self.resting)
+        left_out = set(self.configuration.entities).difference(self.plan.entities)
+        sync_closing.note_connection(connection, self.credential_id, self.result.outcomes, left_out)
         if self.log.id is None and self.result.success:
             return
         message = None if self.result.success else "; ".join(self.result.errors)
@@ -286,9 +304,3 @@ class TenantSync:
         sync_closing.note_in_the_trail(
             self.connection, self.credential_id, self.configuration, self.result, is_news=is_news
         )
-
-
-def _why_stopped(kind: type[BaseException]) -> str:
-    """Interrupts are no errors, so that nobody catches them by mistake."""
-    is_interrupt = not issubclass(kind, Exception | GeneratorExit)
-    return "ended at once, by a person or with its service" if is_interrupt else f"stopped by {kind.__name__}"

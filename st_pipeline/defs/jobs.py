@@ -1,17 +1,14 @@
 """The jobs: what a schedule or a person launches.
 
-Here: three jobs. Not here: when they run (schedules.py), their bodies (materialize.py, poll.py).
+Here: three jobs. Not here: when they run (schedules.py), their bodies (materialize.py, poll.py), how long they may take
+(time_limits.py).
 """
 
 import dagster as dg
 
 from st_pipeline.defs.poll import poll_tenants
 from st_pipeline.defs.tags import MODE_TAG
-
-MAX_RUNTIME_TAG = "dagster/max_runtime"
-# The most that a run may take; one whose machine died is failed much sooner (abandoned_runs.py).
-POLL_MAX_SECONDS = 900
-FULL_MAX_SECONDS = 6 * 3600
+from st_pipeline.defs.time_limits import FULL_MAX_SECONDS, MAX_RUNTIME_TAG, POLL_MAX_SECONDS
 
 incremental_sync = dg.define_asset_job(
     "incremental_sync",

@@ -16,6 +16,7 @@ from sqlalchemy import Engine
 
 from st_pipeline.credentials.store import all_tenants
 from st_pipeline.data_types import SYNCED
+from st_pipeline.deadline import why_ended
 from st_pipeline.defs.metadata import (
     asset_key,
     counts_from_tags,
@@ -27,7 +28,8 @@ from st_pipeline.defs.options import SyncOptions
 from st_pipeline.defs.resources import Postgres, ServiceTitan
 from st_pipeline.defs.run_tenants import records_of, tenants_of
 from st_pipeline.defs.tags import DUE_TAG, MESSAGE_TAG, MODE_TAG, REQUEST_TAG, SKIPPED_TAG
-from st_pipeline.errors import ConfigurationError, PipelineError, SyncStopped, TenantBusy
+from st_pipeline.defs.time_limits import run_deadline
+from st_pipeline.errors import ConfigurationError, OutOfTime, PipelineError, SyncStopped, TenantBusy
 from st_pipeline.logs import configure_logs
 from st_pipeline.postgres.database import transaction
 from st_pipeline.records import Counts, Mode
@@ -37,7 +39,6 @@ from st_pipeline.work import EntityResult
 RESUME_TAG = "dagster/is_resume_retry"
 # What makes a sync `scheduled`; the last: a command that syncs what is due.
 AUTOMATION_TAGS = {"dagster/schedule_name", "dagster/sensor_name", DUE_TAG}
-ENDED = "ended at once, by a person or with its service; what is committed stays, the next sync goes on from there"
 
 
 @dataclass(slots=True)
@@ -68,7 +69,7 @@ class RunReport:
         """Note what failed, under `tenant` or `tenant / entity`."""
         self.failures[name] = message
         self.retry_helps |= isinstance(error, PipelineError) and error.retry_helps
-        self.is_last_try |= isinstance(error, SyncStopped)
+        self.is_last_try |= isinstance(error, SyncStopped | OutOfTime)
 
 
 def materialize_tenants(
@@ -83,7 +84,7 @@ def materialize_tenants(
     is_due = DUE_TAG in context.run.tags  # then a busy tenant is left alone, and the next tick is the retry
     # Whoever waits at a command decides what comes next; a run that sleeps for minutes before it says so would not do.
     is_last_try = REQUEST_TAG in context.run.tags
-    report = RunReport(counts_so_far(context), is_last_try=is_last_try)
+    report, deadline = RunReport(counts_so_far(context), is_last_try=is_last_try), run_deadline(context)
     try:
         configuration = options.configuration(entities, sync_type, job_is_full=job_is_full)  # type: ignore[arg-type]
         settings = servicetitan.settings()
@@ -105,16 +106,18 @@ def materialize_tenants(
                     sync_id=uuid.UUID(run_id),
                     dagster_run_id=run_id,
                     wait_seconds=0 if is_due else settings.lease_wait_seconds,
+                    deadline=deadline,
                     after_chunk=ProgressLines(context, tenant),
                 )
                 yield from _materialize_tenant(context, sync, report, done)
     except PipelineError as error:  # set-up: nothing was synced, or nothing more can be
         context.instance.add_run_tags(run_id, {MESSAGE_TAG: str(error)})
         raise dg.Failure(str(error), allow_retries=error.retry_helps and not is_last_try) from error
-    except (KeyboardInterrupt, dg.DagsterExecutionInterruptedError):
+    except (KeyboardInterrupt, dg.DagsterExecutionInterruptedError) as interrupt:
         # Dagster would wait and try again: its retry policies also answer to whoever ends a run.
-        context.instance.add_run_tags(run_id, {MESSAGE_TAG: ENDED} | report.tags)
-        raise dg.Failure(ENDED, allow_retries=False) from None
+        ended = f"{why_ended(type(interrupt), deadline)}; what is committed stays, the next sync goes on from there"
+        context.instance.add_run_tags(run_id, {MESSAGE_TAG: ended} | report.tags)
+        raise dg.Failure(ended, allow_retries=False) from None
     context.instance.add_run_tags(run_id, report.tags)
     if report.failures:
         raise failure(report)
@@ -156,6 +159,8 @@ def _materialize_tenant(
                     context.log.error(f"{tenant} / {outcome.entity}: {outcome.message}")
                 elif outcome.report:
                     yield materialization(tenant, outcome.result, sync.log.id)
+        if sync.result.stopped is not None:
+            report.fail(tenant, None, f"{tenant}: {sync.result.stopped}")
     except PipelineError as error:  # this tenant could not be opened: unknown, busy, credentials that do not decrypt
         if isinstance(error, TenantBusy) and DUE_TAG in context.run.tags:
             report.skipped.append(str(error))

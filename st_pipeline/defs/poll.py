@@ -8,15 +8,19 @@ ago; a poll that found nothing leaves a timestamp.
 """
 
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import dagster as dg
+from sqlalchemy import Engine
 
 from st_pipeline.defs.materialize import RunReport, failure, materialization
 from st_pipeline.defs.metadata import run_tags
 from st_pipeline.defs.resources import Postgres, ServiceTitan
+from st_pipeline.defs.time_limits import run_deadline
+from st_pipeline.due import longest_waiting_first
 from st_pipeline.errors import PipelineError, TenantBusy
 from st_pipeline.logs import configure_logs
+from st_pipeline.postgres.database import transaction
 from st_pipeline.sync_configuration import SyncConfiguration
 from st_pipeline.tenant_sync import TenantSync
 
@@ -40,8 +44,12 @@ def poll_tenants(
     try:
         settings = servicetitan.settings()
         configure_logs(settings)
+        run, seconds = run_deadline(context), settings.poll_tenant_seconds
+        budget = seconds, f"a poll gives a tenant {seconds:g} s (ST_PIPELINE_POLL_TENANT_SECONDS)"
         with postgres.engine(context.run_id) as engine:
-            for tenant in config.tenants:
+            tenants = turns(engine, config.tenants)
+            while tenants and not run.has_passed:
+                tenant = tenants.pop(0)
                 sync = TenantSync(
                     engine,
                     settings,
@@ -49,13 +57,25 @@ def poll_tenants(
                     configuration,
                     sync_id=uuid.UUID(context.run_id),
                     dagster_run_id=context.run_id,
+                    deadline=run,
+                    budget=budget,
+                    first_loads=False,
                 )
                 yield from _poll(context, sync, report)
+        if tenants:
+            report.skipped.append(f"not begun, as {run.limit}; the next poll begins with them: {', '.join(tenants)}")
+            context.log.warning(report.skipped[-1])
     except PipelineError as error:
         raise dg.Failure(str(error)) from error
     context.instance.add_run_tags(context.run_id, report.tags)
     if report.failures:
         raise failure(report)
+
+
+def turns(engine: Engine, tenants: Sequence[str]) -> list[str]:
+    """The tenants in the order of their turns."""
+    with transaction(engine, "choose whose turn it is") as connection:
+        return longest_waiting_first(connection, tenants)
 
 
 def _poll(context: dg.OpExecutionContext, sync: TenantSync, report: RunReport) -> Iterator[dg.AssetMaterialization]:
@@ -71,6 +91,8 @@ def _poll(context: dg.OpExecutionContext, sync: TenantSync, report: RunReport) -
                 elif outcome.error is not None:
                     report.still_failing += 1
                     context.log.warning(f"{tenant} / {outcome.entity}: still failing: {outcome.message}")
+        if sync.result.stopped is not None:
+            context.log.warning(f"{tenant}: {sync.result.stopped}")
     except TenantBusy as error:
         context.log.info(str(error))
     except PipelineError as error:

@@ -1,7 +1,8 @@
 """Keeping Dagster in step with the database.
 
-Here: the sensor that makes partitions equal enabled credentials, starts a new tenant's first sync, and settles what
-dead processes left running. Not here: what a partition is (partitions.py), which runs are dead (abandoned_runs.py).
+Here: the sensor that makes partitions equal enabled credentials, starts first syncs, and settles what dead processes
+left running. Not here: what a partition is (partitions.py), which runs are dead (abandoned_runs.py), when a first sync
+is due (first_loads.py).
 """
 
 from datetime import UTC, datetime
@@ -10,11 +11,13 @@ import dagster as dg
 
 from st_pipeline.credentials import keyring_holders
 from st_pipeline.credentials.purge import work_off_for
-from st_pipeline.credentials.store import Tenant, enabled_tenants
+from st_pipeline.credentials.store import enabled_tenants
 from st_pipeline.defs.abandoned_runs import fail_abandoned
 from st_pipeline.defs.active_runs import active_tenants
 from st_pipeline.defs.jobs import full_sync
+from st_pipeline.defs.metadata import asset_key
 from st_pipeline.defs.partitions import TENANTS, PartitionChange, pending_change
+from st_pipeline.first_loads import FirstLoad, due_first_loads
 from st_pipeline.postgres import tenant_schedules
 from st_pipeline.postgres.database import main_url, open_engine, transaction
 from st_pipeline.postgres.sync_log import settle_abandoned
@@ -37,10 +40,10 @@ FIRST_SYNCS_A_TICK = 20
 def tenants_from_credentials(context: dg.SensorEvaluationContext) -> dg.SensorResult:
     """Compare credentials with partitions, start first syncs, settle what dead processes left running, purge.
 
-    A first sync starts a tick after the tenant was first seen, so that whoever adds one may start it otherwise; the
+    A first sync starts a tick after it was first seen to be due, so that whoever adds one may start it otherwise; the
     cursor holds the tenants seen.
     """
-    settings = load_settings()
+    settings, now = load_settings(), datetime.now(UTC)
     engine = open_engine(main_url(settings))
     try:
         purged = work_off_for(engine, PURGE_SECONDS)
@@ -50,11 +53,12 @@ def tenants_from_credentials(context: dg.SensorEvaluationContext) -> dg.SensorRe
             settled = settle_abandoned(connection)
             keyring_holders.note(connection, settings)
             schedules = tenant_schedules.load_all(connection)
-            new = [
+            loadable = [
                 tenant
                 for tenant in enabled_tenants(connection)
-                if awaits_first_sync(tenant) and schedules.get(tenant.credential_id, DEFAULT).paused_at is None
+                if not tenant.is_suspended(now) and schedules.get(tenant.credential_id, DEFAULT).paused_at is None
             ]
+            loads = due_first_loads(connection, loadable, now)
     finally:
         engine.dispose()
     if purged:
@@ -64,27 +68,30 @@ def tenants_from_credentials(context: dg.SensorEvaluationContext) -> dg.SensorRe
     if abandoned:
         context.log.info(f"runs whose process is gone marked as failed: {', '.join(abandoned)}")
     seen = (context.cursor or "").split()
-    active = active_tenants(context.instance) | set(change.added) if new else set()
-    starting = [tenant for tenant in new if tenant.partition_key in seen and tenant.partition_key not in active]
+    active = active_tenants(context.instance) | set(change.added) if loads else set()
+    starting = [load for load in loads if load.tenant.partition_key in seen and load.tenant.partition_key not in active]
     nothing = not starting and not change.added and not change.removed
     return dg.SensorResult(
-        run_requests=[first_sync(tenant) for tenant in starting[:FIRST_SYNCS_A_TICK]],
+        run_requests=[first_sync(load) for load in starting[:FIRST_SYNCS_A_TICK]],
         dynamic_partitions_requests=_partition_requests(change),
         skip_reason=dg.SkipReason("partitions equal enabled credentials, no first sync to start") if nothing else None,
-        cursor=" ".join(tenant.partition_key for tenant in new),
+        cursor=" ".join(load.tenant.partition_key for load in loads),
     )
 
 
-def awaits_first_sync(tenant: Tenant) -> bool:
-    """Never synced, and not suspended."""
-    return tenant.last_sync_at is None and not tenant.is_suspended(datetime.now(UTC))
+def first_sync(load: FirstLoad) -> dg.RunRequest:
+    """A full sync of what was never loaded.
 
-
-def first_sync(tenant: Tenant) -> dg.RunRequest:
-    """A full sync, once for each test or suspension of the credential: one that failed is not started over and over."""
+    A run key is launched once. It changes when a full sync failed or somebody tested the credential, so a run that
+    cannot even begin is not started over and over.
+    """
+    tenant = load.tenant
     tested = "untested" if tenant.last_tested_at is None else f"tested {tenant.last_tested_at.isoformat()}"
     which = f"{tenant.partition_key}, credential {tenant.credential_id}, {tested}"
-    return dg.RunRequest(run_key=f"first sync of {which}", partition_key=tenant.partition_key)
+    which += "" if load.is_everything else f", {' '.join(load.names)}"
+    which += f", after {load.failures} that failed" if load.failures else ""
+    chosen = None if load.is_everything else [asset_key(name) for name in load.names]
+    return dg.RunRequest(run_key=f"first sync of {which}", partition_key=tenant.partition_key, asset_selection=chosen)
 
 
 def _partition_requests(

@@ -3,7 +3,7 @@
 Here: the table tenant_schedules and the looks. Not here: what follows from them (due.py).
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -51,17 +51,30 @@ def save(connection: Connection, credential_id: int, **changes: object) -> None:
     )
 
 
+def last_turns(connection: Connection, tenants: Sequence[str]) -> dict[str, datetime]:
+    """When anything of a tenant was last asked for, well or in vain, by partition key. Never: it is missing."""
+    rows = connection.execute(
+        text("""
+            SELECT t.partition_key, max(greatest(c.last_polled_at, c.last_failed_at)) AS turn
+            FROM tenants t JOIN sync_cursors c USING (credential_id)
+            WHERE t.partition_key = ANY(:tenants) AND (c.last_polled_at IS NOT NULL OR c.last_failed_at IS NOT NULL)
+            GROUP BY t.partition_key
+        """),
+        {"tenants": list(tenants)},
+    )
+    return {row.partition_key: row.turn for row in rows}
+
+
 def last_looks(connection: Connection, entities: Collection[str]) -> dict[int, datetime]:
     """When the one of these entities that was looked at longest ago was, well or in vain, by credential.
 
-    Tenants of which one was never looked at are missing.
+    Only those that a poll looks at: what was never read to its end waits for its first load.
     """
     rows = connection.execute(
         text("""
             SELECT credential_id, min(greatest(last_polled_at, last_failed_at)) AS looked FROM sync_cursors
-            WHERE entity = ANY(:entities) GROUP BY credential_id
-            HAVING count(greatest(last_polled_at, last_failed_at)) = :number
+            WHERE entity = ANY(:entities) AND last_full_at IS NOT NULL GROUP BY credential_id
         """),
-        {"entities": list(entities), "number": len(entities)},
+        {"entities": list(entities)},
     )
     return {row.credential_id: row.looked for row in rows}

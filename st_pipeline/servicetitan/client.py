@@ -17,8 +17,8 @@ from typing import Self, TypeVar
 import httpx
 import structlog
 
-from st_pipeline.deadline import NEVER, Deadline
-from st_pipeline.errors import ConfigurationError, InvalidApiResponseFormat, ServiceUnavailable
+from st_pipeline.deadline import NEVER, Deadline, out_of_time
+from st_pipeline.errors import ConfigurationError, InvalidApiResponseFormat, OutOfTime, ServiceUnavailable
 from st_pipeline.servicetitan.access import TenantAccess, Token, TokenStore
 from st_pipeline.servicetitan.addresses import check_api_address, check_token_address
 from st_pipeline.servicetitan.answers import error_for
@@ -111,7 +111,8 @@ class ServiceTitanClient:
 
         Retried: 429, 5xx, broken connections, cut bodies, bodies that `read` refuses with InvalidApiResponseFormat.
         `doing` and `scope` are for error messages, `entity` for the log. Setting `stop` ends waits and retries.
-        Raises AuthError, TransientApiError, InvalidApiResponseFormat, PermanentApiError.
+        Raises AuthError, TransientApiError, InvalidApiResponseFormat, PermanentApiError; OutOfTime when the client's
+        deadline has passed.
         """
         path = path.replace("{tenant}", str(self.access.tenant_id))
         stop = stop or threading.Event()
@@ -122,12 +123,14 @@ class ServiceTitanClient:
             figures = {"error": type(error).__name__, "attempt": attempt, "wait_seconds": round(wait_seconds, 2)}
             log.warning("retry", **self._labels(request), doing=doing, **figures)
 
-        policy = retrying(self.settings, stop=stop, sleep=self._sleep, on_retry=on_retry)
+        deadline, sleep = self._limits.deadline, self._sleep
+        policy = retrying(self.settings, deadline=deadline, stop=stop, sleep=sleep, on_retry=on_retry)
         result: T = policy(self._attempt, request, read)
         return result
 
     def _attempt(self, request: _Request, read: Callable[[bytes], T]) -> T:
         """One try. The token is asked for anew: a back-off can outlive it."""
+        self._check_time(request)
         doing, number = request.doing, next(request.tries)
         token = self._tokens.token()
         answer = self._send(request, token, number)
@@ -149,6 +152,7 @@ class ServiceTitanClient:
     def _send(self, request: _Request, token: Token, number: int) -> Answer:
         """Send once, when the rate allows it, and count and log it however it ends."""
         pause = self._limiter.reserve()
+        self._check_time(request, pause)
         if pause:
             self._sleep(request.stop, pause)
         if request.stop.is_set():
@@ -173,6 +177,11 @@ class ServiceTitanClient:
                 self.statistics.count("rate_limited")
             log.debug("request", **self._labels(request), status=status, seconds=round(seconds, 4), attempt=number)
         return answer
+
+    def _check_time(self, request: _Request, pause_seconds: float = 0.0) -> None:
+        deadline = self._limits.deadline
+        if pause_seconds >= deadline.seconds_left:
+            raise OutOfTime(f"{request.doing}: {out_of_time(deadline)}")
 
     def _labels(self, request: _Request) -> dict[str, str]:
         return {

@@ -59,7 +59,7 @@ class TimeLimits:
 
     def timeouts(self) -> dict[str, float]:
         """For an exchange that begins now, as httpx takes them in a request's extensions."""
-        deadline = self.deadline.within(self.exchange_seconds, "the time one request may take")
+        deadline = self.deadline.within(self.exchange_seconds, "a request may take so long")
         left = SecondsLeft(deadline)
         return {"connect": SecondsLeft(deadline, self.connect_seconds), "read": left, "write": left, "pool": left}
 

@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 import tenacity
 
+from st_pipeline.deadline import Deadline
 from st_pipeline.errors import (
     AuthError,
     InvalidApiResponseFormat,
@@ -23,11 +24,13 @@ Sleep = Callable[[threading.Event, float], object]
 OnRetry = Callable[[BaseException | None, int, float], None]
 
 
-def retrying(settings: Settings, *, stop: threading.Event, sleep: Sleep, on_retry: OnRetry) -> tenacity.Retrying:
+def retrying(
+    settings: Settings, *, deadline: Deadline, stop: threading.Event, sleep: Sleep, on_retry: OnRetry
+) -> tenacity.Retrying:
     """Calls a function until it succeeds, its error is not worth another try, the tries are used up, or `stop` is set.
 
-    The last error is raised as it is. `sleep(stop, seconds)` returns early once `stop` is set; `on_retry` is told the
-    error, the number of the try that ended with it, and the wait.
+    Also until the next wait would outlast the deadline. The last error is raised as it is. `sleep(stop, seconds)`
+    returns early once `stop` is set; `on_retry` is told the error, the number of the try that ended with it, the wait.
     """
 
     def wait_seconds(state: tenacity.RetryCallState) -> float:
@@ -42,8 +45,10 @@ def retrying(settings: Settings, *, stop: threading.Event, sleep: Sleep, on_retr
     def pause(seconds: float) -> None:
         sleep(stop, seconds)
 
+    is_over = tenacity.stop_after_attempt(settings.max_attempts) | tenacity.stop_when_event_set(stop)
+
     return tenacity.Retrying(
-        stop=tenacity.stop_after_attempt(settings.max_attempts) | tenacity.stop_when_event_set(stop),
+        stop=lambda state: is_over(state) or state.upcoming_sleep >= deadline.seconds_left,
         wait=wait_seconds,
         retry=tenacity.retry_if_exception(lambda error: is_worth_a_retry(error, settings.retry_max_seconds)),
         sleep=pause,

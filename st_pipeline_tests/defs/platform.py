@@ -100,11 +100,12 @@ class Platform:
             raise_on_error=False,
         )
 
-    def poll(self, *tenants: str) -> dg.ExecuteInProcessResult:
+    def poll(self, *tenants: str, tags: dict[str, str] | None = None) -> dg.ExecuteInProcessResult:
         """Run the poll over these tenants."""
         return QUICK.resolve_job_def("incremental_poll").execute_in_process(
             instance=self.instance,
             run_config={"ops": {"poll_tenants": {"config": {"tenants": list(tenants)}}}},
+            tags=tags,
             raise_on_error=False,
         )
 

@@ -6,7 +6,7 @@ import pytest
 
 from st_pipeline.credentials import store
 from st_pipeline.credentials.diagnosis import test_credentials as diagnose
-from st_pipeline.due import pollable
+from st_pipeline.due import longest_waiting_first, pollable
 from st_pipeline.entities import ENTITIES
 from st_pipeline_tests.defs.platform import ALL, WRONG_SECRET, Platform, failures, materialized, of_entities, pairs
 
@@ -190,3 +190,30 @@ def test_a_poll_turns_a_failed_partition_green(platform: Platform):
     platform.simulated["acme"].change(scopes=sorted(SCOPES))
     platform.poll("acme")
     assert platform.failed() == set()
+
+
+def test_whoever_waited_longest_goes_first_and_who_is_not_reached_is_first_the_next_time(synced: Platform):
+    """A run is over before Dagster interrupts it. Then no tenant stands behind the same one in trouble each time."""
+    birch = synced.value("SELECT credential_id FROM tenants WHERE partition_key = 'birch'")
+    long_ago = "UPDATE sync_cursors SET last_polled_at = now() - interval '1 hour' WHERE credential_id = :id"
+    synced.change(long_ago, id=birch)
+    for source in synced.simulated.values():
+        source.advance(changed={"customers": 1})
+        source.fault("slow", seconds=30, entity="tag_types", times=1)
+    short = {"dagster/max_runtime": "4"}  # it ends by itself after one
+    first = synced.poll("acme", "birch", tags=short)
+    assert "customers" not in {entity for _, entity in materialized(first)}
+    assert synced.tags(first)["skipped"] == "not begun, as a run may take 4 s; the next poll begins with them: acme"
+    with synced.engine.connect() as connection:
+        assert longest_waiting_first(connection, ["birch", "acme"]) == ["acme", "birch"]
+    second = synced.poll("birch", "acme", tags=short)
+    assert synced.tags(second)["skipped"].endswith("the next poll begins with them: birch")
+    assert of_entities(synced.poll("acme", "birch")) >= {("acme", "customers"), ("birch", "customers")}
+
+
+def test_a_poll_loads_nothing_for_the_first_time(synced: Platform):
+    synced.change("UPDATE sync_cursors SET last_full_at = NULL WHERE entity = 'invoices'")
+    synced.simulated["acme"].advance(changed={"invoices": 1, "payments": 1})
+    run = synced.poll("acme")
+    assert run.success
+    assert of_entities(run) == {("acme", "payments")}

@@ -168,8 +168,8 @@ def schedule(platform: Platform, tenant: str, **changes: object) -> None:
 def looked(platform: Platform, tenant: str, entity: str, at: str | None, failed: str | None = None) -> None:
     """Let an entity have been looked at."""
     platform.change(
-        "INSERT INTO sync_cursors (credential_id, entity, last_polled_at, last_failed_at) "
-        "SELECT credential_id, :entity, :at, :failed FROM tenants WHERE partition_key = :key ON CONFLICT "
+        "INSERT INTO sync_cursors (credential_id, entity, last_polled_at, last_failed_at, last_full_at) "
+        "SELECT credential_id, :entity, :at, :failed, now() FROM tenants WHERE partition_key = :key ON CONFLICT "
         "(credential_id, entity) DO UPDATE SET last_polled_at = excluded.last_polled_at, "
         "last_failed_at = excluded.last_failed_at",
         entity=entity, at=at, failed=failed, key=tenant,

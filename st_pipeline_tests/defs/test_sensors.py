@@ -2,12 +2,14 @@
 
 import re
 import time
+from datetime import UTC, datetime, timedelta
 
 import dagster as dg
 import pytest
 from dagster._core.definitions.partitions.context import partition_loading_context
 from dagster._core.execution.backfill import BulkActionStatus, PartitionBackfill
 
+from st_pipeline.data_types import SYNCED
 from st_pipeline.defs import sensors
 from st_pipeline.defs.active_runs import ACTIVE
 from st_pipeline.defs.partitions import PartitionChange, register_tenants
@@ -165,12 +167,8 @@ def test_no_partition_is_removed_while_a_backfill_is_under_way(ticks: Ticks):
     assert ticks.partitions == ["birch"]
 
 
-@pytest.mark.parametrize(
-    "state",
-    ["last_sync_at = now()", "connection_status = 'error'", "enabled = false"],
-    ids=["synced", "refused", "disabled"],
-)
-def test_tenants_that_were_synced_or_refused_or_disabled_are_not_started(ticks: Ticks, state: str):
+@pytest.mark.parametrize("state", ["connection_status = 'error'", "enabled = false"], ids=["refused", "disabled"])
+def test_tenants_that_are_refused_or_disabled_are_not_started(ticks: Ticks, state: str):
     new_tenants(ticks.platform, "acme")
     ticks()
     ticks.platform.change(f"UPDATE servicetitan_credentials SET {state}")  # noqa: S608 - ours
@@ -189,6 +187,93 @@ def test_a_tick_fails_a_run_whose_process_is_gone(ticks: Ticks):
     ticks()
     (found,) = instance.get_runs(dg.RunsFilter(run_ids=[run.run_id]))
     assert found.status is dg.DagsterRunStatus.FAILURE
+
+
+def loaded(platform: Platform, *but: str) -> None:
+    """Let all be read to its end, except some entities."""
+    platform.change(
+        "INSERT INTO sync_cursors (credential_id, entity, last_full_at) SELECT k.id, e, now() "
+        "FROM servicetitan_credentials k CROSS JOIN unnest(CAST(:entities AS text[])) e",
+        entities=[name for name in SYNCED if name not in but],
+    )
+
+
+def failed_load(platform: Platform, entity: str, at: str) -> None:
+    """Let a first load of an entity have failed."""
+    platform.change(
+        "WITH l AS (INSERT INTO servicetitan_sync_logs (credential_id, sync_id, sync_type, mode, data_type, status, "
+        "started_at, completed_at) SELECT id, gen_random_uuid(), 'scheduled', 'full', 'all', 'failed', :at, :at "
+        "FROM servicetitan_credentials RETURNING id) INSERT INTO sync_log_entities (sync_log_id, entity, mode, status, "
+        "started_at) SELECT id, :entity, 'full', 'failed', :at FROM l", at=at, entity=entity,
+    )  # fmt: skip
+    platform.change(
+        "INSERT INTO sync_cursors (credential_id, entity, last_failed_at) SELECT id, :entity, :at "
+        "FROM servicetitan_credentials ON CONFLICT (credential_id, entity) DO UPDATE SET last_failed_at = :at",
+        at=at, entity=entity,
+    )  # fmt: skip
+
+
+def test_a_tenant_that_was_read_in_full_is_not_started(ticks: Ticks):
+    new_tenants(ticks.platform, "acme")
+    loaded(ticks.platform)
+    assert [ticks.first_syncs() for _ in range(2)] == [[], []]
+
+
+def test_an_entity_that_was_never_loaded_is_loaded_with_what_is_built_from_it(ticks: Ticks):
+    """It came with a new version, or its first load failed; polls leave it out."""
+    ticks.platform.add("acme", register=False)
+    loaded(ticks.platform, "memberships", "members_stream")
+    ticks()
+    (request,) = ticks()
+    assert [key.path[-1] for key in request.asset_selection] == ["memberships", "members_stream"]
+    assert re.fullmatch(
+        r"first sync of acme, credential \d+, untested, memberships members_stream", str(request.run_key)
+    )
+    run = QUICK.resolve_job_def("full_sync").execute_in_process(
+        instance=ticks.platform.instance, partition_key="acme", asset_selection=request.asset_selection
+    )
+    assert run.success
+    assert ticks.first_syncs() == []
+
+
+def test_a_first_load_that_failed_is_tried_again_with_growing_pauses(ticks: Ticks):
+    """A company may take weeks to grant a scope: not every five minutes, and not never."""
+    new_tenants(ticks.platform, "acme")
+    loaded(ticks.platform, "jobs")
+    ticks()
+
+    def ago(minutes: float) -> str:
+        return (datetime.now(UTC) - timedelta(minutes=minutes)).isoformat()
+
+    keys = []
+    for minutes in (10, 20, 40):
+        failed_load(ticks.platform, "jobs", ago(minutes - 1))
+        assert [ticks.first_syncs() for _ in range(2)] == [[], []]
+        ticks.platform.change("UPDATE sync_cursors SET last_failed_at = :at WHERE entity = 'jobs'", at=ago(minutes + 1))
+        ticks()
+        (request,) = ticks()
+        keys.append(request.run_key)
+    assert len(set(keys)) == 3
+    for _ in range(9):
+        failed_load(ticks.platform, "jobs", ago(23 * 60))
+    assert ticks.first_syncs() == []
+    failed_load(ticks.platform, "jobs", ago(25 * 60))
+    assert [ticks.first_syncs() for _ in range(2)][-1] == ["acme"]
+    failed_load(ticks.platform, "jobs", ago(1))
+    assert ticks.first_syncs() == []
+    ticks.platform.change("UPDATE servicetitan_credentials SET last_tested_at = now()")  # a person has done something
+    assert [ticks.first_syncs() for _ in range(2)][-1] == ["acme"]
+
+
+def test_what_a_killed_first_sync_never_came_to_is_not_forgotten(ticks: Ticks):
+    """The entity it died in pauses; a run key of its own lets the others begin."""
+    new_tenants(ticks.platform, "acme")
+    ticks()
+    (before,) = ticks()
+    failed_load(ticks.platform, "customers", (datetime.now(UTC) - timedelta(minutes=11)).isoformat())
+    ticks()
+    (after,) = ticks()
+    assert after.run_key != before.run_key
 
 
 def test_every_run_that_has_not_ended_counts():

@@ -13,6 +13,7 @@ import httpx
 import pytest
 from pydantic import SecretStr
 
+from st_pipeline.deadline import NEVER, Deadline
 from st_pipeline.rates import Rate
 from st_pipeline.servicetitan.access import ClientKeys, TenantAccess, Token
 from st_pipeline.servicetitan.client import ServiceTitanClient
@@ -183,13 +184,23 @@ def make_client(vendor: Vendor, clock: Clock, client_settings: Settings) -> Iter
     made: list[ServiceTitanClient] = []
 
     def make(
-        *, store: MemoryStore | None = None, access: TenantAccess | None = None, **changed: Any
+        *,
+        store: MemoryStore | None = None,
+        access: TenantAccess | None = None,
+        deadline: Deadline = NEVER,
+        **changed: Any,
     ) -> ServiceTitanClient:
         settings = client_settings.model_copy(update=changed)
         transport = httpx.MockTransport(vendor)
         made.append(
             ServiceTitanClient(
-                access or make_access(), settings, store=store, clock=clock, sleep=clock.sleep, transport=transport
+                access or make_access(),
+                settings,
+                store=store,
+                deadline=deadline,
+                clock=clock,
+                sleep=clock.sleep,
+                transport=transport,
             )
         )
         return made[-1]

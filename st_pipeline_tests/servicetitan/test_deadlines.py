@@ -13,15 +13,27 @@ import pytest
 from pydantic import SecretStr
 
 from st_pipeline.deadline import NEVER, Deadline
-from st_pipeline.errors import ServiceUnavailable
+from st_pipeline.errors import OutOfTime, ServiceUnavailable
+from st_pipeline.rates import Rate
 from st_pipeline.servicetitan.access import Token
 from st_pipeline.servicetitan.client import ServiceTitanClient
 from st_pipeline.servicetitan.network import SecondsLeft, open_http
 from st_pipeline.settings import Settings
-from st_pipeline_tests.servicetitan.conftest import MemoryStore, get, listening, make_access
+from st_pipeline_tests.servicetitan.conftest import (
+    Clock,
+    MemoryStore,
+    Vendor,
+    answer,
+    get,
+    list_page,
+    listening,
+    make_access,
+)
 
+Make = Callable[..., ServiceTitanClient]
 SLOW_SECONDS = 3.0  # how long a slow answer takes; a test that waits for it has failed
 LIMIT_SECONDS = 0.25
+LIMIT = "a poll gives a tenant so long"
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 1000\r\n\r\n"
 TOKEN = Token(SecretStr("token-0"), datetime.now(UTC) + timedelta(hours=1))
 
@@ -90,6 +102,49 @@ def test_a_token_request_that_trickles_ends_with_the_time_limit():
     with listening(in_headers) as url, asking(url) as client, pytest.raises(ServiceUnavailable, match="fetch a token"):
         client._tokens.renew(TOKEN)
     assert time.monotonic() - started < SLOW_SECONDS / 2
+
+
+@pytest.fixture
+def of_the_clock(clock: Clock) -> Callable[[float], Deadline]:
+    """A deadline so many seconds from now, by the test's clock."""
+
+    def after(seconds: float) -> Deadline:
+        return Deadline(clock.now.timestamp() + seconds, LIMIT, lambda: clock.now.timestamp())  # noqa: PLW0108 - it moves on
+
+    return after
+
+
+def test_a_wait_that_would_outlast_the_deadline_is_not_begun(
+    make_client: Make, vendor: Vendor, clock: Clock, of_the_clock: Callable[[float], Deadline]
+):
+    """Others wait meanwhile. The error is that of the last try, which says more than that the time was short."""
+    vendor.will(*[answer(503, b"", {"retry-after": "20"}) for _ in range(4)])
+    with pytest.raises(ServiceUnavailable, match="HTTP 503"):
+        get(make_client(deadline=of_the_clock(50)))
+    assert clock.slept == [20.0, 20.0]
+
+
+def test_after_the_deadline_nothing_is_sent_not_even_for_a_token(
+    make_client: Make, vendor: Vendor, clock: Clock, of_the_clock: Callable[[float], Deadline]
+):
+    client = make_client(deadline=of_the_clock(50))
+    clock.pass_seconds(50)
+    with pytest.raises(
+        OutOfTime, match="page 3: out of time, as a poll gives a tenant so long; what is committed stays"
+    ):
+        get(client)
+    assert (vendor.asked, vendor.token_requests) == ([], [])
+
+
+def test_a_place_in_the_queue_of_the_rate_limit_is_not_waited_for_in_vain(
+    make_client: Make, vendor: Vendor, clock: Clock, of_the_clock: Callable[[float], Deadline]
+):
+    client = make_client(rate_limit=Rate(1, 3600), rate_limit_burst=1, deadline=of_the_clock(50))
+    vendor.will(list_page())
+    get(client)
+    with pytest.raises(OutOfTime):
+        get(client)
+    assert clock.slept == []
 
 
 def test_every_read_has_what_is_left_and_a_connect_no_more_than_its_own_limit():
