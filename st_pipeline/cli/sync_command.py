@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 MAX_TENANTS_IN_DETAIL = 10  # whose entities --dry-run shows
 
+ENDS = ("completed", "failed", "skipped", "unknown")
+
 
 @click.command(
     epilog=examples(
@@ -177,7 +179,7 @@ def _report(
 
     with engine.connect() as connection:
         results = results_of(connection, runs) if runs else []
-    number = {status: sum(run.status == status for run in runs) for status in ("completed", "failed", "skipped")}
+    number = {status: sum(run.status == status for run in runs) for status in ENDS}
     records = sum(result["records_processed"] for result in results)
     if as_json:
         print_json(
@@ -198,10 +200,11 @@ def _report(
             print_text(f"{choice.tenant.partition_key}: left alone: {choice.reason}")
         if runs:
             done = f"{number['completed']} synced, {number['failed']} failed, {number['skipped']} skipped"
+            done += f", {number['unknown']} still queued or running" if number["unknown"] else ""
             print_text(f"{len(runs)} tenants: {done}; {records:,} records in {seconds:.1f} s")
         elif not left_alone:
             print_text("no tenant to sync: add one with `st-pipeline credentials add`")
-    return 1 if number["failed"] else 0
+    return 1 if number["failed"] or number["unknown"] else 0
 
 
 def _show_plan(

@@ -17,7 +17,7 @@ from sqlalchemy import Engine
 from st_pipeline.cli.sync_figures import Progress, progress_of, results_of
 from st_pipeline.cli.sync_runner import SyncRunner, TenantRun
 
-STYLES = {"completed": "green", "failed": "red", "skipped": "yellow"}
+STYLES = {"completed": "green", "failed": "red", "skipped": "yellow", "unknown": "yellow"}
 INTERRUPTED = "ending at the next chunk; Ctrl-C again ends it at once"
 
 
@@ -81,7 +81,7 @@ def line_of(result: dict[str, Any]) -> Text:
     status: str = result["status"]
     line = Text(f"{result['tenant']}: ")
     line.append(status, style=STYLES.get(status, ""))
-    if status == "skipped":
+    if status in ("skipped", "unknown"):
         return line.append(f": {result['message']}")
     counts = {name: result[f"records_{name}"] for name in ("created", "updated", "deleted")}
     changed = ", ".join(f"{count:,} {name}" for name, count in counts.items() if count) or "nothing changed"

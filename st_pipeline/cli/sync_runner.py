@@ -3,6 +3,9 @@
 Here: the order of starting, following and stopping. Not here: who is synced (due.py), how a run is made (defs/), what a
 person sees meanwhile (sync_progress.py).
 
+Dagster's webserver may be silent for a moment, as when it is restarted: it is asked again, with growing pauses. If it
+stays silent, every tenant is named that is still queued or running there.
+
 A sync is stopped by a request in Postgres that it obeys at its next chunk; only what does not obey is ended as it is.
 """
 
@@ -20,7 +23,7 @@ from sqlalchemy import Engine
 
 from st_pipeline.defs.door import Door, Phase, RunState, WantedRun
 from st_pipeline.defs.tags import MESSAGE_TAG, SKIPPED_TAG
-from st_pipeline.errors import PipelineError
+from st_pipeline.errors import DagsterSilent, PipelineError
 from st_pipeline.postgres import leases, stops
 from st_pipeline.postgres.database import transaction
 
@@ -29,14 +32,20 @@ LOOK_SECONDS = 0.25
 OBEY_SECONDS = 150.0
 # A run in another machine's hands may not end even so; nobody waits for it for ever.
 GIVE_UP_SECONDS = 60.0
+# A webserver takes 10 to 30 s to start.
+SILENCE_SECONDS = 120.0
+FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.5, 10.0
 BY_A_PERSON = "stopped by a person"
 
-Status = Literal["waiting", "running", "completed", "failed", "skipped"]
+Status = Literal["waiting", "running", "completed", "failed", "skipped", "unknown"]
 
 
 @dataclass(slots=True)
 class TenantRun:
-    """One tenant of the command: what is wanted, and what became of it. Times by the monotonic clock."""
+    """One tenant of the command: what is wanted, and what became of it. Times by the monotonic clock.
+
+    `unknown`: Dagster stopped answering while its run was queued or running.
+    """
 
     credential_id: int
     wanted: WantedRun
@@ -93,8 +102,14 @@ class SyncRunner:
     timeout_seconds: float
     interrupts: Interrupts = field(default_factory=Interrupts)
     obey_seconds: float = OBEY_SECONDS
+    silence_seconds: float = SILENCE_SECONDS
+    clock: Callable[[], float] = time.monotonic
+    sleep: Callable[[float], None] = time.sleep
     _waiting: deque[TenantRun] = field(init=False)
     _active: list[TenantRun] = field(init=False, default_factory=list)
+    _silent_since: float | None = field(init=False, default=None)
+    _pause_seconds: float = field(init=False, default=FIRST_PAUSE_SECONDS)
+    _ask_again_at: float = field(init=False, default=0.0)
 
     def __post_init__(self) -> None:
         self._waiting = deque(self.runs)
@@ -103,14 +118,45 @@ class SyncRunner:
         """Run them all and return when each has ended; their failures raise nothing. `on_look`: four times a second."""
         with self.interrupts.listening():
             while self._waiting or self._active:
-                if self.interrupts.number:
-                    self._stop_all()
-                while len(self._active) < self.max_concurrent and (run := self._next()) is not None:
-                    self._start(run)
-                self._follow()
+                self._unless_silent(self._step)
                 on_look()
-                if self._active:
-                    time.sleep(LOOK_SECONDS)
+                if self._active or self._silent_since is not None:
+                    self.sleep(LOOK_SECONDS)
+
+    def _step(self) -> None:
+        if self.interrupts.number:
+            self._stop_all()
+        while len(self._active) < self.max_concurrent and (run := self._next()) is not None:
+            self._start(run)
+        self._follow()
+
+    def _unless_silent(self, step: Callable[[], None]) -> None:
+        """Do what asks Dagster. Not while it is silent, but for another try now and then."""
+        if self.clock() < self._ask_again_at:
+            return
+        try:
+            step()
+        except DagsterSilent as error:
+            now = self.clock()
+            if self._silent_since is None:
+                self._silent_since, self._pause_seconds = now, FIRST_PAUSE_SECONDS
+            self._ask_again_at = now + self._pause_seconds
+            self._pause_seconds = min(2 * self._pause_seconds, LONGEST_PAUSE_SECONDS)
+            if now - self._silent_since > self.silence_seconds or self.interrupts.number > 1:
+                self._give_up(error)
+        else:
+            self._silent_since = None
+
+    def _give_up(self, silence: DagsterSilent) -> None:
+        """Say of each tenant where it is, as far as is known; none is forgotten."""
+        for run in self._active:
+            where = "running" if run.status == "running" else "queued"
+            run.ends("unknown", f"{silence}; its run was {where} and goes on by itself: see `st-pipeline sync-status`")
+        for run in self._waiting:
+            run.ends("failed", f"{silence}; it was not started: sync it again once Dagster answers")
+        self._active.clear()
+        self._waiting.clear()
+        self._silent_since = None
 
     def _next(self) -> TenantRun | None:
         """The first that waits and whose tenant no other run of ours works on."""
@@ -123,15 +169,20 @@ class SyncRunner:
     def submit(self) -> None:
         """Queue them all at once and wait for none."""
         while self._waiting:
-            self._start(self._waiting.popleft())
+            self._unless_silent(lambda: self._start(self._waiting.popleft()))
+            if self._silent_since is not None:
+                self.sleep(LOOK_SECONDS)
 
     def _start(self, run: TenantRun) -> None:
-        busy = self._busy_with(run) if run.wanted.is_due else None
-        if busy is not None:
-            run.ends("skipped", busy)
-            return
         try:
+            busy = self._busy_with(run) if run.wanted.is_due else None
+            if busy is not None:
+                run.ends("skipped", busy)
+                return
             run.run_id = self.door.start(run.wanted)
+        except DagsterSilent:
+            self._waiting.appendleft(run)
+            raise
         except PipelineError as error:
             run.ends("failed", str(error))
             return
@@ -195,8 +246,8 @@ class SyncRunner:
 
     def _end_now(self, run: TenantRun) -> None:
         if run.end_asked_at is None and run.run_id is not None:
-            run.end_asked_at = time.monotonic()
             self.door.end_now(run.run_id)
+            run.end_asked_at = time.monotonic()
 
 
 def _ended(run: TenantRun, state: RunState) -> None:

@@ -14,7 +14,7 @@ import httpx
 
 from st_pipeline.defs.door import Phase, RunState, WantedRun
 from st_pipeline.defs.tags import PARTITION_TAG, RANGE_END_TAG, RANGE_START_TAG
-from st_pipeline.errors import ConfigurationError, PipelineError
+from st_pipeline.errors import ConfigurationError, DagsterSilent, PipelineError
 from st_pipeline.records import Mode
 
 LOCATION = "st_pipeline"
@@ -44,6 +44,10 @@ ACTIVE = """
 { runsOrError(filter: {statuses: [QUEUED, NOT_STARTED, STARTING, STARTED]}) {
     ... on Runs { results { tags { key value } } }
 } }"""
+OF_REQUEST = """
+query OfRequest($tags: [ExecutionTag!]!) {
+  runsOrError(filter: {tags: $tags}) { ... on Runs { results { runId } } }
+}"""
 LOCATIONS = """
 { workspaceOrError { ... on Workspace { locationEntries {
     name loadStatus locationOrLoadError { __typename ... on PythonError { message } }
@@ -65,6 +69,8 @@ class RunningDagster:
         # On this machine: a proxy the environment names is not for it. No connection is kept, so none is left open.
         limits = httpx.Limits(max_keepalive_connections=0)
         self._http = httpx.Client(base_url=url, timeout=TIMEOUT_SECONDS, trust_env=False, limits=limits)
+        self._started: set[str] = set()
+        self._unanswered: set[tuple[str, str]] = set()
 
     @property
     def name(self) -> str:
@@ -108,9 +114,25 @@ class RunningDagster:
         return self._launch(wanted, {RANGE_START_TAG: first, RANGE_END_TAG: last})
 
     def start(self, wanted: WantedRun) -> str:
-        """Queue a run. Its partition is added first: the sensor that does so looks every 30 s."""
-        self._ask(ADD_PARTITION, {"selector": SELECTOR, "key": wanted.tenant})
-        return self._launch(wanted, wanted.tags)
+        """Queue a run. Its partition is added first: the sensor that does so looks every 30 s.
+
+        After DagsterSilent it may be called again: a run that was queued although no answer came is not queued twice.
+        """
+        asked = (wanted.request_id, wanted.tenant)
+        run_id = self._run_of(wanted) if asked in self._unanswered else None
+        if run_id is None:
+            self._unanswered.add(asked)
+            self._ask(ADD_PARTITION, {"selector": SELECTOR, "key": wanted.tenant})
+            run_id = self._launch(wanted, wanted.tags)
+        self._unanswered.discard(asked)
+        self._started.add(run_id)
+        return run_id
+
+    def _run_of(self, wanted: WantedRun) -> str | None:
+        """The run that was queued for it and that nobody knows of yet."""
+        tags = [{"key": key, "value": value} for key, value in wanted.tags.items()]
+        runs = self._ask(OF_REQUEST, {"tags": tags})["runsOrError"]["results"]
+        return next((run["runId"] for run in runs if run["runId"] not in self._started), None)
 
     def _launch(self, wanted: WantedRun, tags: Mapping[str, str]) -> str:
         chosen = {"assetSelection": [{"path": ["servicetitan", entity]} for entity in wanted.entities]}
@@ -178,7 +200,7 @@ class RunningDagster:
         try:
             answer = self._http.post("/graphql", json={"query": query, "variables": variables}).json()
         except (httpx.TransportError, ValueError) as error:
-            raise PipelineError(f"Dagster at {self.url} does not answer ({type(error).__name__})") from error
+            raise DagsterSilent(f"Dagster at {self.url} does not answer ({type(error).__name__})") from error
         if "errors" in answer:
             raise PipelineError(f"Dagster at {self.url} refuses the request: {answer['errors'][0]['message']}")
         data: dict[str, Any] = answer["data"]

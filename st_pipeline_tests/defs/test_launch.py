@@ -3,14 +3,16 @@
 import json
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from threading import Thread
 
 import pytest
 
+from st_pipeline.defs.door import WantedRun
 from st_pipeline.defs.launch import RunningDagster
-from st_pipeline.errors import ConfigurationError, PipelineError
+from st_pipeline.errors import ConfigurationError, DagsterSilent, PipelineError
 from st_pipeline.records import Mode
 
 NOBODY = "http://127.0.0.1:1"
@@ -52,7 +54,14 @@ class Webserver(BaseHTTPRequestHandler):
 @pytest.fixture
 def webserver() -> Iterator[str]:
     """Its address."""
-    with HTTPServer(("127.0.0.1", 0), Webserver) as server:
+    with serving(Webserver) as url:
+        yield url
+
+
+@contextmanager
+def serving(handler: type[Webserver]) -> Iterator[str]:
+    """A webserver that answers so."""
+    with HTTPServer(("127.0.0.1", 0), handler) as server:
         thread = Thread(target=server.serve_forever)
         thread.start()
         yield f"http://127.0.0.1:{server.server_port}"
@@ -102,3 +111,34 @@ def test_what_is_no_dagster_is_one_line(webserver: str, monkeypatch: pytest.Monk
     monkeypatch.setattr(Webserver, "answer", b"<html>It works!</html>")
     with pytest.raises(PipelineError, match="does not answer"):
         RunningDagster(webserver).belongs_to(Path("/srv/one"))
+
+
+def test_a_run_that_was_queued_without_an_answer_is_not_queued_twice():
+    """The webserver died after it had queued it; the command asks again."""
+    queued: list[dict[str, str]] = []
+
+    class Dies(Webserver):
+        def do_POST(self) -> None:
+            asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            answer: dict[str, object] = {}
+            if "launchRun" in asked["query"]:
+                tags = asked["variables"]["params"]["executionMetadata"]["tags"]
+                queued.append({tag["key"]: tag["value"] for tag in tags})
+                if len(queued) == 1:
+                    self._answer(b"<html>502</html>")
+                    return
+                answer = {"launchRun": {"__typename": "LaunchRunSuccess", "run": {"runId": f"run-{len(queued)}"}}}
+            elif "OfRequest" in asked["query"]:
+                wanted = {tag["key"]: tag["value"] for tag in asked["variables"]["tags"]}
+                found = [{"runId": f"run-{n}"} for n, tags in enumerate(queued, 1) if wanted.items() <= tags.items()]
+                answer = {"runsOrError": {"results": found}}
+            self._answer(json.dumps({"data": answer}).encode())
+
+    with serving(Dies) as url:
+        dagster = RunningDagster(url)
+        with pytest.raises(DagsterSilent):
+            dagster.start(WantedRun("acme", "request"))
+        assert dagster.start(WantedRun("acme", "request")) == "run-1"
+        assert dagster.start(WantedRun("birch", "request")) == "run-2"
+        assert dagster.start(WantedRun("acme", "request")) == "run-3"
+    assert len(queued) == 3
