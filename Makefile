@@ -69,7 +69,7 @@ memory: $(VENV)/installed ## Peak memory of a sync of 10,000 and of 500,000 invo
 	@$(BIN)/python benchmarks/memory.py
 
 docs: $(VENV)/installed ## Write the parts of docs/ that are made from code
-	@$(BIN)/python -m st_pipeline.documentation
+	@$(BIN)/python -m st_pipeline.tools.documentation
 
 down: ## Stop the embedded Postgres, the demo's and its simulator; data stays
 	@$(BIN)/st-pipeline down

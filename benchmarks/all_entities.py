@@ -23,11 +23,11 @@ from ours import settings_of
 from place import Place, made_place
 from sqlalchemy import make_url
 
-from st_pipeline.cli.proof import prove_tenant
+from st_pipeline.cli.demo.proof import prove_tenant
 from st_pipeline.entities import ENTITIES, LISTS
 from st_pipeline.postgres.database import DRIVER, open_engine
-from st_pipeline.sync_configuration import SyncConfiguration
-from st_pipeline.tenant_sync import TenantSync
+from st_pipeline.sync.configuration import SyncConfiguration
+from st_pipeline.sync.tenant import TenantSync
 from st_pipeline.validation.chunk import validate_chunk
 
 # Of all entities together, by how the simulator makes up a company with half as many customers as invoices.

@@ -10,11 +10,11 @@ import structlog
 from job import ENTITIES, Clock, Figures, Job
 from sqlalchemy import make_url
 
-from st_pipeline import deletions, synchronize
 from st_pipeline.entities import ENTITIES as SPECS
 from st_pipeline.postgres.database import DRIVER, open_engine
 from st_pipeline.settings import Settings
-from st_pipeline.sync_configuration import SyncConfiguration
+from st_pipeline.sync import deletions, functions
+from st_pipeline.sync.configuration import SyncConfiguration
 from st_pipeline.validation.chunk import validate_chunk
 
 
@@ -35,7 +35,7 @@ def main() -> None:
 
     deletions.settle = settle_timed
     engine = open_engine(make_url(job.database_url).set(drivername=DRIVER))
-    result = synchronize.synchronize_data(
+    result = functions.synchronize_data(
         "bench", SyncConfiguration(only=ENTITIES, incremental_only=False), settings=settings_of(job), engine=engine
     )
     client, postgres = clock.read()

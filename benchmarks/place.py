@@ -20,15 +20,15 @@ from psycopg import sql
 from pydantic import SecretStr
 from sqlalchemy import make_url
 
-from st_pipeline.credentials.companies import add_company
-from st_pipeline.credentials.registration import NewCredential, add_credential
-from st_pipeline.credentials.vault import Vault
+from st_pipeline.embedded_postgres import embedded
 from st_pipeline.entities import ENTITIES as SPECS
-from st_pipeline.postgres import embedded
 from st_pipeline.postgres.database import DRIVER, open_engine, transaction
 from st_pipeline.postgres.migrations import migrate
 from st_pipeline.settings import Settings
 from st_pipeline.simulator.control import SimulatedTenant, SimulatorControl
+from st_pipeline.tenants.companies import add_company
+from st_pipeline.tenants.registration import NewCredential, add_credential
+from st_pipeline.vault.encryption import Vault
 
 ONBOARDED = "onboarded"
 

@@ -19,10 +19,10 @@ from st_pipeline.entities import ENTITIES as SPECS
 from st_pipeline.entities.spec import EntitySpec
 from st_pipeline.postgres import chunks
 from st_pipeline.postgres.database import DRIVER, open_engine
-from st_pipeline.records import record_hash
+from st_pipeline.protocol import record_hash
 from st_pipeline.servicetitan.envelope import read_envelope
-from st_pipeline.servicetitan.exchange import exchange
 from st_pipeline.servicetitan.network import TimeLimits
+from st_pipeline.servicetitan.transport import exchange
 from st_pipeline.validation.chunk import newest_of_each_key
 from st_pipeline.validation.decode import decode_records
 from st_pipeline.validation.drift import drift_of

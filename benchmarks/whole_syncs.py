@@ -11,8 +11,8 @@ from place import Place
 from sqlalchemy import make_url
 
 from st_pipeline.postgres.database import DRIVER, open_engine
-from st_pipeline.sync_configuration import SyncConfiguration, SyncResult
-from st_pipeline.synchronize import synchronize_data
+from st_pipeline.sync.configuration import SyncConfiguration, SyncResult
+from st_pipeline.sync.functions import synchronize_data
 
 LEAST_ROWS = 5_000
 

@@ -7,23 +7,23 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from st_pipeline.credentials.diagnosis import test_credentials
-    from st_pipeline.sync_configuration import SyncConfiguration, SyncResult
-    from st_pipeline.synchronize import (
+    from st_pipeline.sync.configuration import SyncConfiguration, SyncResult
+    from st_pipeline.sync.functions import (
         get_last_sync_status,
         synchronize_customers,
         synchronize_data,
         synchronize_invoices,
     )
+    from st_pipeline.tenants.diagnosis import test_credentials
 
 _HOME = {
-    "SyncConfiguration": "sync_configuration",
-    "SyncResult": "sync_configuration",
-    "get_last_sync_status": "synchronize",
-    "synchronize_customers": "synchronize",
-    "synchronize_data": "synchronize",
-    "synchronize_invoices": "synchronize",
-    "test_credentials": "credentials.diagnosis",
+    "SyncConfiguration": "sync.configuration",
+    "SyncResult": "sync.configuration",
+    "get_last_sync_status": "sync.functions",
+    "synchronize_customers": "sync.functions",
+    "synchronize_data": "sync.functions",
+    "synchronize_invoices": "sync.functions",
+    "test_credentials": "tenants.diagnosis",
 }
 __all__ = [
     "SyncConfiguration",

@@ -1,21 +1,8 @@
-"""Where Dagster enters: assembles defs/ and computes nothing.
+"""Where Dagster enters: the module that workspace.yaml and `dagster -m` name.
 
-Here: the one Definitions object. Not here: anything it is made of.
+Here: the name. Not here: what stands behind it (defs/).
 """
 
-import dagster as dg
+from st_pipeline.defs.assembly import defs
 
-from st_pipeline.defs.assets import build_assets
-from st_pipeline.defs.jobs import full_sync, incremental_poll, incremental_sync
-from st_pipeline.defs.resources import Postgres, ServiceTitan
-from st_pipeline.defs.schedules import build_schedules
-from st_pipeline.defs.sensors import tenants_from_credentials
-
-defs = dg.Definitions(
-    assets=[build_assets()],
-    jobs=[incremental_sync, full_sync, incremental_poll],
-    schedules=build_schedules(),
-    sensors=[tenants_from_credentials],
-    resources={"postgres": Postgres(), "servicetitan": ServiceTitan()},
-    executor=dg.in_process_executor,
-)
+__all__ = ["defs"]

@@ -16,19 +16,19 @@ import httpx
 from pydantic import SecretStr
 from sqlalchemy import Engine, text
 
-from st_pipeline.cli.proof import prove_streams, prove_tenant
-from st_pipeline.credentials.companies import add_company
-from st_pipeline.credentials.registration import NewCredential, add_credential
-from st_pipeline.credentials.vault import Vault
+from st_pipeline.cli.demo.proof import prove_streams, prove_tenant
 from st_pipeline.entities import ENTITIES
 from st_pipeline.entities.spec import KEY
 from st_pipeline.rates import Rate
 from st_pipeline.servicetitan.client import ServiceTitanClient
 from st_pipeline.settings import Settings
 from st_pipeline.simulator.control import SimulatedTenant
-from st_pipeline.sync_configuration import SyncConfiguration, SyncResult
-from st_pipeline.synchronize import synchronize_data
-from st_pipeline.tenant_sync import TenantSync
+from st_pipeline.sync.configuration import SyncConfiguration, SyncResult
+from st_pipeline.sync.functions import synchronize_data
+from st_pipeline.sync.tenant import TenantSync
+from st_pipeline.tenants.companies import add_company
+from st_pipeline.tenants.registration import NewCredential, add_credential
+from st_pipeline.vault.encryption import Vault
 
 ROWS_A_PAGE = 20
 ROWS_A_CHUNK = 25

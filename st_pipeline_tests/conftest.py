@@ -13,7 +13,7 @@ import pytest
 import structlog
 from sqlalchemy import Engine, make_url
 
-from st_pipeline.postgres import embedded
+from st_pipeline.embedded_postgres import embedded
 from st_pipeline.postgres.database import DRIVER, open_engine
 from st_pipeline.postgres.migrations import migrate
 from st_pipeline.settings import Settings
@@ -21,7 +21,7 @@ from st_pipeline.settings import Settings
 if TYPE_CHECKING:
     from st_pipeline.entities.spec import EntitySpec
     from st_pipeline.simulator.control import SimulatedTenant
-    from st_pipeline.work import EntityWork
+    from st_pipeline.sync.context import EntityWork
     from st_pipeline_tests.acme import Acme
 
 # A test's database need not survive a power cut; the tests of durability start servers of their own.
@@ -110,9 +110,9 @@ def make_work(engine: Engine, settings: Settings) -> "Iterator[Callable[..., Ent
     """Orders to write records of an entity: `make_work(spec, Mode.FULL, rows_per_chunk=5)`. They ask nobody for any."""
     from st_pipeline.postgres import leases
     from st_pipeline.postgres.sync_log import SyncLog
-    from st_pipeline.records import Mode
-    from st_pipeline.work import EntityWork
-    from st_pipeline_tests.credentials.planted import put_tenant
+    from st_pipeline.protocol import Mode
+    from st_pipeline.sync.context import EntityWork
+    from st_pipeline_tests.tenants.planted import put_tenant
 
     tenant = put_tenant(engine, settings)
     of = tenant.credential_id, tenant.partition_key

@@ -9,14 +9,14 @@ from typing import Any
 from pydantic import SecretStr
 from sqlalchemy import Engine, text
 
-from st_pipeline.credentials.companies import add_company
-from st_pipeline.credentials.registration import NewCredential, add_credential
-from st_pipeline.credentials.vault import Vault
-from st_pipeline.explain import Asked, Explanation, explain
+from st_pipeline.operations.explain import Asked, Explanation, explain
 from st_pipeline.settings import Settings
 from st_pipeline.simulator.control import SimulatedTenant
-from st_pipeline.sync_configuration import SyncConfiguration, SyncResult
-from st_pipeline.synchronize import synchronize_data
+from st_pipeline.sync.configuration import SyncConfiguration, SyncResult
+from st_pipeline.sync.functions import synchronize_data
+from st_pipeline.tenants.companies import add_company
+from st_pipeline.tenants.registration import NewCredential, add_credential
+from st_pipeline.vault.encryption import Vault
 
 UNREADABLE = {"balance": "plenty"}  # a customer with it does not decode
 

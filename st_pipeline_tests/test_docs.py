@@ -16,10 +16,10 @@ from sqlalchemy import Engine, inspect
 
 from st_pipeline import errors
 from st_pipeline.cli import cli
-from st_pipeline.commands_page import commands_page
-from st_pipeline.documentation import BEGIN, END, entities_part, setting_groups, settings_page, with_part, write
 from st_pipeline.entities import LISTS
 from st_pipeline.settings import Settings, variable_name
+from st_pipeline.tools.commands_page import commands_page
+from st_pipeline.tools.documentation import BEGIN, END, entities_part, setting_groups, settings_page, with_part, write
 from st_pipeline_tests.documents import PACKAGE, PAGES, ROOT, Page
 
 SHELL_ENDS = {"|", "||", "&&", ";", "&", ">", ">>", "<"}
@@ -37,11 +37,11 @@ def page(name: str) -> Page:
 
 
 def test_the_settings_page_is_what_the_settings_say():
-    assert page("settings.md").text == settings_page(), "run python -m st_pipeline.documentation"
+    assert page("settings.md").text == settings_page(), "run python -m st_pipeline.tools.documentation"
 
 
 def test_the_commands_page_is_what_the_commands_say():
-    assert page("commands.md").text == commands_page(), "run python -m st_pipeline.documentation"
+    assert page("commands.md").text == commands_page(), "run python -m st_pipeline.tools.documentation"
 
 
 def test_every_setting_stands_in_a_group_once_and_in_order():
@@ -51,7 +51,7 @@ def test_every_setting_stands_in_a_group_once_and_in_order():
 
 def test_the_entities_in_the_data_model_are_what_the_specs_say():
     text = page("data-model.md").text
-    assert text == with_part(text, entities_part()), "run python -m st_pipeline.documentation"
+    assert text == with_part(text, entities_part()), "run python -m st_pipeline.tools.documentation"
 
 
 def test_the_made_parts_are_written_where_they_belong(tmp_path: Path):

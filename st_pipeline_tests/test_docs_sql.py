@@ -8,11 +8,11 @@ from pydantic import SecretStr
 from sqlalchemy import Engine
 
 from st_pipeline import SyncConfiguration, synchronize_data
-from st_pipeline.credentials.companies import add_company
-from st_pipeline.credentials.registration import NewCredential, add_credential
-from st_pipeline.credentials.vault import Vault
 from st_pipeline.settings import Settings
 from st_pipeline.simulator.control import SimulatedTenant
+from st_pipeline.tenants.companies import add_company
+from st_pipeline.tenants.registration import NewCredential, add_credential
+from st_pipeline.vault.encryption import Vault
 from st_pipeline_tests.documents import PAGES
 
 # The examples name this tenant.

@@ -11,10 +11,10 @@ import pytest
 from pydantic import SecretStr
 
 from st_pipeline.cli import run
-from st_pipeline.credentials.vault import generate_key
 from st_pipeline.defs.partitions import register_tenants
 from st_pipeline.errors import ConfigurationError, DatabaseUnavailable
 from st_pipeline.logs import configure_logs
+from st_pipeline.vault.encryption import generate_key
 from st_pipeline_tests.acme import Acme
 from st_pipeline_tests.defs.platform import Platform
 from st_pipeline_tests.leaks import NAME, Ear, Leaks, plant

@@ -53,16 +53,16 @@ def companies(_context: click.Context, _parameter: click.Parameter, incomplete: 
 
 def entities(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """Entities and streams, for the shell."""
-    from st_pipeline.data_types import SYNCED
+    from st_pipeline.sync.data_types import SYNCED
 
     return [CompletionItem(name) for name in SYNCED if name.startswith(incomplete)]
 
 
 def _known(column: str, incomplete: str) -> list[CompletionItem]:
     """A shell that asks for names is not told of errors: it then offers none."""
-    from st_pipeline.cli.session import open_database
-    from st_pipeline.credentials.store import all_tenants
+    from st_pipeline.cli.database_session import open_database
     from st_pipeline.errors import PipelineError
+    from st_pipeline.tenants.store import all_tenants
 
     try:
         with open_database() as (_, engine), engine.connect() as connection:

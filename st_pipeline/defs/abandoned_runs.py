@@ -11,9 +11,9 @@ import uuid
 import dagster as dg
 from sqlalchemy import Engine
 
-from st_pipeline.defs.tags import PREFIX
 from st_pipeline.postgres import run_sessions
 from st_pipeline.postgres.database import transaction
+from st_pipeline.runs.tags import PREFIX
 
 # A run has no session before its body begins and after it ended, for seconds; and until it notices that Postgres was
 # restarted, for as long as a request may take.

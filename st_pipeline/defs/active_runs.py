@@ -8,7 +8,7 @@ import dagster as dg
 from dagster._core.execution.backfill import BulkActionsFilter, BulkActionStatus
 
 from st_pipeline.defs.run_tenants import tenants_of
-from st_pipeline.defs.tags import SHARD_TAG
+from st_pipeline.runs.tags import SHARD_TAG
 
 ACTIVE = [
     dg.DagsterRunStatus.QUEUED,

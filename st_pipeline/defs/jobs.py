@@ -7,8 +7,8 @@ Here: three jobs. Not here: when they run (schedules.py), their bodies (material
 import dagster as dg
 
 from st_pipeline.defs.poll import poll_tenants
-from st_pipeline.defs.tags import MODE_TAG
 from st_pipeline.defs.time_limits import FULL_MAX_SECONDS, MAX_RUNTIME_TAG, POLL_MAX_SECONDS
+from st_pipeline.runs.tags import MODE_TAG
 
 incremental_sync = dg.define_asset_job(
     "incremental_sync",

@@ -14,27 +14,21 @@ from dataclasses import dataclass, field
 import dagster as dg
 from sqlalchemy import Engine
 
-from st_pipeline.credentials.store import all_tenants
-from st_pipeline.data_types import SYNCED
-from st_pipeline.deadline import why_ended
-from st_pipeline.defs.metadata import (
-    asset_key,
-    counts_from_tags,
-    materialization_metadata,
-    result_tags,
-    run_tags,
-)
+from st_pipeline.defs.metadata import asset_key, counts_from_tags, materialization_metadata, result_tags, run_tags
 from st_pipeline.defs.options import SyncOptions
 from st_pipeline.defs.resources import Postgres, ServiceTitan
 from st_pipeline.defs.run_tenants import records_of, tenants_of
-from st_pipeline.defs.tags import DUE_TAG, MESSAGE_TAG, MODE_TAG, REQUEST_TAG, SKIPPED_TAG
 from st_pipeline.defs.time_limits import run_deadline
 from st_pipeline.errors import ConfigurationError, OutOfTime, PipelineError, SyncStopped, TenantBusy
 from st_pipeline.logs import configure_logs
 from st_pipeline.postgres.database import transaction
-from st_pipeline.records import Counts, Mode
-from st_pipeline.tenant_sync import TenantSync
-from st_pipeline.work import EntityResult
+from st_pipeline.protocol import Counts, Mode
+from st_pipeline.runs.tags import DUE_TAG, MESSAGE_TAG, MODE_TAG, REQUEST_TAG, SKIPPED_TAG
+from st_pipeline.servicetitan.deadline import why_ended
+from st_pipeline.sync.context import EntityResult
+from st_pipeline.sync.data_types import SYNCED
+from st_pipeline.sync.tenant import TenantSync
+from st_pipeline.tenants.store import all_tenants
 
 RESUME_TAG = "dagster/is_resume_retry"
 # What makes a sync `scheduled`; the last: a command that syncs what is due.

@@ -9,12 +9,12 @@ from typing import Any
 
 import dagster as dg
 
-from st_pipeline.defs.tags import PREFIX, RESULT_TAG, figures_of
 from st_pipeline.entities.spec import EntitySpec
-from st_pipeline.records import Counts
+from st_pipeline.protocol import Counts
+from st_pipeline.runs.tags import PREFIX, RESULT_TAG, figures_of
 from st_pipeline.streams.spec import StreamSpec
-from st_pipeline.sync_configuration import SyncConfiguration
-from st_pipeline.work import EntityResult
+from st_pipeline.sync.configuration import SyncConfiguration
+from st_pipeline.sync.context import EntityResult
 
 KEY_PREFIX = "servicetitan"
 SEVERAL = "several"

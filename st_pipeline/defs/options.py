@@ -8,11 +8,11 @@ from enum import Enum
 import dagster as dg
 from pydantic import Field
 
-from st_pipeline.data_types import AREAS, synced_by
 from st_pipeline.errors import ConfigurationError
 from st_pipeline.postgres.sync_log import SyncType
-from st_pipeline.records import Mode
-from st_pipeline.sync_configuration import SyncConfiguration, moment
+from st_pipeline.protocol import Mode
+from st_pipeline.sync.configuration import SyncConfiguration, moment
+from st_pipeline.sync.data_types import AREAS, synced_by
 
 
 class ModeChoice(Enum):

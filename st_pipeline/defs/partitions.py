@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import dagster as dg
 from sqlalchemy import Engine
 
-from st_pipeline.credentials.store import enabled_tenants
 from st_pipeline.defs.active_runs import is_backfilling
 from st_pipeline.postgres.database import transaction
+from st_pipeline.tenants.store import enabled_tenants
 
 TENANTS = dg.DynamicPartitionsDefinition(name="tenants")
 TENANTS_NAME = "tenants"

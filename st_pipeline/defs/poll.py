@@ -17,12 +17,12 @@ from st_pipeline.defs.materialize import RunReport, failure, materialization
 from st_pipeline.defs.metadata import run_tags
 from st_pipeline.defs.resources import Postgres, ServiceTitan
 from st_pipeline.defs.time_limits import run_deadline
-from st_pipeline.due import longest_waiting_first
 from st_pipeline.errors import PipelineError, TenantBusy
 from st_pipeline.logs import configure_logs
 from st_pipeline.postgres.database import transaction
-from st_pipeline.sync_configuration import SyncConfiguration
-from st_pipeline.tenant_sync import TenantSync
+from st_pipeline.sync.configuration import SyncConfiguration
+from st_pipeline.sync.tenant import TenantSync
+from st_pipeline.tenants.selection import longest_waiting_first
 
 
 class PollOptions(dg.Config):

@@ -11,11 +11,11 @@ from contextlib import contextmanager
 import dagster as dg
 from sqlalchemy import Engine
 
-from st_pipeline.credentials import keyring_holders
 from st_pipeline.postgres import run_sessions
 from st_pipeline.postgres.database import database_errors, main_url, open_engine, transaction
 from st_pipeline.postgres.migrations import check_current
 from st_pipeline.settings import Settings, load_settings
+from st_pipeline.tenants import keyring_holders
 
 
 class Postgres(dg.ConfigurableResource[None]):

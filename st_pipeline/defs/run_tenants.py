@@ -10,7 +10,7 @@ whoever asked for it: a schedule, a backfill, a person. Those names are the run'
 
 import dagster as dg
 
-from st_pipeline.defs.tags import PARTITION_TAG, RANGE_END_TAG, RANGE_START_TAG
+from st_pipeline.runs.tags import PARTITION_TAG, RANGE_END_TAG, RANGE_START_TAG
 
 EVENTS_A_PAGE = 1000
 

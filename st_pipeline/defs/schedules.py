@@ -14,11 +14,11 @@ from sqlalchemy import Connection
 from st_pipeline.defs.active_runs import active_shards
 from st_pipeline.defs.jobs import full_sync, incremental_poll
 from st_pipeline.defs.partitions import TENANTS_NAME
-from st_pipeline.defs.tags import RANGE_END_TAG, RANGE_START_TAG, SHARD_TAG
-from st_pipeline.due import left_alone_by_night, pollable
 from st_pipeline.errors import ConfigurationError
 from st_pipeline.postgres.database import main_url, open_engine, transaction
+from st_pipeline.runs.tags import RANGE_END_TAG, RANGE_START_TAG, SHARD_TAG
 from st_pipeline.settings import Settings, load_settings, variable_name
+from st_pipeline.tenants.selection import left_alone_by_night, pollable
 
 Found = TypeVar("Found")
 

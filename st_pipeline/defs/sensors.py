@@ -9,20 +9,20 @@ from datetime import UTC, datetime
 
 import dagster as dg
 
-from st_pipeline.credentials import keyring_holders
-from st_pipeline.credentials.purge import work_off_for
-from st_pipeline.credentials.store import enabled_tenants
 from st_pipeline.defs.abandoned_runs import fail_abandoned
 from st_pipeline.defs.active_runs import active_tenants
 from st_pipeline.defs.jobs import full_sync
 from st_pipeline.defs.metadata import asset_key
 from st_pipeline.defs.partitions import TENANTS, PartitionChange, pending_change
-from st_pipeline.first_loads import FirstLoad, due_first_loads
 from st_pipeline.postgres import tenant_schedules
 from st_pipeline.postgres.database import main_url, open_engine, transaction
 from st_pipeline.postgres.sync_log import settle_abandoned
 from st_pipeline.postgres.tenant_schedules import DEFAULT
 from st_pipeline.settings import load_settings
+from st_pipeline.sync.first_loads import FirstLoad, due_first_loads
+from st_pipeline.tenants import keyring_holders
+from st_pipeline.tenants.purge import work_off_for
+from st_pipeline.tenants.store import enabled_tenants
 
 INTERVAL_SECONDS = 30
 PURGE_SECONDS = 15  # of a tick, while rows of removed credentials are left

@@ -8,7 +8,7 @@ A run that is alive ends by itself before that, and says why.
 
 import dagster as dg
 
-from st_pipeline.deadline import NEVER, Deadline
+from st_pipeline.servicetitan.deadline import NEVER, Deadline
 
 MAX_RUNTIME_TAG = "dagster/max_runtime"
 POLL_MAX_SECONDS = 900

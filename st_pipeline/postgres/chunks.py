@@ -17,7 +17,7 @@ from sqlalchemy.exc import DBAPIError
 
 from st_pipeline.entities.spec import KEY, MODIFIED, EntitySpec, Kind
 from st_pipeline.postgres.database import DATA_ERRORS
-from st_pipeline.records import Columns, Counts, Known
+from st_pipeline.protocol import Columns, Counts, Known
 
 LONGEST_LAG = timedelta(hours=1)  # ServiceTitan: a feed shows a change up to 15 minutes later
 JSONB_VERSION = b"\x01"  # jsonb's binary form is this byte, then the text

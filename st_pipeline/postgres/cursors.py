@@ -10,7 +10,7 @@ from datetime import datetime
 
 from sqlalchemy import Connection, text
 
-from st_pipeline.records import Mode
+from st_pipeline.protocol import Mode
 
 
 @dataclass(frozen=True, slots=True)

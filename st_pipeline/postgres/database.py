@@ -11,8 +11,8 @@ import psycopg
 from sqlalchemy import URL, Connection, Engine, create_engine, make_url
 from sqlalchemy.exc import ArgumentError, DataError, DBAPIError, IntegrityError, InterfaceError, OperationalError
 
+from st_pipeline.embedded_postgres import embedded
 from st_pipeline.errors import ConfigurationError, DatabaseFull, DatabaseRefused, DatabaseUnavailable
-from st_pipeline.postgres import embedded
 from st_pipeline.settings import Settings
 
 MAIN_DATABASE = "st_pipeline"

@@ -7,7 +7,7 @@ from collections import Counter
 
 from sqlalchemy import Connection, text
 
-from st_pipeline.records import Drift, DriftKind
+from st_pipeline.protocol import Drift, DriftKind
 
 # A field that has become free text, or keys that are ids, would fill the table. Beyond this only what is known counts.
 MAX_ROWS = 500

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from sqlalchemy import Connection, text
 
-from st_pipeline.records import Reject
+from st_pipeline.protocol import Reject
 
 
 def keep(

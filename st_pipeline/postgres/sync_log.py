@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from sqlalchemy import Connection, text
 
-from st_pipeline.records import Counts, Mode
+from st_pipeline.protocol import Counts, Mode
 
 SyncType = Literal["manual", "scheduled"]
 CHANNEL = "st_pipeline_progress"

@@ -8,7 +8,7 @@ import ipaddress
 import httpx
 
 from st_pipeline.errors import ConfigurationError
-from st_pipeline.servicetitan.access import TenantAccess
+from st_pipeline.servicetitan.tenant_authentication import TenantAccess
 
 
 def check_api_address(access: TenantAccess) -> str:

@@ -17,17 +17,17 @@ from typing import Self, TypeVar
 import httpx
 import structlog
 
-from st_pipeline.deadline import NEVER, Deadline, out_of_time
 from st_pipeline.errors import ConfigurationError, InvalidApiResponseFormat, OutOfTime, ServiceUnavailable
-from st_pipeline.servicetitan.access import TenantAccess, Token, TokenStore
 from st_pipeline.servicetitan.addresses import check_api_address, check_token_address
-from st_pipeline.servicetitan.answers import error_for
-from st_pipeline.servicetitan.exchange import Answer, exchange, no_tls, tls
+from st_pipeline.servicetitan.deadline import NEVER, Deadline, out_of_time
 from st_pipeline.servicetitan.network import TimeLimits, open_http
 from st_pipeline.servicetitan.rate_limit import RateLimiter
+from st_pipeline.servicetitan.responses import error_for
 from st_pipeline.servicetitan.retry import Sleep, retrying
 from st_pipeline.servicetitan.statistics import RequestStatistics
+from st_pipeline.servicetitan.tenant_authentication import TenantAccess, Token, TokenStore
 from st_pipeline.servicetitan.token import TokenSource, now_utc
+from st_pipeline.servicetitan.transport import Answer, exchange, no_tls, tls
 from st_pipeline.settings import Settings
 
 log = structlog.get_logger()

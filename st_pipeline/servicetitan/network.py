@@ -17,7 +17,7 @@ from typing import Self
 import httpcore
 import httpx
 
-from st_pipeline.deadline import NEVER, Deadline
+from st_pipeline.servicetitan.deadline import NEVER, Deadline
 from st_pipeline.settings import Settings
 
 CONNECTIONS = 4  # a tenant's sync has one request under way, two while it fetches ahead

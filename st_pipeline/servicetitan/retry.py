@@ -9,7 +9,6 @@ from collections.abc import Callable
 
 import tenacity
 
-from st_pipeline.deadline import Deadline
 from st_pipeline.errors import (
     AuthError,
     InvalidApiResponseFormat,
@@ -18,6 +17,7 @@ from st_pipeline.errors import (
     ServiceUnavailable,
     TransientApiError,
 )
+from st_pipeline.servicetitan.deadline import Deadline
 from st_pipeline.settings import Settings
 
 Sleep = Callable[[threading.Event, float], object]

@@ -23,11 +23,11 @@ from st_pipeline.errors import (
     RateLimitExceeded,
     ServiceUnavailable,
 )
-from st_pipeline.servicetitan.access import ClientKeys, TenantAccess, Token, TokenStore
 from st_pipeline.servicetitan.addresses import check_token_address
-from st_pipeline.servicetitan.answers import RETRYABLE, stated_wait
-from st_pipeline.servicetitan.exchange import Answer, exchange
 from st_pipeline.servicetitan.network import TimeLimits
+from st_pipeline.servicetitan.responses import RETRYABLE, stated_wait
+from st_pipeline.servicetitan.tenant_authentication import ClientKeys, TenantAccess, Token, TokenStore
+from st_pipeline.servicetitan.transport import Answer, exchange
 
 LONGEST_LIFE_SECONDS = 366 * 24 * 3600
 LONGEST_ANSWER_BYTES = 64 * 1024  # ServiceTitan's has some 2 kB

@@ -8,7 +8,15 @@ import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from st_pipeline.simulator.answers import (
+from st_pipeline.simulator.api_catalogue import EntityFacts
+from st_pipeline.simulator.contract_violations import surprise
+from st_pipeline.simulator.faults import SURPRISES, ActiveRule, Asked, Rule
+from st_pipeline.simulator.feeds import Feed
+from st_pipeline.simulator.generate.activity import advance
+from st_pipeline.simulator.lists import Lists, detail
+from st_pipeline.simulator.oauth import Caller, TokenRequest, authorise, token_answer
+from st_pipeline.simulator.query import Query
+from st_pipeline.simulator.responses import (
     HTML,
     HTML_PAGE,
     Answer,
@@ -18,16 +26,8 @@ from st_pipeline.simulator.answers import (
     invalid,
     too_many_requests,
 )
-from st_pipeline.simulator.facts import EntityFacts
-from st_pipeline.simulator.faults import SURPRISES, ActiveRule, Asked, Rule
-from st_pipeline.simulator.feeds import Feed
-from st_pipeline.simulator.generate.activity import advance
-from st_pipeline.simulator.lists import Lists, detail
-from st_pipeline.simulator.oauth import Caller, TokenRequest, authorise, token_answer
-from st_pipeline.simulator.query import Query
 from st_pipeline.simulator.routes import Match, match
 from st_pipeline.simulator.settings import Settings
-from st_pipeline.simulator.surprises import surprise
 from st_pipeline.simulator.tenant import Tenant, World
 
 TOKEN_PATH = "/connect/token"  # noqa: S105 - an address

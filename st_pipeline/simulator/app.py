@@ -7,9 +7,9 @@ import asyncio
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
-from st_pipeline.simulator.answers import Answer, CompressedPages, gzip
 from st_pipeline.simulator.api import TOKEN_PATH, Api, Request
 from st_pipeline.simulator.control_api import CONTROL_PREFIX, ControlApi
+from st_pipeline.simulator.responses import Answer, CompressedPages, gzip
 from st_pipeline.simulator.tenant import World
 
 Scope = MutableMapping[str, Any]

@@ -13,12 +13,12 @@ from urllib.parse import parse_qs
 
 import msgspec
 
-from st_pipeline.simulator.answers import Answer, json_answer
 from st_pipeline.simulator.api import Request
+from st_pipeline.simulator.api_catalogue import entity_names, lists_of
 from st_pipeline.simulator.clock import TICKS_PER_SECOND, to_text, to_ticks
-from st_pipeline.simulator.facts import entity_names, lists_of
 from st_pipeline.simulator.faults import Rule
 from st_pipeline.simulator.generate.activity import ACTIONS, advance, delete, named_in
+from st_pipeline.simulator.responses import Answer, json_answer
 from st_pipeline.simulator.store import EntityStore, Row
 from st_pipeline.simulator.tenant import Tenant, TenantSpec, World, build_tenant
 from st_pipeline.simulator.truth import truth_of

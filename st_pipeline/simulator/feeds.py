@@ -11,10 +11,10 @@ from typing import Any
 
 import msgspec
 
-from st_pipeline.simulator.answers import Answer, Refused, invalid, page_envelope
+from st_pipeline.simulator.api_catalogue import EntityFacts
 from st_pipeline.simulator.clock import TICKS_PER_SECOND, to_ticks
-from st_pipeline.simulator.facts import EntityFacts
 from st_pipeline.simulator.query import Query
+from st_pipeline.simulator.responses import Answer, Refused, invalid, page_envelope
 from st_pipeline.simulator.settings import Settings
 from st_pipeline.simulator.store import EntityStore, Row
 

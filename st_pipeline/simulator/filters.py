@@ -13,10 +13,10 @@ from typing import Any
 
 import msgspec
 
-from st_pipeline.simulator.answers import Refused, invalid_value
+from st_pipeline.simulator.api_catalogue import EntityFacts, Parameter
 from st_pipeline.simulator.clock import to_ticks
-from st_pipeline.simulator.facts import EntityFacts, Parameter
 from st_pipeline.simulator.query import Query
+from st_pipeline.simulator.responses import Refused, invalid_value
 from st_pipeline.simulator.settings import Settings
 from st_pipeline.simulator.store import EntityStore, Row
 

@@ -8,10 +8,10 @@ from collections.abc import Callable, Hashable
 
 import msgspec
 
-from st_pipeline.simulator.answers import Answer, Refused, error, invalid, invalid_value, page_envelope
-from st_pipeline.simulator.facts import EntityFacts
+from st_pipeline.simulator.api_catalogue import EntityFacts
 from st_pipeline.simulator.filters import narrow, select, shuffled
 from st_pipeline.simulator.query import Query
+from st_pipeline.simulator.responses import Answer, Refused, error, invalid, invalid_value, page_envelope
 from st_pipeline.simulator.settings import Settings
 from st_pipeline.simulator.store import EntityStore, Row, encode
 from st_pipeline.simulator.tenant import Tenant

@@ -13,8 +13,8 @@ from urllib.parse import parse_qs, unquote_plus
 
 import msgspec
 
-from st_pipeline.simulator.answers import Answer, Refused, error, gateway_not_found, json_answer
 from st_pipeline.simulator.clock import TICKS_PER_SECOND
+from st_pipeline.simulator.responses import Answer, Refused, error, gateway_not_found, json_answer
 
 if TYPE_CHECKING:
     from st_pipeline.simulator.tenant import Tenant

@@ -11,9 +11,9 @@ from typing import Any
 from urllib.parse import parse_qsl
 from uuid import UUID
 
-from st_pipeline.simulator.answers import Refused, invalid, invalid_value
+from st_pipeline.simulator.api_catalogue import Parameter
 from st_pipeline.simulator.clock import to_ticks
-from st_pipeline.simulator.facts import Parameter
+from st_pipeline.simulator.responses import Refused, invalid, invalid_value
 
 MAXIMUM_IDS = 50  # ServiceTitan: "maximum 50" on every `ids`; nothing is said of `customerIds` and the like
 _WHOLE_NUMBER = re.compile(r"[+-]?\d{1,19}\Z")

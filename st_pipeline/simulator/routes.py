@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Literal
 
-from st_pipeline.simulator.facts import EntityFacts, all_facts
+from st_pipeline.simulator.api_catalogue import EntityFacts, all_facts
 
 Kind = Literal["list", "export", "detail", "nested"]
 

@@ -10,8 +10,8 @@ from typing import Any, Literal
 
 import msgspec
 
+from st_pipeline.simulator.api_catalogue import all_facts
 from st_pipeline.simulator.clock import Clock, to_ticks
-from st_pipeline.simulator.facts import all_facts
 from st_pipeline.simulator.faults import Faults
 from st_pipeline.simulator.generate import Company, Sizes, leave_empty, seed_company
 from st_pipeline.simulator.generate.company import SEEDED_UNTIL

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, text
 
 from st_pipeline.entities.spec import KEY
 from st_pipeline.postgres.chunks import copy_rows
-from st_pipeline.records import Counts
+from st_pipeline.protocol import Counts
 from st_pipeline.streams.spec import SOFTWARE, StreamSpec
 
 

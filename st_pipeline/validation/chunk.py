@@ -13,7 +13,7 @@ from typing import Any
 import pyarrow as pa
 
 from st_pipeline.entities.spec import KEY, MODIFIED, EntitySpec
-from st_pipeline.records import Columns, Drift, Known, Reject, record_hash
+from st_pipeline.protocol import Columns, Drift, Known, Reject, record_hash
 from st_pipeline.validation.decode import RecordHead, decode_records, modified_on_text, without_nul
 from st_pipeline.validation.drift import drift_of
 from st_pipeline.validation.frame import build_columns, checked_table

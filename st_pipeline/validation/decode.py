@@ -17,7 +17,7 @@ import msgspec
 from msgspec.structs import astuple
 
 from st_pipeline.entities.spec import KEY, EntitySpec, Kind
-from st_pipeline.records import Columns, Reject
+from st_pipeline.protocol import Columns, Reject
 from st_pipeline.validation.moments import moment
 
 NULL = msgspec.Raw(b"null")

@@ -15,7 +15,7 @@ import msgspec
 
 from st_pipeline.entities.spec import Column, EntitySpec
 from st_pipeline.plain_text import plain
-from st_pipeline.records import Columns, Drift, DriftKind
+from st_pipeline.protocol import Columns, Drift, DriftKind
 from st_pipeline.validation.decode import NO_RECORD, column_tree
 
 # Keys are looked for in the first record of a chunk and every fiftieth: reading all of an invoice costs 37 µs, as much

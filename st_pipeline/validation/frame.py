@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow as pa
 
 from st_pipeline.entities.spec import EntitySpec, Kind
-from st_pipeline.records import Columns
+from st_pipeline.protocol import Columns
 from st_pipeline.validation.decode import column_values
 from st_pipeline.validation.moments import moment
 from st_pipeline.validation.schema import ARROW_TYPES, checked_columns

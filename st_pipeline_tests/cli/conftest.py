@@ -14,15 +14,15 @@ import pytest
 from sqlalchemy import Engine, make_url, text
 
 from st_pipeline.cli import run
+from st_pipeline.embedded_postgres.embedded import EmbeddedServer, ensure_database
 from st_pipeline.postgres.dagster_database import held_by
 from st_pipeline.postgres.database import DAGSTER_DRIVER, DRIVER, open_engine
-from st_pipeline.postgres.embedded import EmbeddedServer, ensure_database
 from st_pipeline.settings import Settings
 from st_pipeline.simulator.control import SimulatedTenant, SimulatorControl
 from st_pipeline_tests.acme import Acme
 from st_pipeline_tests.cli.desk import Desk, pythonpath, variables_for
 from st_pipeline_tests.cli.project import CHECKOUT
-from st_pipeline_tests.credentials import planted
+from st_pipeline_tests.tenants import planted
 
 
 @dataclass(frozen=True)

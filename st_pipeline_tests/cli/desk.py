@@ -20,15 +20,15 @@ from typing import Any
 from pydantic import SecretStr
 from sqlalchemy import Engine, text
 
-from st_pipeline.cli.proof import prove_tenant
-from st_pipeline.credentials.companies import add_company
-from st_pipeline.credentials.registration import NewCredential, add_credential
-from st_pipeline.credentials.vault import Vault
+from st_pipeline.cli.demo.proof import prove_tenant
 from st_pipeline.settings import Settings, load_settings
 from st_pipeline.simulator.control import SimulatedTenant
-from st_pipeline.sync_configuration import SyncConfiguration, SyncResult
-from st_pipeline.synchronize import synchronize_data
-from st_pipeline.tenant_sync import TenantSync
+from st_pipeline.sync.configuration import SyncConfiguration, SyncResult
+from st_pipeline.sync.functions import synchronize_data
+from st_pipeline.sync.tenant import TenantSync
+from st_pipeline.tenants.companies import add_company
+from st_pipeline.tenants.registration import NewCredential, add_credential
+from st_pipeline.vault.encryption import Vault
 
 # One page of each entity.
 SIZES = {"customers": 6, "invoices": 12, "settings": {"rate_limit_per_second": None, "export_page_size": 20}}

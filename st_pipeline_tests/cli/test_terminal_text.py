@@ -13,7 +13,7 @@ from st_pipeline.errors import PipelineError, ServiceUnavailable
 from st_pipeline.logs import configure_logs
 from st_pipeline.settings import Settings
 from st_pipeline_tests.cli.conftest import Command
-from st_pipeline_tests.credentials.planted import new_credential, put_tenant
+from st_pipeline_tests.tenants.planted import new_credential, put_tenant
 
 # Clear the screen, the same in one byte less, ring, go back over the line, turn what follows around.
 ODD = "\x1b[2J\x9b2J\x07\rneedle\u202eeldeen"

@@ -13,10 +13,6 @@ from dagster._core.storage.partition_status_cache import get_and_update_asset_st
 from pydantic import SecretStr
 from sqlalchemy import Engine, text
 
-from st_pipeline.credentials.companies import add_company
-from st_pipeline.credentials.registration import NewCredential, add_credential
-from st_pipeline.credentials.vault import Vault
-from st_pipeline.data_types import SYNCED
 from st_pipeline.defs.assets import build_assets
 from st_pipeline.defs.jobs import full_sync, incremental_poll, incremental_sync
 from st_pipeline.defs.metadata import asset_key
@@ -25,8 +21,12 @@ from st_pipeline.defs.resources import Postgres, ServiceTitan
 from st_pipeline.settings import Settings, load_settings
 from st_pipeline.simulator.control import SimulatedTenant
 from st_pipeline.streams import STREAMS
-from st_pipeline.sync_configuration import SyncConfiguration
-from st_pipeline.tenant_sync import TenantSync
+from st_pipeline.sync.configuration import SyncConfiguration
+from st_pipeline.sync.data_types import SYNCED
+from st_pipeline.sync.tenant import TenantSync
+from st_pipeline.tenants.companies import add_company
+from st_pipeline.tenants.registration import NewCredential, add_credential
+from st_pipeline.vault.encryption import Vault
 
 ALL = tuple(SYNCED)
 WRONG_SECRET = "cs.wrong"

@@ -9,7 +9,7 @@ import pytest
 from st_pipeline.defs.abandoned_runs import PAUSED_SECONDS, SILENT_SECONDS, fail_abandoned
 from st_pipeline.defs.active_runs import active_shards
 from st_pipeline.defs.resources import Postgres
-from st_pipeline.defs.tags import MODE_TAG, SHARD_TAG
+from st_pipeline.runs.tags import MODE_TAG, SHARD_TAG
 from st_pipeline_tests.defs.platform import QUICK, Platform
 
 MOMENT = 1.0

@@ -21,12 +21,12 @@ from sqlalchemy import Engine
 
 import st_pipeline
 from st_pipeline.cli import run
-from st_pipeline.cli.dagster_service import background_dagster
-from st_pipeline.defs.launch import RunningDagster
+from st_pipeline.cli.server.dagster_service import background_dagster
 from st_pipeline.defs.metadata import asset_key
 from st_pipeline.defs.partitions import register_tenants_at_home
 from st_pipeline.postgres.dagster_database import dagster_url
-from st_pipeline.records import Mode
+from st_pipeline.protocol import Mode
+from st_pipeline.runs.graphql import RunningDagster
 from st_pipeline_tests.defs.platform import ALL, Platform
 
 ROOT = Path(st_pipeline.__file__).parents[1]

@@ -2,17 +2,11 @@
 
 from collections import Counter
 
-from st_pipeline.defs.metadata import (
-    column_schema,
-    counts_from_tags,
-    materialization_metadata,
-    result_tags,
-    run_tags,
-)
+from st_pipeline.defs.metadata import column_schema, counts_from_tags, materialization_metadata, result_tags, run_tags
 from st_pipeline.entities import ENTITIES
-from st_pipeline.records import Counts, Mode
-from st_pipeline.sync_configuration import SyncConfiguration
-from st_pipeline.work import EntityResult
+from st_pipeline.protocol import Counts, Mode
+from st_pipeline.sync.configuration import SyncConfiguration
+from st_pipeline.sync.context import EntityResult
 
 COUNTS = Counts(processed=10, created=4, updated=3, unchanged=1, failed=2, deleted=5, pages=6)
 

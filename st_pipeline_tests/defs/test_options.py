@@ -6,8 +6,8 @@ import pytest
 
 from st_pipeline.defs.options import ModeChoice, SyncOptions
 from st_pipeline.errors import ConfigurationError
-from st_pipeline.records import Mode
-from st_pipeline.sync_configuration import SyncConfiguration
+from st_pipeline.protocol import Mode
+from st_pipeline.sync.configuration import SyncConfiguration
 from st_pipeline_tests.defs.platform import ALL, Platform
 
 MAY = "2026-05-01T06:00:00Z"

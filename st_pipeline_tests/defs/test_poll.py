@@ -4,10 +4,10 @@ from datetime import UTC, datetime
 
 import pytest
 
-from st_pipeline.credentials import store
-from st_pipeline.credentials.diagnosis import test_credentials as diagnose
-from st_pipeline.due import longest_waiting_first, pollable
 from st_pipeline.entities import ENTITIES
+from st_pipeline.tenants import store
+from st_pipeline.tenants.diagnosis import test_credentials as diagnose
+from st_pipeline.tenants.selection import longest_waiting_first, pollable
 from st_pipeline_tests.defs.platform import ALL, WRONG_SECRET, Platform, failures, materialized, of_entities, pairs
 
 SCOPES = {scope for spec in ENTITIES.values() for scope in spec.scopes}

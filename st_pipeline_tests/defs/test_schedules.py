@@ -8,8 +8,8 @@ import pytest
 
 from st_pipeline.defs.jobs import full_sync, incremental_poll
 from st_pipeline.defs.schedules import build_schedules, poll_request
-from st_pipeline.due import FEEDS
 from st_pipeline.postgres import tenant_schedules
+from st_pipeline.tenants.selection import FEEDS
 from st_pipeline_tests.defs.platform import QUICK, Platform, pairs
 
 TICK = datetime(2026, 1, 31, 6, 5, tzinfo=UTC)

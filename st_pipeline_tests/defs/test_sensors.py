@@ -9,13 +9,13 @@ import pytest
 from dagster._core.definitions.partitions.context import partition_loading_context
 from dagster._core.execution.backfill import BulkActionStatus, PartitionBackfill
 
-from st_pipeline.data_types import SYNCED
 from st_pipeline.defs import sensors
 from st_pipeline.defs.active_runs import ACTIVE
 from st_pipeline.defs.partitions import PartitionChange, register_tenants
 from st_pipeline.defs.resources import Postgres
 from st_pipeline.defs.sensors import tenants_from_credentials
-from st_pipeline.defs.tags import MODE_TAG
+from st_pipeline.runs.tags import MODE_TAG
+from st_pipeline.sync.data_types import SYNCED
 from st_pipeline_tests.defs.platform import QUICK, Platform
 
 DISABLE = "UPDATE companies SET enabled = false WHERE slug = :slug"

@@ -1,6 +1,6 @@
 """One tenant, one run: what the events, the run's tags and the sync log say, and that they say the same."""
 
-from st_pipeline.cli.proof import prove_tenant
+from st_pipeline.cli.demo.proof import prove_tenant
 from st_pipeline.entities import ENTITIES
 from st_pipeline_tests.defs.platform import Platform, materialized, pairs
 

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from st_pipeline.entities.spec import Column, EntitySpec, Kind
-from st_pipeline.simulator.facts import EntityFacts, Field, all_facts
+from st_pipeline.simulator.api_catalogue import EntityFacts, Field, all_facts
 
 BIG = 10_000_000_000  # beyond int32, as ServiceTitan's ids are
 KEPT_WHEN_NULL = ("id", "createdOn", "modifiedOn", "active")

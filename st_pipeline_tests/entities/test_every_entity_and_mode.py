@@ -14,9 +14,9 @@ import pytest
 
 from st_pipeline.entities import ENTITIES
 from st_pipeline.entities.spec import EntitySpec
-from st_pipeline.records import Mode
+from st_pipeline.protocol import Mode
+from st_pipeline.simulator.api_catalogue import all_facts
 from st_pipeline.simulator.clock import to_text, to_ticks
-from st_pipeline.simulator.facts import all_facts
 from st_pipeline_tests.entities.conftest import ROWS_A_CHUNK, ROWS_A_PAGE, Tenant, worked_on
 from st_pipeline_tests.entities.made_records import simulated_name
 

@@ -11,7 +11,7 @@ import pytest
 
 from st_pipeline.entities import ENTITIES
 from st_pipeline.entities.spec import EntitySpec, Presence
-from st_pipeline.records import Mode
+from st_pipeline.protocol import Mode
 from st_pipeline_tests.entities.conftest import ROWS_A_PAGE, Marks, Tenant, worked_on
 from st_pipeline_tests.entities.made_records import simulated_name
 from st_pipeline_tests.entities.test_every_entity_and_mode import EACH, asking_for, moment

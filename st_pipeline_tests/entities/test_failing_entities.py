@@ -4,9 +4,9 @@ from itertools import cycle
 
 import pytest
 
-from st_pipeline.data_types import SYNCED
 from st_pipeline.entities import ENTITIES
 from st_pipeline.streams import STREAMS
+from st_pipeline.sync.data_types import SYNCED
 from st_pipeline_tests.entities.conftest import Tenant
 
 # ServiceTitan answers so where the app has no right, or for a while.

@@ -7,9 +7,9 @@ import pytest
 
 from st_pipeline.entities import ENTITIES
 from st_pipeline.entities.spec import EntitySpec
-from st_pipeline.sync import sync_entity
-from st_pipeline.sync_configuration import SyncConfiguration
-from st_pipeline.tenant_sync import TenantSync
+from st_pipeline.sync.configuration import SyncConfiguration
+from st_pipeline.sync.entity import sync_entity
+from st_pipeline.sync.tenant import TenantSync
 from st_pipeline_tests.entities.conftest import Tenant
 from st_pipeline_tests.entities.made_records import full_record, simulated_name
 

@@ -4,9 +4,9 @@ import pytest
 
 from st_pipeline.entities import ENTITIES
 from st_pipeline.errors import ServiceUnavailable
-from st_pipeline.sync import sync_entity
-from st_pipeline.sync_configuration import SyncConfiguration
-from st_pipeline.tenant_sync import TenantSync
+from st_pipeline.sync.configuration import SyncConfiguration
+from st_pipeline.sync.entity import sync_entity
+from st_pipeline.sync.tenant import TenantSync
 from st_pipeline_tests.entities.conftest import ROWS_A_CHUNK, Tenant
 from st_pipeline_tests.entities.made_records import full_record
 from st_pipeline_tests.entities.test_every_entity_s_deletions import FULL

@@ -8,8 +8,8 @@ from sqlalchemy import Engine, inspect, text
 
 from st_pipeline.entities import ENTITIES, LISTS, registry
 from st_pipeline.entities.spec import Column, EntitySpec, Group, Kind, key_column
-from st_pipeline.scaffold import JOINED
-from st_pipeline.simulator.facts import Field, all_facts, entity_names
+from st_pipeline.simulator.api_catalogue import Field, all_facts, entity_names
+from st_pipeline.tools.scaffold import JOINED
 from st_pipeline_tests.entities.made_records import facts_of, leaves, simulated_name
 
 KINDS = {

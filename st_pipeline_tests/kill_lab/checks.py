@@ -5,7 +5,7 @@ Here: each statement, as differences in words. Not here: the streams' meaning (s
 
 from sqlalchemy import Connection, text
 
-from st_pipeline.cli.proof import prove_tenant
+from st_pipeline.cli.demo.proof import prove_tenant
 from st_pipeline.entities import ENTITIES
 from st_pipeline.entities.spec import KEY
 from st_pipeline.simulator.control import SimulatedTenant

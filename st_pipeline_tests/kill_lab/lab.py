@@ -22,14 +22,14 @@ from typing import Any, Self
 from pydantic import SecretStr
 from sqlalchemy import URL, NullPool, create_engine, make_url
 
-from st_pipeline.credentials.companies import add_company
-from st_pipeline.credentials.registration import NewCredential, add_credential
-from st_pipeline.credentials.vault import Vault
-from st_pipeline.postgres import embedded
+from st_pipeline.embedded_postgres import embedded
 from st_pipeline.postgres.database import DRIVER
 from st_pipeline.postgres.migrations import migrate
 from st_pipeline.settings import Settings
 from st_pipeline.simulator.control import SimulatedTenant, SimulatorControl
+from st_pipeline.tenants.companies import add_company
+from st_pipeline.tenants.registration import NewCredential, add_credential
+from st_pipeline.vault.encryption import Vault
 from st_pipeline_tests.kill_lab import checks
 from st_pipeline_tests.kill_lab.strikes import Strike
 from st_pipeline_tests.kill_lab.worker import Began, Ended, Order, kill, work

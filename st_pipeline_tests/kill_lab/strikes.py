@@ -11,11 +11,12 @@ from typing import Any
 
 from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
 
-from st_pipeline.chunk_writer import ChunkWriter
-from st_pipeline.postgres import leases, presence, stream_pending
+from st_pipeline.postgres import leases, soft_deletes, stream_pending
 from st_pipeline.postgres.sync_log import SyncLog
 from st_pipeline.servicetitan.client import ServiceTitanClient
-from st_pipeline.streams import build, tables
+from st_pipeline.streams import tables
+from st_pipeline.sync import stream
+from st_pipeline.sync.batches import ChunkWriter
 
 SHARE_AT_A_PLACE = 0.6
 
@@ -47,14 +48,14 @@ PLACES = {
     "a chunk's rows are written, not committed": Place(ChunkWriter, "_write_rows"),
     "before a commit": Place(PGDialect_psycopg, "do_commit", before=True),
     "after a commit": Place(PGDialect_psycopg, "do_commit"),
-    "the list is walked for presence": Place(presence, "remember_seen"),
-    "absent rows are found": Place(presence, "absent_ids"),
-    "rows are marked as deleted": Place(presence, "mark_deleted"),
-    "rows that a chunk will mark are found": Place(presence, "unmarked"),
+    "the list is walked for presence": Place(soft_deletes, "remember_seen"),
+    "absent rows are found": Place(soft_deletes, "absent_ids"),
+    "rows are marked as deleted": Place(soft_deletes, "mark_deleted"),
+    "rows that a chunk will mark are found": Place(soft_deletes, "unmarked"),
     "stream keys are noted": Place(stream_pending, "put"),
     "stream keys are taken out": Place(stream_pending, "take"),
     "stream records are written, not committed": Place(tables, "write_records"),
-    "a stream's chunk is committed": Place(build, "_build_chunk"),
+    "a stream's chunk is committed": Place(stream, "_build_chunk"),
     "the sync log is closed, not committed": Place(SyncLog, "ended"),
 }
 

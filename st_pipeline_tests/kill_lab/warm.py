@@ -5,7 +5,7 @@ It saves each worker 2.5 s: pandas, pandera and what they import, the schemas of
 
 import pytest
 
-from st_pipeline.data_types import SYNCED
+from st_pipeline.sync.data_types import SYNCED
 from st_pipeline.validation.schema import arrow_schema, failing_rows, warnings
 from st_pipeline_tests.kill_lab import series
 

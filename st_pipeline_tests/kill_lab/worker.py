@@ -19,8 +19,8 @@ from sqlalchemy import event
 from st_pipeline.errors import PipelineError
 from st_pipeline.postgres.database import main_url, open_engine
 from st_pipeline.settings import Settings
-from st_pipeline.sync_configuration import SyncConfiguration
-from st_pipeline.synchronize import synchronize_data
+from st_pipeline.sync.configuration import SyncConfiguration
+from st_pipeline.sync.functions import synchronize_data
 from st_pipeline_tests.kill_lab.strikes import Kind, Strike, watch
 
 

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, Engine, text
 
 from st_pipeline.entities import ENTITIES
 from st_pipeline.postgres import chunks
-from st_pipeline.records import Columns
+from st_pipeline.protocol import Columns
 from st_pipeline.validation.chunk import validate_chunk
 
 INVOICES = ENTITIES["invoices"]

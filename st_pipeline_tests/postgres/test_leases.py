@@ -7,11 +7,11 @@ from secrets import token_hex
 import pytest
 from sqlalchemy import Connection, Engine, text
 
-from st_pipeline.credentials import details
 from st_pipeline.errors import LeaseLost, TenantBusy
 from st_pipeline.postgres import leases
 from st_pipeline.postgres.database import open_engine
 from st_pipeline.postgres.sync_log import settle_abandoned
+from st_pipeline.tenants import tenant_details
 
 # What waits for a row lock here would wait for ever: the test holds it.
 LONGEST_WAIT = "1s"
@@ -75,7 +75,7 @@ def test_another_database_role_sees_that_the_holder_lives(roles: tuple[Engine, E
         assert take(other, tenant) is None
         with other.begin():
             assert list(leases.held_tenants(other)) == [tenant]
-            assert details.lease(other, tenant) is not None
+            assert tenant_details.lease(other, tenant) is not None
             assert settle_abandoned(other) == 0
 
 

@@ -3,12 +3,12 @@ import uuid
 from pydantic import SecretStr
 from sqlalchemy import Engine, text
 
-from st_pipeline.credentials.companies import add_company
-from st_pipeline.credentials.registration import NewCredential, add_credential
-from st_pipeline.credentials.vault import Vault
 from st_pipeline.postgres.sync_log import SyncLog
-from st_pipeline.records import Counts, Mode
+from st_pipeline.protocol import Counts, Mode
 from st_pipeline.settings import Settings
+from st_pipeline.tenants.companies import add_company
+from st_pipeline.tenants.registration import NewCredential, add_credential
+from st_pipeline.vault.encryption import Vault
 
 
 def test_closing_a_sync_closes_the_entity_whose_own_end_could_not_be_noted(engine: Engine, settings: Settings):

@@ -13,10 +13,10 @@ import httpx
 import pytest
 from pydantic import SecretStr
 
-from st_pipeline.deadline import NEVER, Deadline
 from st_pipeline.rates import Rate
-from st_pipeline.servicetitan.access import ClientKeys, TenantAccess, Token
 from st_pipeline.servicetitan.client import ServiceTitanClient
+from st_pipeline.servicetitan.deadline import NEVER, Deadline
+from st_pipeline.servicetitan.tenant_authentication import ClientKeys, TenantAccess, Token
 from st_pipeline.settings import Settings
 
 SECRETS = {"client_id": "cid.planted", "client_secret": "cs.planted", "app_key": "ak1.planted"}

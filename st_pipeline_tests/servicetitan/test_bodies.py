@@ -10,8 +10,8 @@ import pytest
 
 from st_pipeline.errors import InvalidApiResponseFormat, ServiceUnavailable
 from st_pipeline.servicetitan.client import ServiceTitanClient
-from st_pipeline.servicetitan.exchange import BodyTooLarge, exchange, no_tls, unpacked
 from st_pipeline.servicetitan.network import TimeLimits, open_http
+from st_pipeline.servicetitan.transport import BodyTooLarge, exchange, no_tls, unpacked
 from st_pipeline_tests.servicetitan.conftest import Vendor, answer, get, list_page, listening, packed, refusal
 
 Make = Callable[..., ServiceTitanClient]

@@ -12,12 +12,12 @@ import httpx
 import pytest
 from pydantic import SecretStr
 
-from st_pipeline.deadline import NEVER, Deadline
 from st_pipeline.errors import OutOfTime, ServiceUnavailable
 from st_pipeline.rates import Rate
-from st_pipeline.servicetitan.access import Token
 from st_pipeline.servicetitan.client import ServiceTitanClient
+from st_pipeline.servicetitan.deadline import NEVER, Deadline
 from st_pipeline.servicetitan.network import SecondsLeft, open_http
+from st_pipeline.servicetitan.tenant_authentication import Token
 from st_pipeline.settings import Settings
 from st_pipeline_tests.servicetitan.conftest import (
     Clock,

@@ -6,12 +6,7 @@ from collections.abc import Callable
 import httpx
 import pytest
 
-from st_pipeline.errors import (
-    InvalidApiResponseFormat,
-    PermanentApiError,
-    RateLimitExceeded,
-    ServiceUnavailable,
-)
+from st_pipeline.errors import InvalidApiResponseFormat, PermanentApiError, RateLimitExceeded, ServiceUnavailable
 from st_pipeline.servicetitan.client import ServiceTitanClient
 from st_pipeline_tests.servicetitan.conftest import Clock, Vendor, answer, get, list_page, refusal
 

@@ -10,21 +10,10 @@ import httpx
 import pytest
 from pydantic import SecretStr
 
-from st_pipeline.errors import (
-    DatabaseUnavailable,
-    InvalidCredentials,
-    TokenRefreshFailed,
-)
-from st_pipeline.servicetitan.access import ClientKeys, Token
+from st_pipeline.errors import DatabaseUnavailable, InvalidCredentials, TokenRefreshFailed
 from st_pipeline.servicetitan.client import ServiceTitanClient
-from st_pipeline_tests.servicetitan.conftest import (
-    Clock,
-    MemoryStore,
-    Vendor,
-    answer,
-    get,
-    list_page,
-)
+from st_pipeline.servicetitan.tenant_authentication import ClientKeys, Token
+from st_pipeline_tests.servicetitan.conftest import Clock, MemoryStore, Vendor, answer, get, list_page
 
 Make = Callable[..., ServiceTitanClient]
 UNAUTHORIZED = (401, {"title": "Unauthorized", "status": 401})

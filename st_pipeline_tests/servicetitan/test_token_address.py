@@ -7,22 +7,9 @@ from urllib.parse import parse_qs
 import httpx
 import pytest
 
-from st_pipeline.errors import (
-    InvalidCredentials,
-    OAuthHandshakeFailed,
-    RateLimitExceeded,
-    ServiceUnavailable,
-)
+from st_pipeline.errors import InvalidCredentials, OAuthHandshakeFailed, RateLimitExceeded, ServiceUnavailable
 from st_pipeline.servicetitan.client import ServiceTitanClient
-from st_pipeline_tests.servicetitan.conftest import (
-    Clock,
-    Vendor,
-    answer,
-    get,
-    list_page,
-    make_access,
-    packed,
-)
+from st_pipeline_tests.servicetitan.conftest import Clock, Vendor, answer, get, list_page, make_access, packed
 
 Make = Callable[..., ServiceTitanClient]
 

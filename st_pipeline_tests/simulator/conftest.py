@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
+from st_pipeline.simulator.api_catalogue import all_facts
 from st_pipeline.simulator.control import SimulatedTenant, SimulatorControl
-from st_pipeline.simulator.facts import all_facts
 from st_pipeline_tests.simulator.stranger import NO_LIMIT, PATHS, Stranger
 
 

@@ -6,8 +6,8 @@ from collections.abc import Callable
 import httpx
 import pytest
 
+from st_pipeline.simulator.api_catalogue import all_facts
 from st_pipeline.simulator.control import SimulatorError
-from st_pipeline.simulator.facts import all_facts
 from st_pipeline_tests.simulator.stranger import Stranger, ids
 
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from st_pipeline.simulator.api_catalogue import all_facts
 from st_pipeline.simulator.clock import to_ticks
-from st_pipeline.simulator.facts import all_facts
 from st_pipeline_tests.simulator.filter_cases import (
     CASES,
     CONTROL,

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
+from st_pipeline.simulator.api_catalogue import Field, all_facts
 from st_pipeline.simulator.clock import to_ticks
-from st_pipeline.simulator.facts import Field, all_facts
 from st_pipeline_tests.simulator.stranger import FEEDS, PATHS, Stranger
 
 # Documented as never null. Nobody outside has seen it on an e-mail address, where null is likely.

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
+from st_pipeline.simulator.api_catalogue import all_facts
 from st_pipeline.simulator.control import SimulatedTenant
-from st_pipeline.simulator.facts import all_facts
 from st_pipeline_tests.simulator.stranger import FEEDS, PATHS, Stranger, ids
 
 Small = Callable[..., Stranger]

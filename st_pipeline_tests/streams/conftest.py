@@ -11,14 +11,14 @@ import pytest
 from pydantic import SecretStr
 from sqlalchemy import Engine, text
 
-from st_pipeline.credentials.companies import add_company, update_company
-from st_pipeline.credentials.registration import NewCredential, add_credential
-from st_pipeline.credentials.vault import Vault
 from st_pipeline.rates import Rate
 from st_pipeline.settings import Settings
 from st_pipeline.simulator.control import SimulatedTenant
-from st_pipeline.sync_configuration import EntityOutcome, SyncConfiguration, SyncResult
-from st_pipeline.synchronize import synchronize_data
+from st_pipeline.sync.configuration import EntityOutcome, SyncConfiguration, SyncResult
+from st_pipeline.sync.functions import synchronize_data
+from st_pipeline.tenants.companies import add_company, update_company
+from st_pipeline.tenants.registration import NewCredential, add_credential
+from st_pipeline.vault.encryption import Vault
 
 
 @dataclass

@@ -7,10 +7,10 @@ import pytest
 from sqlalchemy import Connection, event, text
 
 from st_pipeline import streams
-from st_pipeline.data_types import SYNCED
 from st_pipeline.entities import LISTS
 from st_pipeline.entities.spec import Severity
 from st_pipeline.streams.spec import in_year
+from st_pipeline.sync.data_types import SYNCED
 from st_pipeline_tests.streams.conftest import Watch, Watched
 
 STREAMS = tuple(streams.STREAMS)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from st_pipeline.entities import ENTITIES
 from st_pipeline.entities.spec import EntitySpec, Kind
-from st_pipeline.records import Known, record_hash
+from st_pipeline.protocol import Known, record_hash
 from st_pipeline.validation.chunk import changed_records, validate_chunk
 from st_pipeline.validation.decode import MAX_NESTING, read_head
 from st_pipeline.validation.moments import instant

@@ -7,7 +7,7 @@ import pytest
 
 from st_pipeline.entities import ENTITIES, LISTS
 from st_pipeline.entities.spec import EntitySpec
-from st_pipeline.records import Drift, DriftKind
+from st_pipeline.protocol import Drift, DriftKind
 from st_pipeline.validation.chunk import validate_chunk
 from st_pipeline.validation.drift import MAX_VALUES, SAMPLED
 from st_pipeline_tests.entities.made_records import empty_record, full_record

@@ -10,8 +10,8 @@ from typing import Any
 
 import msgspec
 
+from st_pipeline.simulator.api_catalogue import all_facts, lists_of
 from st_pipeline.simulator.clock import Clock
-from st_pipeline.simulator.facts import all_facts, lists_of
 from st_pipeline.simulator.generate.company import Company
 from st_pipeline.simulator.generate.ledger import close_account, reopen_account
 from st_pipeline.simulator.generate.payment_changes import apply_again, take_back

@@ -1,0 +1,1 @@
+"""`st-pipeline credentials` and `st-pipeline keys`: parsing and printing."""

@@ -1,0 +1,34 @@
+"""`st-pipeline credentials`: the keys with which a company's ServiceTitan data is read, from first to last.
+
+Here: the group. Not here: any command (credential_*.py, by topic), storing and asking (credentials/).
+"""
+
+import click
+
+from st_pipeline.cli.credentials.add import add
+from st_pipeline.cli.credentials.listing import list_, show
+from st_pipeline.cli.credentials.removal import purge, remove
+from st_pipeline.cli.credentials.test import test
+from st_pipeline.cli.credentials.update import disable, enable, rotate_secret, update
+from st_pipeline.cli.help_text import InOrder, examples
+
+
+@click.group(
+    cls=InOrder,
+    epilog=examples(
+        "st-pipeline credentials add acme --tenant-id 123456789 --client-id cid.abc",
+        "st-pipeline credentials test --all",
+        "st-pipeline credentials list --expiring 30",
+        "st-pipeline credentials rotate-secret acme-plumbing",
+    ),
+)
+def credentials() -> None:
+    """Credentials: one per company and environment.
+
+    TENANT is a company's slug (acme-plumbing: its production), or slug@integration. No command shows a secret, and none
+    takes one as an argument.
+    """
+
+
+for command in (add, list_, show, test, update, rotate_secret, disable, enable, remove, purge):
+    credentials.add_command(command)

@@ -1,0 +1,162 @@
+"""`st-pipeline credentials remove` and `purge`: the end of a credential, and of its rows.
+
+Here: asking, progress, what was done. Not here: doing it (credentials/removal.py, credentials/purge.py).
+"""
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from st_pipeline.cli.help_text import examples
+from st_pipeline.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
+
+    from st_pipeline.tenants.purge import Purge
+    from st_pipeline.tenants.store import Tenant
+
+
+@click.command(
+    "remove",
+    short_help="Remove TENANT with its keys and rows; the trail stays.",
+    epilog=examples(
+        "st-pipeline credentials remove acme-plumbing",
+        "st-pipeline credentials remove acme-plumbing@integration --yes --no-wait",
+        "st-pipeline credentials remove acme-plumbing --keep-data",
+    ),
+)
+@click.argument("tenant")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--keep-data", is_flag=True, help="Leave its rows in the tables.")
+@click.option("--no-wait", is_flag=True, help="Leave its rows to the next `credentials purge`.")
+@click.option("--json", "as_json", is_flag=True, help="For machines.")
+def remove(tenant: str, yes: bool, keep_data: bool, no_wait: bool, as_json: bool) -> None:
+    """Remove TENANT: its keys, sync logs, positions, rejects and rows. The audit trail stays.
+
+    A sync of it ends at its next chunk. The keys are gone at once; then the rows go in batches, during which other
+    tenants are synced as always. Stopped or killed meanwhile? `st-pipeline credentials purge` goes on. The company
+    stays, and may be given new credentials: they begin from nothing.
+    """
+    from st_pipeline.cli.database_session import open_database
+    from st_pipeline.postgres.database import transaction
+    from st_pipeline.tenants.removal import remove_credential
+    from st_pipeline.tenants.store import find_tenant
+
+    with open_database() as (settings, engine):
+        with transaction(engine, f"find tenant {tenant}") as connection:
+            found = find_tenant(connection, tenant)
+        if not yes:
+            _ask(found, keep_data=keep_data)
+        remove_credential(
+            engine,
+            found,
+            keep_data=keep_data,
+            lease_seconds=settings.lease_seconds,
+            wait_seconds=settings.lease_wait_seconds,
+            tell=lambda said: click.echo(said, err=True),
+        )
+        _say(as_json, f"tenant {tenant} removed (credential {found.credential_id})")
+        if keep_data or no_wait:
+            rows = "kept" if keep_data else "waiting"
+            command = "st-pipeline credentials purge" + (f" {found.credential_id}" if keep_data else "")
+            _say(as_json, f"its rows are still there: `{command}` deletes them")
+            _report(as_json, {"tenant": tenant, "credential_id": found.credential_id, "rows": rows, "rows_deleted": 0})
+            return
+        done = _purge(engine, found.credential_id)
+    _say(as_json, f"{done.rows_deleted:,} rows deleted")
+    _report(as_json, {"tenant": tenant, "credential_id": found.credential_id, "rows": "deleted",
+                      "rows_deleted": done.rows_deleted})  # fmt: skip
+
+
+def _ask(tenant: "Tenant", *, keep_data: bool) -> None:
+    """The tenant's name has to be typed. Raises ConfigurationError without a terminal, Abort on anything else."""
+    if not sys.stdin.isatty():
+        raise ConfigurationError(
+            f"nobody can be asked whether {tenant.partition_key} shall be removed: there is no terminal. If so, "
+            "repeat the command with --yes"
+        )
+    rows = "Its rows stay." if keep_data else "Its rows go, from all tables and both streams."
+    click.echo(
+        f"This removes tenant {tenant.partition_key} ({tenant.company_name}, ServiceTitan tenant {tenant.tenant_id}) "
+        f"with its keys, sync logs, positions and rejects. {rows} It cannot be undone.",
+        err=True,
+    )
+    if click.prompt("Type the tenant's name to remove it", err=True, default="", show_default=False) != (
+        tenant.partition_key
+    ):
+        raise click.Abort
+
+
+@click.command(
+    "purge",
+    short_help="Go on deleting the rows of removed tenants.",
+    epilog=examples(
+        "st-pipeline credentials purge     # what removals left; from cron, say",
+        "st-pipeline credentials purge 17  # rows that `remove --keep-data` kept",
+    ),
+)
+@click.argument("credential_id", required=False, type=int)
+@click.option("--yes", is_flag=True, help="Do not ask before deleting kept rows.")
+@click.option("--json", "as_json", is_flag=True, help="For machines.")
+def purge(credential_id: int | None, yes: bool, as_json: bool) -> None:
+    """Delete the rows of removed credentials: what is left of earlier removals, and those kept of CREDENTIAL_ID.
+
+    Safe to stop and to repeat at any time.
+    """
+    from st_pipeline.cli.database_session import open_database
+    from st_pipeline.postgres.database import transaction
+    from st_pipeline.tenants.purge import request_kept, waiting
+
+    with open_database() as (_, engine):
+        if credential_id is not None:
+            if not yes:
+                _ask_for_kept(credential_id)
+            request_kept(engine, credential_id)
+        with transaction(engine, "look for rows to purge") as connection:
+            left = waiting(connection)
+        done = [_purge(engine, one.credential_id) for one in left]
+    for one in done:
+        _say(as_json, f"credential {one.credential_id} ({one.tenant}): {one.rows_deleted:,} rows deleted")
+    if not done:
+        _say(as_json, "no rows of removed credentials are left")
+    _report(as_json, [{"tenant": one.tenant, "credential_id": one.credential_id, "rows": "deleted",
+                       "rows_deleted": one.rows_deleted} for one in done])  # fmt: skip
+
+
+def _ask_for_kept(credential_id: int) -> None:
+    if not sys.stdin.isatty():
+        raise ConfigurationError("nobody can be asked: there is no terminal. If the rows shall go, add --yes")
+    click.confirm(f"Delete all kept rows of credential {credential_id}?", abort=True, err=True)
+
+
+def _purge(engine: "Engine", credential_id: int) -> "Purge":
+    """Work it off, showing on a terminal what goes."""
+    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    from st_pipeline.cli.terminal import terminal
+    from st_pipeline.tenants.purge import work_off
+
+    console = terminal(stderr=True)
+    columns = (SpinnerColumn(), TextColumn("{task.completed:,} rows deleted, now {task.description}"),
+               TimeElapsedColumn())  # fmt: skip
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+        task = progress.add_task("", total=None)
+
+        def goes_on(table: str, rows: int) -> bool:
+            progress.update(task, description=table, advance=rows)
+            return True
+
+        return work_off(engine, credential_id, goes_on=goes_on)
+
+
+def _say(as_json: bool, line: str) -> None:
+    click.echo(line, err=as_json)
+
+
+def _report(as_json: bool, value: Any) -> None:
+    from st_pipeline.cli.output import print_json
+
+    if as_json:
+        print_json(value)

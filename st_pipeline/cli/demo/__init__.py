@@ -1,0 +1,1 @@
+"""`st-pipeline demo`, `dev`, `simulator`: everything on simulated companies."""

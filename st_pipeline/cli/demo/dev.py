@@ -1,0 +1,48 @@
+"""`st-pipeline dev`: the Dagster UI on simulated companies that move on by themselves.
+
+Here: the command. Not here: its parts (setup.py, simulated.py).
+"""
+
+import click
+
+FORGOTTEN = (
+    "The last simulator was killed, and a new one starts from its seed: the rows of {} simulated tenants are deleted "
+    "and read anew. Their runs stay."
+)
+
+
+@click.command()
+def dev() -> None:
+    """Open the Dagster UI on four simulated tenants whose data moves on, until Ctrl-C.
+
+    They are those of `st-pipeline demo`, with their runs, in a folder of their own (.st-pipeline-demo); it refuses to
+    run where a real account or a database of yours is configured. Materialize a tenant, backfill several, watch
+    records arrive. The five-minute poll is on. Postgres and the simulator go on afterwards; `st-pipeline down` stops
+    them.
+    """
+    from st_pipeline.cli import run
+    from st_pipeline.cli.demo import home
+    from st_pipeline.cli.demo.simulated import (
+        forget_rows_of_an_earlier_simulator,
+        onboard,
+        point_at_simulator,
+        start_simulator,
+    )
+    from st_pipeline.cli.server.commands import run_dagster
+    from st_pipeline.cli.server.setup import set_up
+    from st_pipeline.defs.partitions import register_tenants_at_home
+    from st_pipeline.postgres.database import main_url, open_engine
+
+    home.enter()
+    settings = set_up()
+    simulator, is_new = start_simulator(settings, live=True)
+    point_at_simulator(simulator)
+    engine = open_engine(main_url(settings))
+    try:
+        if is_new and (forgotten := forget_rows_of_an_earlier_simulator(engine)):
+            click.echo(FORGOTTEN.format(forgotten))
+        onboard(run, click.echo)
+        register_tenants_at_home(engine)
+    finally:
+        engine.dispose()
+    run_dagster()

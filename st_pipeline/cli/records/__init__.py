@@ -1,0 +1,1 @@
+"""`st-pipeline rejects` and `explain`: parsing and printing."""

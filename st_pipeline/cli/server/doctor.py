@@ -1,0 +1,223 @@
+"""`st-pipeline doctor`: what a first-time user gets wrong, and how to mend it.
+
+Here: one function a check. Not here: mending anything. Each check contacts this machine and its Postgres only; whether
+ServiceTitan accepts a credential is `credentials test`'s to say.
+"""
+
+import importlib.metadata
+import os
+import shutil
+import stat
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Literal
+
+import click
+
+from st_pipeline.errors import ConfigurationError, PipelineError
+from st_pipeline.settings import Settings
+
+PRIVATE_BITS = 0o077
+LEAST_FREE_BYTES = 2 * 1024**3
+FULL_BYTES = 256 * 1024**2  # some files of the log that Postgres writes ahead, 16 MB each
+TOGETHER = ("dagster", "dagster-webserver")
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One check's answer. `mend`: what to do, empty when all is well."""
+
+    check: str
+    state: Literal["ok", "warning", "wrong"]
+    finding: str
+    mend: str = ""
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="For machines.")
+def doctor(as_json: bool) -> int:
+    """Check everything a first-time user gets wrong, and say how to mend it. Exit code 1 when something is wrong."""
+    from st_pipeline.cli.output import print_json
+    from st_pipeline.cli.terminal import say
+    from st_pipeline.plain_text import plain
+
+    findings = list(examine())
+    if as_json:
+        print_json([asdict(finding) for finding in findings])
+    else:
+        for finding in findings:
+            mark = {"ok": click.style("ok     ", fg="green"), "warning": click.style("warning", fg="yellow")}
+            shown = plain(f"{finding.check}: {finding.finding}")
+            click.echo(f"{mark.get(finding.state, click.style('wrong  ', fg='red'))} {shown}")
+            if finding.mend:
+                say(f"        -> {finding.mend}")
+    return 1 if any(finding.state == "wrong" for finding in findings) else 0
+
+
+def examine() -> Iterator[Finding]:
+    """Every check in order; one that cannot go on says so and leaves out those that build on it."""
+    from st_pipeline.settings import load_settings
+
+    yield from _python()
+    try:
+        settings = load_settings()
+    except ConfigurationError as error:
+        yield Finding("settings", "wrong", str(error), "mend the value; docs/settings.md lists them")
+        return
+    yield Finding("settings", "ok", "every value can be read")
+    for check in (_environment_file, _keys, _addresses, _disk, _ports):
+        yield from _guarded(check, settings)
+    yield from _database(settings)
+
+
+def _guarded(check: Callable[[Settings], Iterator[Finding]], settings: Settings) -> Iterator[Finding]:
+    try:
+        yield from check(settings)
+    except PipelineError as error:
+        yield Finding(check.__name__.strip("_").replace("_", " "), "wrong", str(error))
+
+
+def _python() -> Iterator[Finding]:
+    version = sys.version.split()[0]
+    if not (3, 11) <= sys.version_info[:2] <= (3, 13):
+        yield Finding("Python", "wrong", version, "use Python 3.11 to 3.13")
+    else:
+        yield Finding("Python", "ok", version)
+    versions = {name: importlib.metadata.version(name) for name in TOGETHER}
+    if len(set(versions.values())) > 1:
+        shown = ", ".join(f"{name} {number}" for name, number in versions.items())
+        yield Finding("packages", "wrong", f"{shown} do not belong together", "install from requirements.lock again")
+    elif sys.prefix == sys.base_prefix:
+        yield Finding("packages", "warning", "not in a virtual environment", "run `make setup` and use .venv/bin")
+    else:
+        yield Finding("packages", "ok", f"Dagster {versions['dagster']}")
+
+
+def _environment_file(_settings: Settings) -> Iterator[Finding]:
+    path = Path(".env")
+    if not path.exists():
+        yield Finding(
+            ".env", "warning", "there is none here", "`st-pipeline up` writes it; plain `dagster dev` needs it"
+        )
+    elif path.stat().st_mode & PRIVATE_BITS:
+        mode = stat.filemode(path.stat().st_mode)
+        yield Finding(".env", "wrong", f"others may read it ({mode}), and it holds keys", "chmod 600 .env")
+    else:
+        yield Finding(".env", "ok", "there, and the owner's alone")
+    home = os.environ.get("DAGSTER_HOME", "")
+    if home and not Path(home).is_absolute():
+        yield Finding("DAGSTER_HOME", "wrong", f"{home} is not absolute", "Dagster takes absolute paths only")
+
+
+def _keys(settings: Settings) -> Iterator[Finding]:
+    from st_pipeline.vault.encryption import Vault
+
+    if settings.encryption_keys is None:
+        yield Finding(
+            "encryption keys", "wrong", "none", "`st-pipeline up` makes one; or set ST_PIPELINE_ENCRYPTION_KEYS"
+        )
+        return
+    Vault.from_settings(settings)
+    yield Finding("encryption keys", "ok", "the keyring can be read")
+    if settings.app_key is None:
+        mend = "set ST_PIPELINE_APP_KEY (`ak1.…`, My Apps in ServiceTitan's developer portal)"
+        yield Finding("app key", "warning", "none; each credential needs its own then", mend)
+    elif settings.app_key.get_secret_value() != settings.app_key.get_secret_value().strip():
+        yield Finding("app key", "wrong", "it begins or ends with white space", "write ST_PIPELINE_APP_KEY without it")
+    else:
+        yield Finding("app key", "ok", "set")
+
+
+def _addresses(settings: Settings) -> Iterator[Finding]:
+    pairs = {
+        "production": (settings.production_api_url, settings.production_auth_url),
+        "integration": (settings.integration_api_url, settings.integration_auth_url),
+    }
+    for environment, (api, auth) in pairs.items():
+        local = [url.startswith(("http://127.0.0.1", "http://localhost")) for url in (api, auth)]
+        if local[0] != local[1]:
+            mend = f"set both ST_PIPELINE_{environment.upper()}_API_URL and …_AUTH_URL, or neither"
+            yield Finding(f"{environment} addresses", "wrong", f"{api} and {auth} do not belong together", mend)
+        elif local[0]:
+            mend = "for a real account, remove the ST_PIPELINE_…_URL and ST_PIPELINE_APP_KEY lines from .env"
+            yield Finding(f"{environment} addresses", "warning", f"{api}, a simulator", mend)
+        elif not (api.startswith("https://") and auth.startswith("https://")):
+            yield Finding(f"{environment} addresses", "wrong", "not https: keys would travel in clear", "use https://")
+        else:
+            yield Finding(f"{environment} addresses", "ok", api)
+
+
+def _disk(settings: Settings) -> Iterator[Finding]:
+    from st_pipeline.embedded_postgres import embedded
+    from st_pipeline.postgres.database import embedded_folder
+
+    folders = [next(path for path in (settings.home, *settings.home.parents) if path.exists())]
+    server = embedded.status(embedded_folder(settings)) if settings.database_url is None else None
+    if server is not None and server.data_folder.exists() and not server.data_folder.is_relative_to(folders[0]):
+        folders.append(server.data_folder)
+    for folder in folders:
+        yield disk_finding(folder, shutil.disk_usage(folder).free)
+
+
+def disk_finding(folder: Path, free_bytes: int) -> Finding:
+    """What so much free space means."""
+    finding = f"{free_bytes / 1024**3:.1f} GB free at {folder}"
+    if free_bytes < FULL_BYTES:
+        return Finding("disk", "wrong", finding, "free space: Postgres stops when its disk is full")
+    if free_bytes < LEAST_FREE_BYTES:
+        return Finding("disk", "warning", finding, "a first load takes about twice the size of the source's JSON")
+    return Finding("disk", "ok", finding)
+
+
+def _ports(settings: Settings) -> Iterator[Finding]:
+    from st_pipeline.cli.server.ports import is_taken
+    from st_pipeline.runs.graphql import RunningDagster
+
+    host, port = settings.dagster_host, settings.dagster_port
+    if not is_taken(host, port):
+        yield Finding("Dagster", "ok", f"not running; port {port} is free")
+    elif RunningDagster(f"http://{host}:{port}").is_up():
+        yield Finding("Dagster", "ok", f"running at http://{host}:{port}")
+    else:
+        yield Finding("Dagster", "wrong", f"port {port} is taken by something else", "set ST_PIPELINE_DAGSTER_PORT")
+
+
+def _database(settings: Settings) -> Iterator[Finding]:
+    from sqlalchemy import text
+
+    from st_pipeline.cli.server.setup import shown
+    from st_pipeline.postgres.dagster_database import check_ours, dagster_url
+    from st_pipeline.postgres.database import main_url, open_engine, transaction
+    from st_pipeline.postgres.migrations import check_current
+    from st_pipeline.tenants.expiry import expiring
+    from st_pipeline.tenants.store import all_tenants
+
+    try:
+        engine = open_engine(main_url(settings))
+        try:
+            check_current(engine)
+            check_ours(dagster_url(settings, engine), engine)
+            with transaction(engine, "look at the database") as connection:
+                version = connection.execute(text("SHOW server_version")).scalar_one()
+                tenants = all_tenants(connection)
+                ends_soon = expiring(connection, settings.expiry_warning_days)
+        finally:
+            engine.dispose()
+    except PipelineError as error:
+        yield Finding("Postgres", "wrong", str(error))
+        return
+    yield Finding("Postgres", "ok", f"{version}, {shown(main_url(settings))}, tables as this code needs them")
+    if not tenants:
+        yield Finding("tenants", "warning", "none", "`st-pipeline companies add`, then `st-pipeline credentials add`")
+    for tenant in tenants:
+        mend = f"st-pipeline credentials test {tenant.partition_key}"
+        if tenant.connection_status == "error":
+            yield Finding(f"tenant {tenant.partition_key}", "wrong", tenant.connection_message or "refused", mend)
+        elif tenant.connection_status == "pending":
+            yield Finding(f"tenant {tenant.partition_key}", "warning", "never tested", mend)
+        else:
+            yield Finding(f"tenant {tenant.partition_key}", "ok", "connected")
+    for one in ends_soon:
+        yield Finding(f"tenant {one.tenant}", "warning", one.message)

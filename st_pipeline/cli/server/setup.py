@@ -1,0 +1,107 @@
+"""What `up`, `demo` and `dev` do before anything else: a server, its databases, migrations, keys, `.env`.
+
+Here: the steps, each safe to repeat. Not here: the commands, and running Dagster.
+"""
+
+import importlib.metadata
+import os
+from pathlib import Path
+
+from sqlalchemy import URL, Engine, text
+
+from st_pipeline.embedded_postgres import embedded
+from st_pipeline.environment_file import read_file, write_values
+from st_pipeline.errors import ConfigurationError
+from st_pipeline.postgres.dagster_database import claimed, dagster_url, ensure_database, made_by, note_made_by
+from st_pipeline.postgres.database import (
+    MAIN_DATABASE,
+    database_errors,
+    embedded_folder,
+    main_url,
+    open_engine,
+    transaction,
+)
+from st_pipeline.postgres.migrations import migrate
+from st_pipeline.settings import Settings, load_settings
+from st_pipeline.vault.encryption import generate_key
+
+STORAGE_VARIABLE = "ST_PIPELINE_DAGSTER_STORAGE"
+KEYS_VARIABLE = "ST_PIPELINE_ENCRYPTION_KEYS"
+
+
+def set_up() -> Settings:
+    """Make everything ready and return the settings that hold from now on.
+
+    Raises ConfigurationError and DatabaseUnavailable; what was done before stays and is not done again.
+    """
+    settings = load_settings()
+    if settings.database_url is None:
+        server = embedded.start(embedded_folder(settings))
+        embedded.ensure_database(server, MAIN_DATABASE)
+    engine = open_engine(main_url(settings))
+    try:
+        with database_errors(f"connect to {shown(main_url(settings))}"):
+            migrate(engine)
+        storage = dagster_url(settings, engine)
+        ready_storage(storage, engine)
+        write_values(_values(settings, engine, storage))
+    finally:
+        engine.dispose()
+    return load_settings()
+
+
+def _values(settings: Settings, engine: Engine, storage: URL) -> dict[str, str | None]:
+    home = project_folder()
+    values: dict[str, str | None] = {
+        "DAGSTER_HOME": str(home),
+        "ST_PIPELINE_HOME": str(settings.home),
+        STORAGE_VARIABLE: storage.render_as_string(hide_password=False),
+    }
+    if settings.encryption_keys is None:
+        values[KEYS_VARIABLE] = _first_key(engine)
+    return values
+
+
+def _first_key(engine: Engine) -> str:
+    """A new key, unless there are secrets already that it could not open."""
+    with transaction(engine, "look for stored credentials") as connection:
+        stored = connection.execute(text("SELECT count(*) FROM servicetitan_credentials")).scalar_one()
+    if stored:
+        raise ConfigurationError(
+            f"{KEYS_VARIABLE} is not set, but the database holds {stored} credentials encrypted with it: put the key "
+            "back into .env or the environment. Without it they must be entered again"
+        )
+    return generate_key()
+
+
+def ready_storage(url: URL, engine: Engine) -> None:
+    """Have Dagster's database there, claimed by this deployment, with the tables of the Dagster installed.
+
+    Before any process of Dagster's begins: those that begin at once would race for the tables. Raises
+    ConfigurationError: the database is another deployment's, or may not be created.
+    """
+    ensure_database(url)
+    installed = importlib.metadata.version("dagster")
+    with claimed(url, engine) as connection:
+        if made_by(connection) != installed:
+            from st_pipeline.defs.storage import make_tables
+
+            make_tables(url)
+            note_made_by(connection, installed)
+
+
+def shown(url: URL) -> str:
+    """The address as a person may see it."""
+    return f"Postgres at {url.host}:{url.port or 5432}, database {url.database}"
+
+
+def project_folder() -> Path:
+    """The folder with dagster.yaml and workspace.yaml: DAGSTER_HOME when set, else the working folder.
+
+    Raises ConfigurationError when the two files are not there.
+    """
+    folder = Path(os.environ.get("DAGSTER_HOME") or read_file().get("DAGSTER_HOME") or Path.cwd()).absolute()
+    for name in ("dagster.yaml", "workspace.yaml"):
+        if not (folder / name).exists():
+            raise ConfigurationError(f"no {name} in {folder}: run this in the project's folder, or set DAGSTER_HOME")
+    return folder

@@ -1,0 +1,1 @@
+"""`st-pipeline sync-status` and `logs`: parsing and printing."""

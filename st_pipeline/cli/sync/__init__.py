@@ -1,0 +1,1 @@
+"""`st-pipeline sync` and `retry-failed`: parsing and printing."""

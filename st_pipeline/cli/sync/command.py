@@ -1,0 +1,264 @@
+"""`st-pipeline sync`: sync what is due, or what is named.
+
+Here: the command, its summary, its exit code. Not here: checking the options (sync_request.py), whom they mean
+(due.py), running (sync_runner.py), the plan of a dry run (sync_plan.py).
+"""
+
+import contextlib
+import time
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from st_pipeline.cli.help_text import examples
+from st_pipeline.cli.selection_options import entities as entity_names
+from st_pipeline.cli.selection_options import selection_options
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sqlalchemy import Engine
+
+    from st_pipeline.cli.sync.request import SyncRequest
+    from st_pipeline.runs.follow import TenantRun
+    from st_pipeline.settings import Settings
+    from st_pipeline.tenants.selection import Choice
+
+MAX_TENANTS_IN_DETAIL = 10  # whose entities --dry-run shows
+
+ENDS = ("completed", "failed", "skipped", "unknown")
+
+
+@click.command(
+    epilog=examples(
+        "st-pipeline sync                               what is due, as the schedules do",
+        "st-pipeline sync --dry-run                     who that would be, and why",
+        "st-pipeline sync -c acme-plumbing              one company, from where it was left",
+        "st-pipeline sync -c acme-plumbing --mode full  everything, and mark what is gone",
+        "st-pipeline sync -d invoices -e production     one kind of data of all who are due",
+        "st-pipeline sync --tenant acme-plumbing@integration --entity jobs --rewrite",
+        "st-pipeline sync -c acme-plumbing --modified-from 2026-03-01 --modified-to 2026-04-01",
+        "*/15 * * * * st-pipeline sync --json >> sync.log          a line of a crontab",
+    )
+)
+@selection_options
+@click.option(
+    "--data-type", "-d", "--sync-type", "data_type", default="all", show_default=True,
+    type=click.Choice(["customers", "invoices", "both", "all"]),
+    help="customers: customers, locations, contacts, memberships. invoices: invoices, payments. Each with its stream.",
+)  # fmt: skip
+@click.option(
+    "--entity", "entities", multiple=True, shell_complete=entity_names, metavar="NAME",
+    help="Only this entity or stream of the data type; may be repeated.",
+)  # fmt: skip
+@click.option(
+    "--mode", type=click.Choice(["incremental", "full", "window"]),
+    help="incremental: from where the last sync ended (the default). full: everything, then mark what is gone. "
+    "window: what was modified between two times.",
+)  # fmt: skip
+@click.option("--force-full-sync", is_flag=True, help="The same as --mode full.")
+@click.option("--modified-from", default="", metavar="TIME", help="Start of the window, like 2026-01-31; inclusive.")
+@click.option("--modified-to", default="", metavar="TIME", help="End of the window, exclusive; open when left out.")
+@click.option("--rewrite", is_flag=True, help="Write rows even when they did not change.")
+@click.option("--allow-deletions", is_flag=True, help="Your word that so many deletions in a full sync are right.")
+@click.option("--batch-size", type=click.IntRange(min=1), metavar="ROWS", help="Rows a transaction; else the setting.")
+@click.option("--max-concurrent", type=click.IntRange(min=1), default=3, show_default=True, help="Tenants at once.")
+@click.option(
+    "--timeout", "-t", type=click.FloatRange(min=0, min_open=True), default=3600, show_default=True, metavar="SECONDS",
+    help="For each tenant; one past it ends at its next chunk, and the others go on.",
+)  # fmt: skip
+@click.option("--dry-run", is_flag=True, help="Say who would be synced, why, and from where. Contacts nobody.")
+@click.option("--wait/--no-wait", default=True, show_default=True, help="Follow the syncs, or leave them to the queue.")
+@click.option("--json", "--json-output", "as_json", is_flag=True, help="For machines.")
+def sync(
+    *,
+    environment: str | None,
+    companies: tuple[str, ...],
+    intacct_ids: tuple[str, ...],
+    tenants: tuple[str, ...],
+    credential_ids: tuple[int, ...],
+    max_concurrent: int,
+    timeout: float,
+    dry_run: bool,
+    wait: bool,
+    as_json: bool,
+    **how: Any,
+) -> int:
+    """Sync what is due, or the tenants you name.
+
+    Nobody named: every tenant that is enabled, not paused, not refused, and due by its own schedule; one that another
+    sync works on is skipped, and a second command that would do the same ends at once. Somebody named: they are
+    synced, paused or not, and a busy one is waited for.
+
+    Each tenant is a Dagster run: in the queue of the running Dagster, or made by this command when none runs. One
+    tenant's failure stops no other. Ctrl-C ends the syncs at their next chunk, a second one at once; nothing is lost.
+
+    Exit code 0: all well, nothing due, or a second command. 1: a tenant failed. 2: wrong use or set-up.
+    """
+    from st_pipeline.cli.database_session import open_database
+    from st_pipeline.cli.sync.request import read_request
+    from st_pipeline.postgres.database import transaction
+    from st_pipeline.postgres.scheduled_work import only_one
+    from st_pipeline.tenants.selection import Selection, choose
+
+    selection = Selection(tenants, companies, intacct_ids, credential_ids, environment)
+    request = read_request(selection, **how)
+    with open_database() as (settings, engine), contextlib.ExitStack() as until_done:
+        if request.is_due and not dry_run and not until_done.enter_context(only_one(engine, request.work)):
+            return _report_the_other(as_json=as_json)
+        with transaction(engine, "choose the tenants to sync") as connection:
+            choices = choose(connection, selection, request.configuration.mode)
+        if dry_run:
+            return _show_plan(engine, settings, request, choices, as_json=as_json)
+        runs = request.runs(choices)
+        if wait or not runs:
+            return sync_tenants(
+                engine, settings, runs, choices, max_concurrent=max_concurrent, timeout=timeout, as_json=as_json
+            )
+        return _submit(engine, settings, runs, as_json=as_json)
+
+
+def sync_tenants(
+    engine: "Engine",
+    settings: "Settings",
+    runs: "Sequence[TenantRun]",
+    choices: "Sequence[Choice]" = (),
+    *,
+    max_concurrent: int,
+    timeout: float,
+    as_json: bool,
+) -> int:
+    """Run them, show how they go and what became of them; returns the exit code."""
+    from st_pipeline.cli.sync.progress import SyncProgress
+    from st_pipeline.cli.sync.run_backend import open_door
+    from st_pipeline.cli.terminal import terminal
+    from st_pipeline.runs.follow import SyncRunner
+
+    started = time.monotonic()
+    if runs:
+        with contextlib.closing(open_door(settings, engine)) as door:
+            runner = SyncRunner(engine, door, runs, max_concurrent, timeout)
+            if as_json:
+                runner.run()
+            else:
+                with SyncProgress(terminal(), engine, runner) as progress:
+                    runner.run(progress.look)
+                    progress.look()
+    left_alone = [choice for choice in choices if not choice.taken]
+    return _report(engine, runs, left_alone, time.monotonic() - started, as_json=as_json)
+
+
+def _report_the_other(*, as_json: bool) -> int:
+    """Say that the work is being done; returns the exit code."""
+    from st_pipeline.cli.output import print_json, print_text
+
+    if as_json:
+        print_json(_summary(None, 0.0, already_running=True))
+    else:
+        print_text("another `st-pipeline sync` is doing the same: nothing was begun, it or the next one does it")
+    return 0
+
+
+def _summary(request_id: str | None, seconds: float, **found: Any) -> dict[str, Any]:
+    """What machines read of a command, zero where nothing was found."""
+    figures = ("total_credentials", "successful_syncs", "failed_syncs", "skipped_syncs", "total_records_processed")
+    nothing = {
+        **dict.fromkeys(figures, 0),
+        "execution_time_seconds": round(seconds, 1),
+        "tenants": [],
+        "left_alone": [],
+    }
+    return {"request_id": request_id, **nothing, "already_running": False, **found}
+
+
+def _report(
+    engine: "Engine", runs: "Sequence[TenantRun]", left_alone: "Sequence[Choice]", seconds: float, *, as_json: bool
+) -> int:
+    from st_pipeline.cli.output import print_json, print_text
+    from st_pipeline.cli.sync.figures import results_of
+
+    with engine.connect() as connection:
+        results = results_of(connection, runs) if runs else []
+    number = {status: sum(run.status == status for run in runs) for status in ENDS}
+    records = sum(result["records_processed"] for result in results)
+    if as_json:
+        print_json(
+            _summary(
+                runs[0].wanted.request_id if runs else None,
+                seconds,
+                total_credentials=len(runs),
+                successful_syncs=number["completed"],
+                failed_syncs=number["failed"],
+                skipped_syncs=number["skipped"],
+                total_records_processed=records,
+                tenants=results,
+                left_alone=[{"tenant": c.tenant.partition_key, "reason": c.reason} for c in left_alone],
+            )
+        )
+    else:
+        for choice in left_alone:
+            print_text(f"{choice.tenant.partition_key}: left alone: {choice.reason}")
+        if runs:
+            done = f"{number['completed']} synced, {number['failed']} failed, {number['skipped']} skipped"
+            done += f", {number['unknown']} still queued or running" if number["unknown"] else ""
+            print_text(f"{len(runs)} tenants: {done}; {records:,} records in {seconds:.1f} s")
+        elif not left_alone:
+            print_text("no tenant to sync: add one with `st-pipeline credentials add`")
+    return 1 if number["failed"] or number["unknown"] else 0
+
+
+def _show_plan(
+    engine: "Engine", settings: "Settings", request: "SyncRequest", choices: "Sequence[Choice]", *, as_json: bool
+) -> int:
+    from st_pipeline.cli.output import print_json, print_table, print_text
+    from st_pipeline.cli.sync.plan import plan
+    from st_pipeline.postgres.database import transaction
+
+    with transaction(engine, "plan the sync") as connection:
+        plans = plan(connection, settings, request, choices)
+    if as_json:
+        print_json({"tenants": [one.as_json() for one in plans]})
+        return 0
+    in_detail = sum(one.choice.taken for one in plans) <= MAX_TENANTS_IN_DETAIL
+    for one in plans:
+        says = one.choice.reason + (f", at least {one.requests:,} requests" if one.choice.taken else "")
+        print_text(f"{one.choice.tenant.partition_key}: {'' if one.choice.taken else 'left alone: '}{says}")
+        if one.choice.taken and in_detail:
+            rows = [[f"  {e['entity']}", e["mode"], e["from"], e["requests"]] for e in one.entities]
+            print_table(("  entity", "mode", "from", "requests"), rows)
+    if not in_detail:
+        print_text(f"--json shows each tenant's entities, as does naming up to {MAX_TENANTS_IN_DETAIL} tenants")
+    print_text("nobody was contacted; leave --dry-run away to sync")
+    return 0
+
+
+def _submit(engine: "Engine", settings: "Settings", runs: "Sequence[TenantRun]", *, as_json: bool) -> int:
+    """Leave the runs to the queue."""
+    from st_pipeline.cli.output import print_json, print_text
+    from st_pipeline.cli.sync.run_backend import open_door
+    from st_pipeline.errors import ConfigurationError
+    from st_pipeline.runs.follow import SyncRunner
+    from st_pipeline.runs.graphql import RunningDagster
+
+    door = open_door(settings, engine)
+    if not isinstance(door, RunningDagster):
+        raise ConfigurationError(
+            "--no-wait leaves the syncs to a running Dagster, and none runs: start it with `st-pipeline up`, or wait"
+        )
+    SyncRunner(engine, door, runs, max_concurrent=len(runs), timeout_seconds=0).submit()
+    queued = [
+        {
+            "tenant": run.tenant,
+            "status": "queued" if run.status == "waiting" else run.status,
+            "message": run.message,
+            "dagster_run_id": run.run_id,
+        }
+        for run in runs
+    ]
+    if as_json:
+        print_json({"request_id": runs[0].wanted.request_id, "total_credentials": len(runs), "tenants": queued})
+    else:
+        for one in queued:
+            place = f"{door.url}/runs/{one['dagster_run_id']}" if one["dagster_run_id"] else one["message"]
+            print_text(f"{one['tenant']}: {one['status']}, {place}")
+    return 1 if any(run.status == "failed" for run in runs) else 0

@@ -1,0 +1,127 @@
+"""`st-pipeline retry-failed`: what failed, once more.
+
+Here: the command. Not here: what is chosen (retries.py), running it (sync_command.py).
+"""
+
+from typing import TYPE_CHECKING
+
+import click
+
+from st_pipeline.cli.help_text import examples
+
+if TYPE_CHECKING:
+    from st_pipeline.operations.failed_syncs import Retry
+
+TIMEOUT_SECONDS = 3600.0
+MAX_CONCURRENT = 3
+
+
+@click.command(
+    "retry-failed",
+    epilog=examples(
+        "st-pipeline retry-failed --dry-run",
+        "st-pipeline retry-failed --max-age 2 --exclude-auth-errors",
+        "0 * * * * st-pipeline retry-failed --exclude-auth-errors --json >> retries.log",
+    ),
+)
+@click.option("--max-age", "-m", type=click.FloatRange(min=0, min_open=True), default=24, show_default=True,
+              metavar="HOURS", help="Only what failed in the last so many hours.")  # fmt: skip
+@click.option("--max-retries", type=click.IntRange(min=1), default=10, show_default=True, metavar="SYNCS",
+              help="No more syncs than these; what failed first comes first.")  # fmt: skip
+@click.option("--exclude-auth-errors", is_flag=True,
+              help="Leave what ServiceTitan refuses until somebody has mended the credential.")  # fmt: skip
+@click.option("--include-permanent", is_flag=True,
+              help="Also what no retry helps until its cause is fixed: say so once you have.")  # fmt: skip
+@click.option("--dry-run", is_flag=True, help="Say what would be done again. Contacts nobody.")
+@click.option("--json", "as_json", is_flag=True, help="For machines; as `st-pipeline sync --json`.")
+def retry_failed(
+    *,
+    max_age: float,
+    max_retries: int,
+    exclude_auth_errors: bool,
+    include_permanent: bool,
+    dry_run: bool,
+    as_json: bool,
+) -> int:
+    """Do again what failed: the same tenants and entities, in the same mode or window.
+
+    Only what has not succeeded since, by whichever sync. Syncs that were stopped or killed count as failed for what
+    they had not done. Tenants that are disabled, paused or being synced are left, as are entities whose last error
+    comes again until somebody fixes its cause, such as a refused deletion.
+
+    Exit code 0: all well, or nothing to do. 1: something failed again. 2: wrong use or set-up.
+    """
+    import uuid
+    from datetime import timedelta
+
+    from st_pipeline.cli.database_session import open_database
+    from st_pipeline.cli.output import print_text
+    from st_pipeline.cli.sync.command import sync_tenants
+    from st_pipeline.operations.failed_syncs import failed_since
+    from st_pipeline.postgres.database import transaction
+    from st_pipeline.runs.backend import WantedRun
+    from st_pipeline.runs.follow import TenantRun
+
+    with open_database() as (settings, engine):
+        with transaction(engine, "look for what failed") as connection:
+            found = failed_since(
+                connection,
+                timedelta(hours=max_age),
+                exclude_auth_errors=exclude_auth_errors,
+                include_permanent=include_permanent,
+            )
+        chosen = [retry for retry in found if retry.why_not is None][:max_retries]
+        if dry_run:
+            _show(found, chosen, as_json=as_json)
+            return 0
+        if not as_json:
+            for retry in found:
+                if retry not in chosen:
+                    print_text(f"{retry.tenant}: left: {_what_is_left(retry)}")
+        request_id = str(uuid.uuid4())
+        runs = [
+            TenantRun(retry.credential_id, WantedRun(retry.tenant, request_id, retry.entities, retry.options))
+            for retry in chosen
+        ]
+        if not runs and not as_json:
+            print_text("nothing to do again")
+            return 0
+        return sync_tenants(
+            engine, settings, runs, max_concurrent=MAX_CONCURRENT, timeout=TIMEOUT_SECONDS, as_json=as_json
+        )
+
+
+def _what_is_left(retry: "Retry") -> str:
+    """All of the tenant, or the entities that no retry helps."""
+    return f"{', '.join(retry.entities)}: {retry.why_not}" if retry.is_permanent else _why_left(retry)
+
+
+def _why_left(retry: "Retry") -> str:
+    return retry.why_not or "more than --max-retries"
+
+
+def _show(found: "list[Retry]", chosen: "list[Retry]", *, as_json: bool) -> None:
+    from st_pipeline.cli.output import print_json, print_text
+
+    if as_json:
+        print_json(
+            [
+                {
+                    "tenant": retry.tenant,
+                    "would_retry": retry in chosen,
+                    "reason": None if retry in chosen else _why_left(retry),
+                    "mode": str(retry.mode),
+                    "options": retry.options,
+                    "entities": list(retry.entities),
+                    "failed_syncs": retry.failed_syncs,
+                }
+                for retry in found
+            ]
+        )
+        return
+    for retry in found:
+        ids = ", ".join(map(str, retry.failed_syncs))
+        left = "" if retry in chosen else f", left: {_why_left(retry)}"
+        print_text(f"{retry.tenant}: {retry.mode} sync of {', '.join(retry.entities)} (failed: {ids}){left}")
+        print_text(f"  {retry.messages[-1]}")
+    print_text("nobody was contacted; leave --dry-run away to retry" if found else "nothing to do again")

@@ -1,0 +1,1 @@
+"""`st-pipeline companies`, `onboard`, `tenants`, `audit`: parsing and printing."""

@@ -1,0 +1,21 @@
+"""The one Definitions object, assembled from this room.
+
+Here: what belongs to it. Not here: anything it is made of, and any computation.
+"""
+
+import dagster as dg
+
+from st_pipeline.defs.assets import build_assets
+from st_pipeline.defs.jobs import full_sync, incremental_poll, incremental_sync
+from st_pipeline.defs.resources import Postgres, ServiceTitan
+from st_pipeline.defs.schedules import build_schedules
+from st_pipeline.defs.sensors import tenants_from_credentials
+
+defs = dg.Definitions(
+    assets=[build_assets()],
+    jobs=[incremental_sync, full_sync, incremental_poll],
+    schedules=build_schedules(),
+    sensors=[tenants_from_credentials],
+    resources={"postgres": Postgres(), "servicetitan": ServiceTitan()},
+    executor=dg.in_process_executor,
+)

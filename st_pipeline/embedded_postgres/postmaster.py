@@ -1,0 +1,261 @@
+"""The server's process: make its data folder, start it, tell whether it lives, end it.
+
+Here: processes and signals. Not here: which folder and port (`server_home.py`), the public functions (`embedded.py`).
+
+No pg_ctl: it trusts the process id in a file that may name a foreign process by now, puts paths into a shell command,
+and looks only every 100 ms. A server is recognised by its command line, which names its data folder.
+"""
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from psycopg import pq
+
+from st_pipeline.embedded_postgres.binaries import Account, Binaries, last_line
+from st_pipeline.embedded_postgres.home import HOST, ServerHome, choose_port, free_port
+from st_pipeline.errors import ConfigurationError, DatabaseUnavailable
+
+USER = "postgres"
+SETTINGS = {
+    # A tenth of a small machine's memory; the system's file cache does the rest.
+    "shared_buffers": "128MB",
+    # Dagster's processes, the runs' pools and a person with psql; each idle connection costs about 2 MB.
+    "max_connections": "100",
+    # After each checkpoint every page is logged whole once more. 1.3 GB of upserts: one checkpoint instead of three,
+    # 14 % less log than with the default of 1 GB. More would make the replay after a crash longer, not the load faster.
+    "max_wal_size": "2GB",
+    # The poll changes a few rows every five minutes, the default interval.
+    "checkpoint_timeout": "15min",
+    # Our statements are short or bulk copies; compiling them costs more than it gains (and the wheel has no compiler).
+    "jit": "off",
+    "timezone": "UTC",
+    "log_timezone": "UTC",
+    # The log must hold no customer's record: a statement's error goes to its client, not with its values into the log.
+    # The level "log" still records starts, stops, crashes and refused connections.
+    "log_min_messages": "log",
+    "log_min_error_statement": "panic",
+    "log_error_verbosity": "terse",
+    # A line per checkpoint would be most of a log that nobody rotates.
+    "log_checkpoints": "off",
+}
+OURS = ("port", "listen_addresses", "unix_socket_directories", "data_directory")
+
+START_TIMEOUT_SECONDS = 120.0
+"""After a crash in a bulk load up to max_wal_size is replayed: 36 s were seen against the wheel's own limit of 10 s."""
+
+CLAIM_TIMEOUT_SECONDS = 10.0
+"""After a kill -9 the dead server's children need a moment to notice."""
+
+PORT_ATTEMPTS = 3
+"""Another program may take the port between our look and the server's."""
+
+STOP_TIMEOUT_SECONDS = 60.0
+STOP_SIGNALS = {"smart": signal.SIGTERM, "fast": signal.SIGINT, "immediate": signal.SIGQUIT}
+POLL_SECONDS = 0.01
+
+
+@dataclass(frozen=True)
+class Postmaster:
+    """A living server process of ours."""
+
+    pid: int
+    port: int
+    ready: bool
+
+    def answers(self) -> bool:
+        """Does it take connections now? Needs no password and no free connection slot."""
+        conninfo = f"host={HOST} hostaddr={HOST} port={self.port} user={USER} dbname=postgres connect_timeout=5"
+        return self.ready and pq.PGconn.ping(f"{conninfo} sslmode=disable gssencmode=disable".encode()) == pq.Ping.OK
+
+
+def find_postmaster(data: Path) -> Postmaster | None:
+    """The server of this data folder, even when starting or stopping; None when the pid file is absent or stale."""
+    try:
+        lines = (data / "postmaster.pid").read_text().splitlines()
+        pid, port = int(lines[0]), int(lines[3])
+    except (FileNotFoundError, NotADirectoryError, IndexError, ValueError):
+        return None
+    if not _is_server_of(pid, data):
+        return None
+    return Postmaster(pid, port, ready=lines[-1].strip() == "ready")
+
+
+def _is_server_of(pid: int, data: Path) -> bool:
+    """Is `pid` a live server of `data`?"""
+    separator, command = _command_line(pid)
+    program, found, _ = command.partition(separator.join((b"postgres", b"-D", os.fsencode(data))) + separator)
+    return bool(found) and b"\0" not in program
+
+
+def _command_line(pid: int) -> tuple[bytes, bytes]:
+    """What stands between the arguments, and the command line; that is empty for a zombie and for no process."""
+    if pid <= 0:
+        return b"\0", b""
+    if not Path("/proc/self/cmdline").exists():  # macOS
+        ps = ["/bin/ps", "-o", "command=", "-p", str(pid)]
+        answer = subprocess.run(ps, capture_output=True, check=False)  # noqa: S603  the number is an int
+        return b" ", answer.stdout
+    try:
+        return b"\0", Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return b"\0", b""
+
+
+def make_data(home: ServerHome, account: Account, binaries: Binaries, *, durable: bool) -> None:
+    """Run initdb beside the data folder and move the result there: a data folder is complete or absent."""
+    password = home.write_password()
+    work = Path(tempfile.mkdtemp(prefix="new-", dir=home.place))
+    work.chmod(0o711)
+    draft, password_copy = work / "data", work / "password"
+    draft.mkdir(mode=0o700)
+    password_copy.touch(mode=0o600)
+    password_copy.write_text(password)
+    account.give(draft)
+    account.give(password_copy)
+    command: list[str | Path] = [binaries.folder / "initdb", "-D", draft, "-U", USER, "-E", "UTF8", "--no-locale"]
+    command += ["--no-instructions", "--auth=scram-sha-256", f"--pwfile={password_copy}"]
+    command += [] if durable else ["--no-sync"]
+    try:
+        answer = account.run(command, timeout_seconds=START_TIMEOUT_SECONDS)
+        if answer.returncode != 0:
+            raise DatabaseUnavailable(f"initdb could not make {home.data}: {_relevant_line(answer.stderr)}")
+        draft.rename(home.data)
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+
+
+def start_postmaster(
+    home: ServerHome, account: Account, binaries: Binaries, options: Mapping[str, str], kept_port: int
+) -> Postmaster:
+    """Start the server, or wait for one that is starting, until it takes connections. Raises DatabaseUnavailable."""
+    deadline = time.monotonic() + START_TIMEOUT_SECONDS
+    if find_postmaster(home.data) is not None:  # whoever started it was killed while waiting
+        found = _wait_until_ready(home, None, deadline)
+        if found is not None:
+            return found
+    log_start = 0
+    for _ in range(PORT_ATTEMPTS):
+        port = choose_port(home.folder, kept_port)
+        pid, log_start = _launch(home, account, binaries, options, port)
+        found = _wait_until_ready(home, pid, deadline)
+        if found is not None:
+            return found
+        if free_port(port) is not None:  # it was not the port
+            break
+    raise DatabaseUnavailable(
+        f"the embedded Postgres in {home.data} did not start: {_relevant_line(_log_since(home.log, log_start))} "
+        f"(its log is {home.log})"
+    )
+
+
+def stop_postmaster(data: Path, mode: str) -> bool:
+    """End the server of this data folder and wait until it is gone. False when none is running."""
+    if mode not in STOP_SIGNALS:
+        raise ConfigurationError(f"cannot stop Postgres in mode {mode!r}: the modes are {', '.join(STOP_SIGNALS)}")
+    found = find_postmaster(data)
+    if found is None:
+        return False
+    try:
+        os.kill(found.pid, STOP_SIGNALS[mode])
+    except ProcessLookupError:
+        return False
+    deadline = time.monotonic() + STOP_TIMEOUT_SECONDS
+    while _is_server_of(found.pid, data):
+        if time.monotonic() > deadline:
+            raise DatabaseUnavailable(
+                f"Postgres (process {found.pid}, {data}) still shuts down after {STOP_TIMEOUT_SECONDS:.0f} s: wait, or "
+                "stop it in mode immediate, which is safe and makes the next start longer"
+            )
+        time.sleep(POLL_SECONDS)
+    return True
+
+
+def _launch(
+    home: ServerHome, account: Account, binaries: Binaries, options: Mapping[str, str], port: int
+) -> tuple[int, int]:
+    """Start the process, not as our child, so that it outlives us and leaves no zombie: its id, the log's old size."""
+    settings = {"listen_addresses": HOST, "unix_socket_directories": "", **SETTINGS, **_checked(options)}
+    command: list[str | Path] = [binaries.folder / "postgres", "-D", home.data, "-p", str(port)]
+    for name, value in settings.items():
+        command += ["-c", f"{name}={value}"]
+    claim = _claim(home)
+    log = home.open_log()
+    try:
+        # Postgres takes a foreign process or a zombie with the id in this file for a server; our claim knows better.
+        (home.data / "postmaster.pid").unlink(missing_ok=True)
+        log_start = os.fstat(log).st_size
+        background = ["/bin/sh", "-c", '"$0" "$@" >&2 </dev/null & echo $!']
+        answer = account.run([*background, *command], timeout_seconds=30, log=log, inherit=[claim])
+    finally:
+        os.close(log)
+        os.close(claim)
+    return int(answer.stdout), log_start
+
+
+def _claim(home: ServerHome) -> int:
+    """Take the lock that a server and its children inherit: the system frees it when the last of them is gone.
+
+    Two servers on one data folder destroy it. Process ids do not tell: after a kill -9 the children live on for a
+    moment, and another container that mounts the folder has ids of its own.
+    """
+    import fcntl  # not on Windows
+
+    descriptor = os.open(home.place / "in-use", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+    deadline = time.monotonic() + CLAIM_TIMEOUT_SECONDS
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                os.close(descriptor)
+                raise DatabaseUnavailable(
+                    f"processes of another or a killed server still use {home.data} (in another container?): end them "
+                    f"(fuser {home.place / 'in-use'}), then start again"
+                ) from None
+            time.sleep(POLL_SECONDS)
+        else:
+            return descriptor
+
+
+def _checked(options: Mapping[str, str]) -> Mapping[str, str]:
+    for name in options:
+        if name in OURS or not re.fullmatch(r"[a-z_]+(\.[a-z_]+)?", name):
+            raise ConfigurationError(f"{name!r} is no Postgres setting that can be given to the embedded server")
+    return options
+
+
+def _wait_until_ready(home: ServerHome, launched: int | None, deadline: float) -> Postmaster | None:
+    """The server once it answers; None when its process ended. `launched`: the process we just started."""
+    while True:
+        found = find_postmaster(home.data)
+        if found is not None and found.answers():
+            return found
+        if found is None and (launched is None or not _command_line(launched)[1]):
+            return None
+        if time.monotonic() > deadline:
+            raise DatabaseUnavailable(
+                f"Postgres (process {found.pid if found else launched}, {home.data}) runs but takes no connections "
+                f"after {START_TIMEOUT_SECONDS:.0f} s: look into its log, {home.log}"
+            )
+        time.sleep(POLL_SECONDS)
+
+
+def _log_since(log: Path, start: int) -> str:
+    with log.open("rb") as file:
+        file.seek(max(start, file.seek(0, os.SEEK_END) - 20_000))
+        return file.read().decode(errors="replace")
+
+
+def _relevant_line(text: str) -> str:
+    """The line of a server's output that says why it gave up, for a person to read."""
+    lines = [line for line in text.splitlines() if re.search(r"FATAL|PANIC|ERROR|error", line)]
+    line = lines[0] if lines else last_line(text)
+    return line.partition("FATAL:")[2].strip() or line or "it said nothing"

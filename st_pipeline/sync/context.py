@@ -1,0 +1,130 @@
+"""The order to sync one tenant and entity, or to build one of its streams, and what came of it.
+
+Here: the values. Not here: doing it (sync.py, streams/build.py), orders for a whole tenant (tenant_sync.py).
+"""
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime
+
+from sqlalchemy import Connection
+
+from st_pipeline.entities.spec import EntitySpec
+from st_pipeline.postgres.leases import Lease
+from st_pipeline.postgres.sync_log import SyncLog
+from st_pipeline.protocol import Counts, Drift, Mode
+from st_pipeline.servicetitan.client import ServiceTitanClient
+from st_pipeline.settings import Settings
+from st_pipeline.streams.spec import StreamSpec
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """A range of modification times: `start` inclusive, `end` exclusive, None open. Timezone-aware."""
+
+    start: datetime | None = None
+    end: datetime | None = None
+
+
+@dataclass(slots=True)
+class EntityResult:
+    """What a sync of one tenant and entity did. `began_at`: by Postgres's clock.
+
+    `withheld`: rows gone at the source that the guard kept its chunks from marking.
+    """
+
+    entity: str
+    mode: Mode
+    counts: Counts = field(default_factory=Counts)
+    seconds: float = 0.0
+    began_at: datetime | None = None
+    cursor_before: str | None = None
+    cursor_after: str | None = None
+    warnings: Counter[str] = field(default_factory=Counter)
+    drift: Counter[Drift] = field(default_factory=Counter)
+    nul_records: int = 0
+    withheld: int = 0
+    notes: list[str] = field(default_factory=list)
+
+    def drift_by_field(self) -> dict[str, int]:
+        """Records by what differs from the documents, for people: without the values."""
+        by_field: Counter[str] = Counter()
+        for one, records in self.drift.items():
+            by_field[str(one)] += records
+        return dict(by_field)
+
+    def add(self, part: "EntityResult") -> None:
+        """Add what one of the entity's lists did."""
+        self.mode = part.mode
+        self.counts.add(part.counts)
+        self.warnings += part.warnings
+        self.drift += part.drift
+        self.nul_records += part.nul_records
+        self.notes += [f"{part.entity}: {note}" for note in part.notes]
+
+
+@dataclass(slots=True, kw_only=True)
+class Work:
+    """A tenant to work on, and what every kind of work takes. `after_chunk` hears of each committed chunk."""
+
+    tenant: str
+    credential_id: int
+    connection: Connection
+    lease: Lease
+    log: SyncLog
+    settings: Settings
+    mode: Mode
+    rewrite: bool = False
+    quiet: bool = False
+    after_chunk: Callable[[str, Counts], None] = lambda _entity, _counts: None
+
+
+@dataclass(slots=True, kw_only=True)
+class StreamWork(Work):
+    """One of the tenant's streams to build."""
+
+    stream: StreamSpec
+    today: Callable[[], date] = lambda: datetime.now(UTC).date()
+    result: EntityResult = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.result = EntityResult(self.stream.name, self.mode)
+
+    @property
+    def doing(self) -> str:
+        """For error messages."""
+        return f"build of {self.stream.name} for tenant {self.tenant}"
+
+
+@dataclass(slots=True, kw_only=True)
+class EntityWork(Work):
+    """One of the tenant's entities to sync, or one of its lists: then `whole` is what the others before it did."""
+
+    spec: EntitySpec
+    client: ServiceTitanClient
+    window: Window = Window()
+    allow_deletions: bool = False
+    whole: EntityResult | None = None
+    result: EntityResult = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.result = EntityResult(self.spec.name, self.mode)
+
+    @property
+    def doing(self) -> str:
+        """For error messages."""
+        return f"{self.mode} sync of {self.spec.name} for tenant {self.tenant}"
+
+    @property
+    def entity(self) -> str:
+        """What a person calls it: the entity, also while one of its lists is read."""
+        return self.spec.name if self.whole is None else self.whole.entity
+
+    def note_progress(self) -> None:
+        """Write the entity's figures so far into the sync log, as part of the caller's transaction."""
+        counts = Counts()
+        for result in (self.whole, self.result):
+            if result is not None:
+                counts.add(result.counts)
+        self.log.progress(self.connection, self.entity, self.mode, counts, self.result.cursor_before)

@@ -1,0 +1,80 @@
+"""Which entities a sync of a tenant tries, what a scheduled poll leaves out, and what it finds worth telling.
+
+Here: which lists rest until they are due, what waits for its first load, when an unchanged entity is reported all the
+same. Not here: when polls run
+(defs/schedules.py), how an entity is synced (sync.py).
+"""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from st_pipeline.entities.spec import EntitySpec
+from st_pipeline.postgres.cursors import Cursor
+from st_pipeline.protocol import Mode
+from st_pipeline.settings import Settings
+from st_pipeline.sync.configuration import SyncConfiguration
+from st_pipeline.sync.data_types import SYNCED
+from st_pipeline.sync.entity_order import failed_last
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The entities a sync of a tenant tries, in this order. `quiet`: it shows in the log only if it finds something."""
+
+    entities: tuple[str, ...]
+    quiet: bool
+
+
+def plan(
+    configuration: SyncConfiguration, settings: Settings, known: Mapping[str, Cursor], *, first_loads: bool
+) -> Plan:
+    """What to try. `known`: the tenant's cursors. `first_loads` false: without what was never read to its end."""
+    held = {name: known.get(name, Cursor()) for name in configuration.entities}
+    names = failed_last([*held], {name for name, cursor in held.items() if cursor.last_failed_at is not None})
+    if is_poll(configuration):
+        names = [name for name in names if not rests(name, held[name], settings)]
+    if not first_loads:
+        loaded = {name for name, cursor in known.items() if cursor.last_full_at is not None}
+        names = [name for name in names if not _waits_for_first_load(name, loaded)]
+    quiet = is_poll(configuration) and not any(is_due(held[name], settings) for name in names)
+    return Plan(tuple(names), quiet)
+
+
+def is_poll(configuration: SyncConfiguration) -> bool:
+    """Is it a scheduled look at what changed? A person's sync leaves nothing out."""
+    return configuration.sync_type == "scheduled" and configuration.mode is Mode.INCREMENTAL
+
+
+def rests(name: str, cursor: Cursor, settings: Settings) -> bool:
+    """Does a poll leave this entity alone?
+
+    A list without a feed is read whole or from an hour back, however little changed, and it changes once in weeks. One
+    that failed is looked at again with the next poll.
+    """
+    spec = SYNCED[name]
+    if not isinstance(spec, EntitySpec) or spec.feed_path is not None or cursor.last_failed_at is not None:
+        return False
+    return _is_within(cursor.last_polled_at, settings.reference_poll_minutes)
+
+
+def _waits_for_first_load(name: str, loaded: Collection[str]) -> bool:
+    """Was it never read to its end, or does a stream need what never was? Of several lists, one that was is enough.
+
+    A load takes long, and a run of polls has other tenants who wait: it gets a run of its own (first_loads.py).
+    """
+    spec = SYNCED[name]
+    if isinstance(spec, EntitySpec):
+        return name not in loaded and not any(part.name in loaded for part in spec.lists)
+    return any(_waits_for_first_load(before, loaded) for before in spec.after)
+
+
+def is_due(cursor: Cursor, settings: Settings) -> bool:
+    """Is an entity that did not change to be reported all the same? A failed one always: it may have recovered."""
+    return cursor.last_failed_at is not None or not _is_within(
+        cursor.last_reported_at, settings.report_unchanged_minutes
+    )
+
+
+def _is_within(moment: datetime | None, minutes: float) -> bool:
+    return moment is not None and datetime.now(UTC) - moment < timedelta(minutes=minutes)

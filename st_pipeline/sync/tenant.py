@@ -1,0 +1,304 @@
+"""All of a tenant's sync: its entities in their order, under one lease, with one row of the sync log.
+
+Here: the lease, what a failure stops, the log from running to completed or failed. Not here: one entity's path
+(sync.py), what may be asked for (sync_configuration.py), Dagster (defs/).
+"""
+
+import time
+import traceback
+import uuid
+from collections.abc import Callable, Iterator
+from types import TracebackType
+from typing import Any, Self
+
+import structlog
+from sqlalchemy import Connection, Engine
+
+from st_pipeline.entities import ENTITIES
+from st_pipeline.errors import ConfigurationError, NotTried, OutOfTime, PipelineError, SyncStopped, without_frames
+from st_pipeline.postgres import cursors, leases, stops
+from st_pipeline.postgres.database import database_errors
+from st_pipeline.postgres.sync_log import SyncLog, settle_abandoned
+from st_pipeline.protocol import Counts, Mode
+from st_pipeline.servicetitan.client import ServiceTitanClient
+from st_pipeline.servicetitan.deadline import NEVER, Deadline, out_of_time, why_ended
+from st_pipeline.servicetitan.pages import count
+from st_pipeline.settings import Settings
+from st_pipeline.streams import STREAMS
+from st_pipeline.sync import closing, poll_policy
+from st_pipeline.sync.configuration import EntityOutcome, SyncConfiguration, SyncResult
+from st_pipeline.sync.context import EntityResult, EntityWork, StreamWork, Window
+from st_pipeline.sync.data_types import SYNCED
+from st_pipeline.sync.entity import sync_entity
+from st_pipeline.sync.entity_order import OUTAGES_IN_A_ROW, is_outage
+from st_pipeline.sync.stream import build_stream
+from st_pipeline.tenants import store
+
+log = structlog.get_logger()
+
+
+class TenantSync:
+    """One tenant's sync: `with TenantSync(...) as sync: for outcome in sync.entities(): ...`, then `sync.result`.
+
+    Entering takes the tenant's lease: raises TenantBusy when another run holds it for longer than `wait_seconds`.
+    Leaving closes the sync log, also when the body raised. `deadline`: the run's; `budget`: the tenant's seconds and
+    where they come from. `first_loads` false: what was never read to its end is left out.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        settings: Settings,
+        tenant: str,
+        configuration: SyncConfiguration,
+        *,
+        sync_id: uuid.UUID | None = None,
+        dagster_run_id: str | None = None,
+        wait_seconds: float = 0,
+        deadline: Deadline = NEVER,
+        budget: tuple[float, str] | None = None,
+        first_loads: bool = True,
+        after_chunk: Callable[[str, Counts], None] = lambda _entity, _counts: None,
+    ) -> None:
+        update = {} if configuration.batch_size is None else {"rows_per_chunk": configuration.batch_size}
+        self.settings = settings.model_copy(update=update)
+        self.engine = engine
+        self.configuration = configuration
+        self.wait_seconds = wait_seconds
+        self.first_loads = first_loads
+        self._budget = budget
+        self._run_deadline = self.deadline = deadline
+        self.after_chunk = after_chunk
+        self.result = SyncResult(tenant, sync_id or uuid.uuid4())
+        self.doing = f"sync of tenant {tenant}"
+        self.is_news = True  # is it, when the tenant cannot be opened?
+        self._dagster_run_id = dagster_run_id
+        self._started = time.monotonic()
+
+    def __enter__(self) -> Self:
+        with database_errors(self.doing):
+            self.connection = self.engine.connect()
+        try:
+            with database_errors(self.doing):
+                self._open()
+        except BaseException:
+            self.connection.invalidate()  # a pooled connection that lives on would hold a lease just taken
+            self.connection.close()
+            raise
+        return self
+
+    def _open(self) -> None:
+        with self.connection.begin():
+            tenant = store.find_tenant(self.connection, self.result.tenant)
+        self.credential_id = tenant.credential_id
+        self.lease = leases.take_or_wait(
+            self.connection,
+            tenant.credential_id,
+            self.result.tenant,
+            f"{self.configuration.sync_type} {self.configuration.mode} sync",
+            self.settings.lease_seconds,
+            sync_id=self.result.sync_id,
+            wait_seconds=self.wait_seconds,
+        )
+        if self._budget is not None:
+            self.deadline = self._run_deadline.within(*self._budget)
+        self.log = SyncLog(
+            tenant.credential_id,
+            self.result.tenant,
+            self.result.sync_id,
+            self.configuration.sync_type,
+            self.configuration.mode,
+            self.configuration.label,
+            self._dagster_run_id,
+            derived=STREAMS,
+            asked=self.configuration.as_details(),
+        )
+        try:
+            self.client = self._client(tenant)
+        except ConfigurationError as error:
+            self._note_unusable(error)
+            raise
+        with self.connection.begin():
+            settle_abandoned(self.connection, tenant.credential_id)
+            known = cursors.load_all(self.connection, [self.credential_id])
+            held = {name: cursor for (_, name), cursor in known.items()}
+            self.plan = poll_policy.plan(self.configuration, self.settings, held, first_loads=self.first_loads)
+            if not self.plan.quiet:
+                self.log.ensure(self.connection)
+
+    def _client(self, tenant: store.Tenant) -> ServiceTitanClient:
+        """Raises ConfigurationError: a secret does not open, there is no app key, or it cannot be sent."""
+        with self.connection.begin():
+            access = store.load_access(self.connection, self.settings, self.result.tenant)
+        tokens = store.PostgresTokenStore(self.engine, self.settings, tenant)
+        return ServiceTitanClient(access, self.settings, store=tokens, deadline=self.deadline)
+
+    def _note_unusable(self, error: ConfigurationError) -> None:
+        """A failed row and a status, so that a tenant whose secrets do not open is seen where others are."""
+        with self.connection.begin():
+            settle_abandoned(self.connection, self.credential_id)
+            self.is_news = store.mark_unusable(self.connection, self.credential_id, str(error))
+            self.result.errors.append(str(error))
+            self.log.ended(self.connection, str(error), {})
+            self._note_in_the_trail(is_news=self.is_news)
+            self.lease.release(self.connection)
+        self.result.sync_log_id = self.log.id
+
+    def _cursor(self, name: str) -> cursors.Cursor:
+        return cursors.load(self.connection, self.credential_id, name)
+
+    def entities(self, skip: Callable[[str], bool] = lambda _entity: False) -> Iterator[EntityOutcome]:
+        """Sync each entity, build each stream, and yield the outcomes.
+
+        What depends on a failed entity is not tried; `skip` is done already.
+        """
+        failed: dict[str, Exception] = {}
+        ends_all: Exception | None = None
+        outages = 0
+        self._announce(skip)
+        for entity in self.plan.entities:
+            if skip(entity):
+                continue
+            if self._stops(outages):
+                return
+            after = [name for name in SYNCED[entity].after if name in failed]
+            if ends_all is not None:
+                outcome = self._failed(EntityResult(entity, self.configuration.mode), ends_all)
+            elif after:
+                error = NotTried(f"{entity} of tenant {self.result.tenant}: not tried, as {after[0]} failed")
+                outcome = self._failed(EntityResult(entity, self.configuration.mode), error)
+            else:
+                outcome = self._sync(entity)
+                outages = outages + 1 if is_outage(outcome.error) else 0
+            if outcome.error is not None:
+                if not isinstance(outcome.error, PipelineError) or outcome.error.stops_dependents:
+                    failed[entity] = outcome.error
+                if isinstance(outcome.error, PipelineError) and outcome.error.ends_tenant:
+                    ends_all = outcome.error
+                self.result.errors.append(f"{entity}: {outcome.message}")
+            self.result.outcomes.append(outcome)
+            yield outcome
+            if isinstance(outcome.error, SyncStopped | OutOfTime):
+                return  # what was not begun has not failed
+
+    def _stops(self, outages: int) -> bool:
+        """Is the rest left for the next sync?"""
+        if self.deadline.has_passed:
+            self.result.stopped = out_of_time(self.deadline)
+        elif outages == OUTAGES_IN_A_ROW:
+            self.result.stopped = f"{outages} entities in a row got no usable answer; the rest waits for the next sync"
+        if self.result.stopped is not None:
+            self.result.errors.append(self.result.stopped)
+        return self.result.stopped is not None
+
+    def _announce(self, skip: Callable[[str], bool]) -> None:
+        """How many records a full sync will read, for its progress: one small request for each entity."""
+        if self.configuration.mode is not Mode.FULL:
+            return
+        for entity in self.configuration.entities:
+            if skip(entity) or entity in STREAMS:
+                continue
+            for spec in ENTITIES[entity].read_as:
+                try:
+                    self.log.expected = (self.log.expected or 0) + count(self.client, spec)
+                except PipelineError:
+                    return  # its own sync will say what is wrong
+
+    def _sync(self, name: str) -> EntityOutcome:
+        work = self._work(name)
+        try:
+            result = build_stream(work) if isinstance(work, StreamWork) else sync_entity(work)
+        except Exception as error:  # noqa: BLE001 - one entity's failure, ours or not, must not stop the others
+            return self._failed(work.result, error)
+        return self._succeeded(result)
+
+    def _work(self, name: str) -> EntityWork | StreamWork:
+        common: dict[str, Any] = {
+            "tenant": self.result.tenant,
+            "credential_id": self.credential_id,
+            "connection": self.connection,
+            "lease": self.lease,
+            "log": self.log,
+            "settings": self.settings,
+            "mode": self.configuration.mode,
+            "rewrite": self.configuration.rewrite,
+            "quiet": self.plan.quiet,
+            "after_chunk": self.after_chunk,
+        }
+        if name in STREAMS:
+            return StreamWork(stream=STREAMS[name], **common)
+        return EntityWork(
+            spec=ENTITIES[name],
+            client=self.client,
+            window=Window(self.configuration.modified_from, self.configuration.modified_to),
+            allow_deletions=self.configuration.allow_deletions,
+            **common,
+        )
+
+    def _succeeded(self, result: EntityResult) -> EntityOutcome:
+        with database_errors(self.doing), self.connection.begin():
+            found = result.counts.changed > 0 or result.counts.failed > 0
+            is_due = poll_policy.is_due(self._cursor(result.entity), self.settings)
+            report = not poll_policy.is_poll(self.configuration) or found or is_due
+            cursors.save(self.connection, self.credential_id, result.entity, last_failed_at=None)
+            if report:
+                cursors.save(self.connection, self.credential_id, result.entity, last_reported_at="now")
+                self.log.progress(self.connection, result.entity, result.mode, result.counts, result.cursor_before)
+            if self.log.id is not None:  # its chunks may have begun a row although it is not worth an event
+                self.log.entity_ended(self.connection, result.entity, cursor_after=result.cursor_after)
+        return EntityOutcome(result.entity, result, report=report)
+
+    def _failed(self, result: EntityResult, error: Exception) -> EntityOutcome:
+        """Note the failure where an operator looks. Where Postgres itself is gone, the next start settles it."""
+        outcome = EntityOutcome(result.entity, result, error)
+        if not isinstance(error, PipelineError):
+            place = "".join(traceback.format_tb(error.__traceback__))
+            log.error("unexpected error", tenant=self.result.tenant, entity=result.entity, place=place)
+        without_frames(error)
+        try:
+            if self.connection.in_transaction():
+                self.connection.rollback()
+            with self.connection.begin(), self.log.forgotten_on_rollback():
+                failed_before = self._cursor(result.entity).last_failed_at
+                outcome.report = not poll_policy.is_poll(self.configuration) or failed_before is None
+                cursors.save(self.connection, self.credential_id, result.entity, last_failed_at="now")
+                self.log.progress(self.connection, result.entity, result.mode, result.counts, result.cursor_before)
+                self.log.entity_ended(
+                    self.connection, result.entity, message=outcome.message, error_kind=type(error).__name__
+                )
+        except Exception as second:  # noqa: BLE001 - the first error is the one to tell
+            log.warning("failure not noted", tenant=self.result.tenant, because=type(second).__name__)
+        return outcome
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.result.seconds = time.monotonic() - self._started
+        try:
+            self.client.close()
+            if self.connection.in_transaction():
+                self.connection.rollback()
+            with self.connection.begin(), self.log.forgotten_on_rollback():
+                if kind is not None:
+                    asked = stops.reason(self.connection, self.result.sync_id)
+                    self.result.errors.append(asked or why_ended(kind, self._run_deadline))
+                self._close_log(self.connection)
+                self.lease.release(self.connection)
+        except Exception as second:  # noqa: BLE001 - the next start settles what could not be closed
+            log.warning("sync not closed", tenant=self.result.tenant, because=type(second).__name__)
+            self.connection.invalidate()  # a pooled connection that lives on would hold the tenant's lease
+        finally:
+            self.result.sync_log_id = self.log.id
+            self.connection.close()
+
+    def _close_log(self, connection: Connection) -> None:
+        left_out = set(self.configuration.entities).difference(self.plan.entities)
+        closing.note_connection(connection, self.credential_id, self.result.outcomes, left_out)
+        if self.log.id is None and self.result.success:
+            return
+        message = None if self.result.success else "; ".join(self.result.errors)
+        self.log.ended(connection, message, closing.details(self.result.outcomes, self.client.statistics))
+        self._note_in_the_trail(is_news=any(one.report for one in self.result.outcomes if one.error is not None))
+
+    def _note_in_the_trail(self, *, is_news: bool) -> None:
+        closing.note_in_the_trail(self.connection, self.credential_id, self.configuration, self.result, is_news=is_news)

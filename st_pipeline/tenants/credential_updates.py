@@ -1,0 +1,203 @@
+"""Change a credential that is in use: another secret, client id, app key, tenant id or end date; switch it off and on.
+
+Here: what is tried before it replaces what works, what is written, the audit trail. Not here: adding (registration.py),
+removing (removal.py). A sync that runs meanwhile is not disturbed: it holds a token, and asks the database for the keys
+when ServiceTitan refuses its own.
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import date
+from typing import Any
+
+from pydantic import SecretStr
+from sqlalchemy import Connection, Engine, text
+
+from st_pipeline.errors import ConfigurationError, TenantBusy
+from st_pipeline.postgres import leases
+from st_pipeline.postgres.database import transaction
+from st_pipeline.servicetitan.tenant_authentication import TenantAccess, Token
+from st_pipeline.settings import Settings
+from st_pipeline.tenants import store
+from st_pipeline.tenants.audit import Entry, noted_on_failure
+from st_pipeline.tenants.diagnosis import Diagnosis, NewTokens, diagnose, note
+from st_pipeline.tenants.refusal import http_client, token_source
+from st_pipeline.tenants.registration import check_no_rows, check_tenant_id, once_each
+from st_pipeline.tenants.secret_text import check_secret
+from st_pipeline.vault.encryption import Vault
+
+# What `update_credential` changes; None takes the value away where the column may be null.
+CHANGEABLE = frozenset({"tenant_id", "client_id", "app_key", "expires_on"})
+TRIED = CHANGEABLE - {"expires_on"}
+LONGEST_REASON = 200
+CHANGE_SECONDS = 60.0  # a lease for the change of a tenant id, which takes milliseconds
+
+Changes = Mapping[str, SecretStr | int | date | None]
+
+
+def rotate_secret(
+    engine: Engine,
+    settings: Settings,
+    tenant: store.Tenant,
+    secret: SecretStr,
+    *,
+    expires_on: date | None = None,
+    try_first: bool = True,
+) -> bool:
+    """Put a new client secret in the old one's place, once ServiceTitan gave a token for it. False: it was there.
+
+    The token is shared, so that syncs go on with it. The end date is the old secret's: without a new one there is none.
+    Raises ConfigurationError, AuthError and TransientApiError; the old secret then stays.
+    """
+    doing = f"rotate the client secret of tenant {tenant.partition_key}"
+    entry = Entry("credentials.rotate_secret", tenant.partition_key, tenant.credential_id, {"tried": try_first})
+    with noted_on_failure(engine, doing, entry):
+        check_secret("client secret", secret.get_secret_value())
+        with transaction(engine, doing) as connection:
+            access = store.load_access(connection, settings, tenant.partition_key)
+        token = fetch_token(replace(access, client_secret=secret), settings) if try_first else None
+        is_new = secret != access.client_secret
+        with transaction(engine, doing) as connection:
+            values: dict[str, Any] = {"expires_on": expires_on} if is_new or expires_on is not None else {}
+            if is_new:
+                values |= _no_longer_refused(tenant)
+                vault = Vault.from_settings(settings)
+                values["client_secret"] = vault.encrypt(tenant.partition_key, "client_secret", secret)
+            _write(connection, tenant, values)
+            entry.write(
+                connection, "done", outcome="replaced" if is_new else "unchanged", expires_on=_plain(expires_on)
+            )
+    if token is not None:
+        store.PostgresTokenStore(engine, settings, tenant).save(token)
+    return is_new
+
+
+def fetch_token(access: TenantAccess, settings: Settings, shared: store.PostgresTokenStore | None = None) -> Token:
+    """A token fetched now with these keys, shared where a store is given. Raises AuthError and TransientApiError."""
+    with http_client(settings) as http:
+        return token_source(access, settings, http, store=NewTokens(shared)).token()
+
+
+def update_credential(
+    engine: Engine, settings: Settings, tenant: store.Tenant, changes: Changes, *, try_first: bool = True
+) -> tuple[list[str], Diagnosis | None]:
+    """Change some of CHANGEABLE; returns the columns that were different, and what ServiceTitan said of the new keys.
+
+    Keys with which nothing can be read are not stored: the diagnosis then says why, and nothing is changed.
+    Raises ConfigurationError (a bad value, a tenant id while rows of another are here) and TenantBusy.
+    """
+    doing = f"update the credentials of tenant {tenant.partition_key}"
+    entry = Entry("credentials.update", tenant.partition_key, tenant.credential_id, {"tried": try_first})
+    with noted_on_failure(engine, doing, entry):
+        with transaction(engine, doing) as connection:
+            different = _different(connection, settings, tenant, changes)
+            access = store.load_access(connection, settings, tenant.partition_key) if TRIED & set(different) else None
+        entry.details["changed"] = ", ".join(different)
+        tokens, diagnosis = NewTokens(), None
+        if try_first and access is not None:
+            diagnosis = diagnose(_with(access, settings, different), settings, tokens)
+            if not diagnosis.connected:
+                with transaction(engine, doing) as connection:
+                    entry.write(connection, "refused", verdict=diagnosis.verdict.value)
+                return list(different), diagnosis
+        with transaction(engine, doing) as connection:
+            _store(connection, settings, tenant, different)
+            entry.write(connection, "done", **{name: _plain(different[name]) for name in _shown(different)})
+            if diagnosis is not None:
+                note(connection, tenant.credential_id, diagnosis)
+    if tokens.token is not None:
+        store.PostgresTokenStore(engine, settings, tenant).save(tokens.token)
+    return list(different), diagnosis
+
+
+def set_enabled(engine: Engine, tenant: store.Tenant, *, enabled: bool, reason: str | None = None) -> bool:
+    """Switch a tenant's syncs on or off; its rows stay. False: it was so. A sync under way goes on to its end."""
+    action = "credentials.enable" if enabled else "credentials.disable"
+    doing = f"{'enable' if enabled else 'disable'} tenant {tenant.partition_key}"
+    entry = Entry(action, tenant.partition_key, tenant.credential_id, {"reason": reason})
+    with noted_on_failure(engine, doing, entry), transaction(engine, doing) as connection:
+        if reason is not None and (not reason.strip() or not reason.isprintable() or len(reason) > LONGEST_REASON):
+            raise ConfigurationError(f"the reason is empty, not printable or longer than {LONGEST_REASON} characters")
+        sql = text("""
+            UPDATE servicetitan_credentials c SET enabled = :enabled, disabled_reason = new.reason, updated_at = now()
+            FROM (SELECT id, CASE WHEN NOT :enabled THEN coalesce(CAST(:reason AS text), disabled_reason) END AS reason
+                  FROM servicetitan_credentials) new
+            WHERE c.id = :id AND new.id = c.id
+                  AND (c.enabled, c.disabled_reason) IS DISTINCT FROM (CAST(:enabled AS boolean), new.reason)
+        """)
+        values = {"id": tenant.credential_id, "enabled": enabled, "reason": reason}
+        changed = connection.execute(sql, values).rowcount > 0
+        entry.write(connection, "done", outcome="changed" if changed else "unchanged")
+    return changed
+
+
+def _different(
+    connection: Connection, settings: Settings, tenant: store.Tenant, changes: Changes
+) -> dict[str, SecretStr | int | date | None]:
+    """The changes that are any, checked."""
+    opened = store.open_secrets(connection, Vault.from_settings(settings), tenant)
+    sql = text("SELECT tenant_id, expires_on FROM servicetitan_credentials WHERE id = :id")
+    held = {**opened, **connection.execute(sql, {"id": tenant.credential_id}).mappings().one()}
+    for column, value in changes.items():
+        if isinstance(value, SecretStr):
+            check_secret(column.replace("_", " "), value.get_secret_value())
+        elif column == "tenant_id" and isinstance(value, int):
+            check_tenant_id(value)
+            check_no_rows(connection, tenant.partition_key, tenant.credential_id, tenant.tenant_id, value)
+    return {column: value for column, value in changes.items() if value != held[column]}
+
+
+def _with(access: TenantAccess, settings: Settings, changes: Changes) -> TenantAccess:
+    """The access as it would be. Raises ConfigurationError: it would have no app key."""
+    values: dict[str, Any] = {name: value for name, value in changes.items() if name in TRIED and value is not None}
+    if "app_key" in changes and changes["app_key"] is None:
+        values["app_key"] = store.app_key_of(settings, access.tenant)
+    return replace(access, **values)
+
+
+def _store(connection: Connection, settings: Settings, tenant: store.Tenant, changes: Changes) -> None:
+    key, vault = tenant.partition_key, Vault.from_settings(settings)
+    values = {
+        column: vault.encrypt(key, column, value) if isinstance(value, SecretStr) else value
+        for column, value in changes.items()
+    }
+    if TRIED & set(changes):
+        values |= _no_longer_refused(tenant)
+    if "client_id" in changes:  # the stored token is another client's
+        values |= {"access_token": None, "token_expires_at": None}
+    if "tenant_id" not in changes:
+        _write(connection, tenant, values)
+        return
+    # A sync that runs would go on writing rows of the old tenant id.
+    lease = leases.take(connection, tenant.credential_id, key, "change of its tenant id", CHANGE_SECONDS)
+    if lease is None:
+        raise TenantBusy(f"tenant {key} is being synced: change its tenant id when that has ended")
+    wanted = changes["tenant_id"]
+    assert isinstance(wanted, int)  # noqa: S101 - the column is NOT NULL
+    check_no_rows(connection, key, tenant.credential_id, tenant.tenant_id, wanted)
+    with once_each(connection, tenant.environment, wanted):
+        _write(connection, tenant, values)
+    lease.release(connection)
+
+
+def _no_longer_refused(tenant: store.Tenant) -> dict[str, Any]:
+    """Polls skip a suspended tenant; nobody has refused the new keys yet."""
+    is_refused = tenant.connection_status == "error"
+    return {"connection_status": "pending", "connection_message": None, **store.NOT_REFUSED} if is_refused else {}
+
+
+def _write(connection: Connection, tenant: store.Tenant, values: Mapping[str, Any]) -> None:
+    """Raises ConfigurationError: the credential was removed meanwhile."""
+    assignments = "".join(f"{column} = :{column}, " for column in values)
+    sql = text(f"UPDATE servicetitan_credentials SET {assignments}updated_at = now() WHERE id = :id")  # noqa: S608
+    if not connection.execute(sql, {**values, "id": tenant.credential_id}).rowcount:
+        raise ConfigurationError(f"the credential of tenant {tenant.partition_key} was removed meanwhile")
+
+
+def _shown(changes: Changes) -> list[str]:
+    """The columns whose values may stand in the trail."""
+    return [column for column in changes if column in ("tenant_id", "expires_on")]
+
+
+def _plain(value: object) -> str | int | None:
+    return value if value is None or isinstance(value, int) else str(value)

@@ -1,0 +1,144 @@
+"""Delete the rows of removed credentials, in batches, wherever the last purge was stopped.
+
+Here: table `purges` and working it off. Not here: removing the credential (removal.py), after which no sync can write a
+row under its id again; ids are never given twice, so a company added anew is safe from a purge of its old rows.
+A batch and its figures are one transaction: a kill loses nothing, and two that purge at once take turns.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import Connection, Engine, text
+
+from st_pipeline.entities import LISTS
+from st_pipeline.errors import ConfigurationError
+from st_pipeline.postgres.database import transaction
+from st_pipeline.tenants.audit import Entry
+
+ROWS_PER_BATCH = 5_000  # a tenth of a second each, so that autovacuum and other writers get their turn
+# What belongs to a credential and does not go with it by a cascade.
+TABLES = (*dict.fromkeys(spec.table for spec in LISTS.values()), "seen_ids", "members_stream", "invoices_stream")
+
+
+@dataclass(frozen=True, slots=True)
+class Purge:
+    """One row of `purges`; `completed_at` None: rows may be left."""
+
+    credential_id: int
+    tenant: str
+    requested_at: datetime
+    rows_deleted: int
+    completed_at: datetime | None
+
+
+_FIELDS = ", ".join(Purge.__slots__)
+
+
+def request(connection: Connection, credential_id: int, tenant: str) -> None:
+    """Note that the rows are to go; once is enough, and one that was completed begins again."""
+    sql = text(
+        "INSERT INTO purges (credential_id, tenant) VALUES (:id, :tenant) "
+        "ON CONFLICT (credential_id) DO UPDATE SET completed_at = NULL"
+    )
+    connection.execute(sql, {"id": credential_id, "tenant": tenant})
+
+
+def request_kept(engine: Engine, credential_id: int) -> None:
+    """Note that rows which a removal kept are to go now. Raises ConfigurationError: it is there, or never was."""
+    doing = f"purge the rows of credential {credential_id}"
+    with transaction(engine, doing) as connection:
+        held = text("SELECT partition_key FROM tenants WHERE credential_id = :id")
+        tenant = connection.execute(held, {"id": credential_id}).scalar()
+        if tenant is not None:
+            raise ConfigurationError(f"credential {credential_id} is tenant {tenant}'s: remove that first")
+        removed = text(
+            "SELECT tenant FROM audit_log WHERE credential_id = :id AND action = 'credentials.remove' "
+            "AND result = 'done' ORDER BY id DESC LIMIT 1"
+        )
+        tenant = connection.execute(removed, {"id": credential_id}).scalar()
+        if tenant is None:
+            raise ConfigurationError(
+                f"no credential {credential_id} was removed: `st-pipeline audit list --action credentials.remove "
+                "--json` shows the ids"
+            )
+        request(connection, credential_id, tenant)
+
+
+def waiting(connection: Connection) -> list[Purge]:
+    """What is not completed, the oldest first."""
+    sql = f"SELECT {_FIELDS} FROM purges WHERE completed_at IS NULL ORDER BY requested_at, credential_id"  # noqa: S608
+    return [Purge(*row) for row in connection.execute(text(sql))]
+
+
+def work_off_for(engine: Engine, seconds: float) -> int:
+    """Go on with whatever waits, for about so long: what a sensor's tick does. Returns how many rows went."""
+    end = time.monotonic() + seconds
+    rows_deleted = 0
+    with transaction(engine, "look for rows to purge") as connection:
+        left = waiting(connection)
+    for one in left:
+        if time.monotonic() >= end:
+            break
+        done = work_off(engine, one.credential_id, goes_on=lambda _table, _rows: time.monotonic() < end)
+        rows_deleted += done.rows_deleted - one.rows_deleted
+    return rows_deleted
+
+
+def work_off(
+    engine: Engine,
+    credential_id: int,
+    *,
+    rows_per_batch: int = ROWS_PER_BATCH,
+    goes_on: Callable[[str, int], bool] = lambda _table, _rows: True,
+) -> Purge:
+    """Delete a removed credential's rows batch by batch; `goes_on` hears of each (table, rows) and may stop it.
+
+    Returns how far it came. Stopped, killed or failed, it goes on when called again. Raises DatabaseUnavailable.
+    """
+    doing = f"purge the rows of credential {credential_id}"
+    for table in TABLES:
+        while True:
+            with transaction(engine, doing) as connection:
+                rows = _delete_batch(connection, table, credential_id, rows_per_batch)
+            if not goes_on(table, rows):
+                return _load(engine, credential_id)
+            if rows < rows_per_batch:
+                break
+    with transaction(engine, doing) as connection:
+        sql = text(
+            f"UPDATE purges SET completed_at = now() WHERE credential_id = :id AND completed_at IS NULL "  # noqa: S608
+            f"RETURNING {_FIELDS}"
+        )
+        row = connection.execute(sql, {"id": credential_id}).one_or_none()
+        if row is not None:
+            done = Purge(*row)
+            Entry("credentials.purge", done.tenant, credential_id, {"rows_deleted": done.rows_deleted}).write(
+                connection, "done"
+            )
+    return _load(engine, credential_id)
+
+
+def _delete_batch(connection: Connection, table: str, credential_id: int, rows: int) -> int:
+    """Some rows of one table, and their number added up; the lock makes a second purge wait for its turn."""
+    lock = text("SELECT completed_at FROM purges WHERE credential_id = :id FOR UPDATE")
+    if connection.execute(lock, {"id": credential_id}).scalar_one() is not None:
+        return 0
+    delete = text(
+        f"DELETE FROM {table} WHERE ctid = ANY(ARRAY("  # noqa: S608 - names of ours
+        f"SELECT ctid FROM {table} WHERE credential_id = :id LIMIT :rows)) "
+        # Asked again: a stream's record may be taken over by the company added anew between the two.
+        "AND credential_id = :id"
+    )
+    deleted = connection.execute(delete, {"id": credential_id, "rows": rows}).rowcount
+    if deleted:
+        count = text("UPDATE purges SET rows_deleted = rows_deleted + :rows WHERE credential_id = :id")
+        connection.execute(count, {"id": credential_id, "rows": deleted})
+    return deleted
+
+
+def _load(engine: Engine, credential_id: int) -> Purge:
+    sql = text(f"SELECT {_FIELDS} FROM purges WHERE credential_id = :id")  # noqa: S608
+    with transaction(engine, "look at the purge") as connection:
+        return Purge(*connection.execute(sql, {"id": credential_id}).one())

@@ -1,0 +1,170 @@
+"""Put a company's credential into the database, or another in its place.
+
+Here: what is new, what is the same, what may be replaced. Not here: reading credentials (store.py).
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from pydantic import SecretStr
+from sqlalchemy import Connection, text
+from sqlalchemy.exc import IntegrityError
+
+from st_pipeline.errors import ConfigurationError
+from st_pipeline.settings import ENVIRONMENTS, Environment
+from st_pipeline.tenants.companies import constraint_of, get_company
+from st_pipeline.tenants.secret_text import LARGEST_TENANT_ID, check_secret
+from st_pipeline.tenants.store import SECRET_COLUMNS, find_tenant, open_secrets
+from st_pipeline.vault.encryption import Vault
+
+TENANT_ID_TAKEN = "one_credential_per_servicetitan_tenant"
+
+Outcome = Literal["added", "unchanged", "replaced"]
+
+
+class OtherCredentials(ConfigurationError):
+    """The tenant has credentials, and they are not these."""
+
+
+@dataclass(frozen=True, slots=True)
+class NewCredential:
+    """What `add_credential` stores; `app_key` None says nothing about it. Raises ConfigurationError on a bad value."""
+
+    company: str
+    environment: Environment
+    tenant_id: int
+    client_id: SecretStr
+    client_secret: SecretStr
+    app_key: SecretStr | None = None
+
+    def __post_init__(self) -> None:
+        if self.environment not in ENVIRONMENTS:
+            raise ConfigurationError(f"unknown environment: take {' or '.join(ENVIRONMENTS)}")
+        check_tenant_id(self.tenant_id)
+        for column, secret in self.secrets().items():
+            check_secret(column.replace("_", " "), secret.get_secret_value())
+
+    @property
+    def partition_key(self) -> str:
+        """The tenant's name everywhere: the view `tenants` says the same."""
+        return self.company if self.environment == "production" else f"{self.company}@{self.environment}"
+
+    def secrets(self) -> dict[str, SecretStr]:
+        """The given secrets by column."""
+        return {column: getattr(self, column) for column in SECRET_COLUMNS if getattr(self, column) is not None}
+
+
+def check_tenant_id(tenant_id: int) -> int:
+    """The number. Raises ConfigurationError unless it can be one of ServiceTitan's."""
+    if not 0 < tenant_id <= LARGEST_TENANT_ID:
+        raise ConfigurationError(f"{tenant_id} is no ServiceTitan tenant id: it is a positive number")
+    return tenant_id
+
+
+def add_credential(
+    connection: Connection, vault: Vault, new: NewCredential, *, replace: bool = False
+) -> tuple[Outcome, int]:
+    """Store a company's credential for one environment. Returns what happened and the credential's id.
+
+    The same values again change nothing. Others need `replace`, which also forgets the token and the status; an app key
+    that is not given stays as it is. Raises ConfigurationError: an unknown company, other values without `replace`, a
+    ServiceTitan tenant that is another company's, or another tenant id for a credential whose rows are already here.
+    """
+    company = get_company(connection, new.company)
+    # Two that add at once go one after the other.
+    connection.execute(text("SELECT FROM companies WHERE id = :id FOR NO KEY UPDATE"), {"id": company.id})
+    sql = text(
+        "SELECT id, tenant_id FROM servicetitan_credentials WHERE company_id = :id AND environment = :environment"
+    )
+    row = connection.execute(sql, {"id": company.id, "environment": new.environment}).one_or_none()
+    with once_each(connection, new.environment, new.tenant_id):
+        if row is None:
+            return "added", _insert(connection, vault, new, company.id)
+        if _is_stored(connection, vault, new, row.tenant_id, forgiving=replace):
+            return "unchanged", row.id
+        if not replace:
+            raise OtherCredentials(
+                f"tenant {new.partition_key} has other credentials already: to put these in their place, "
+                "repeat the command with --replace"
+            )
+        _replace(connection, vault, new, row.id, row.tenant_id)
+        return "replaced", row.id
+
+
+@contextmanager
+def once_each(connection: Connection, environment: Environment, tenant_id: int) -> Iterator[None]:
+    """Within a savepoint: raises ConfigurationError when another company has the ServiceTitan tenant."""
+    try:
+        with connection.begin_nested():
+            yield
+    except IntegrityError as error:
+        if constraint_of(error) != TENANT_ID_TAKEN:
+            raise
+        raise ConfigurationError(
+            f"ServiceTitan tenant {tenant_id} ({environment}) is registered for another company: see "
+            "`st-pipeline credentials list`"
+        ) from None
+
+
+def _insert(connection: Connection, vault: Vault, new: NewCredential, company_id: int) -> int:
+    sql = text("""
+        INSERT INTO servicetitan_credentials (company_id, environment, tenant_id, client_id, client_secret, app_key)
+        VALUES (:company_id, :environment, :tenant_id, :client_id, :client_secret, :app_key) RETURNING id
+    """)
+    values = {"company_id": company_id, "environment": new.environment, **_encrypted(vault, new)}
+    credential_id: int = connection.execute(sql, values).scalar_one()
+    return credential_id
+
+
+def _replace(connection: Connection, vault: Vault, new: NewCredential, credential_id: int, tenant_id: int) -> None:
+    check_no_rows(connection, new.partition_key, credential_id, tenant_id, new.tenant_id)
+    sql = text("""
+        UPDATE servicetitan_credentials
+        SET tenant_id = :tenant_id, client_id = :client_id, client_secret = :client_secret,
+            app_key = coalesce(:app_key, app_key), access_token = NULL, token_expires_at = NULL,
+            connection_status = 'pending', connection_message = NULL, refused_since = NULL, refusals = 0,
+            retry_at = NULL, updated_at = now()
+        WHERE id = :id
+    """)
+    connection.execute(sql, {"id": credential_id, **_encrypted(vault, new)})
+
+
+def check_no_rows(connection: Connection, tenant: str, credential_id: int, tenant_id: int, wanted: int) -> None:
+    """A credential's rows belong to one ServiceTitan tenant for ever; only a typing error may still be mended.
+
+    Raises ConfigurationError: `wanted` is another tenant id, and rows of `tenant_id` are here.
+    """
+    if wanted != tenant_id and _has_rows(connection, credential_id):
+        raise ConfigurationError(
+            f"tenant {tenant} holds data of ServiceTitan tenant {tenant_id}, and {wanted} is another one: add that as "
+            "a company of its own"
+        )
+
+
+def _has_rows(connection: Connection, credential_id: int) -> bool:
+    """Did a page ever arrive? Positions and figures are committed with the rows they stand for."""
+    sql = text("""
+        SELECT EXISTS (SELECT FROM sync_cursors WHERE credential_id = :id AND (
+            continue_from IS NOT NULL OR newest_modified_on IS NOT NULL OR full_continue_from IS NOT NULL
+            OR last_full_at IS NOT NULL))
+        OR EXISTS (SELECT FROM servicetitan_sync_logs WHERE credential_id = :id AND records_processed > 0)
+    """)
+    return bool(connection.execute(sql, {"id": credential_id}).scalar_one())
+
+
+def _encrypted(vault: Vault, new: NewCredential) -> dict[str, Any]:
+    secrets = {column: vault.encrypt(new.partition_key, column, secret) for column, secret in new.secrets().items()}
+    return {"tenant_id": new.tenant_id, "app_key": None, **secrets}
+
+
+def _is_stored(connection: Connection, vault: Vault, new: NewCredential, tenant_id: int, *, forgiving: bool) -> bool:
+    """Are these the values the row holds? `forgiving`: a value that no longer opens is another one, not an error."""
+    try:
+        stored = open_secrets(connection, vault, find_tenant(connection, new.partition_key))
+    except ConfigurationError:
+        if not forgiving:
+            raise
+        return False
+    return tenant_id == new.tenant_id and all(stored[column] == secret for column, secret in new.secrets().items())

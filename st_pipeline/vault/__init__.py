@@ -1,0 +1,1 @@
+"""Encryption of what the database must not show, and nothing else."""

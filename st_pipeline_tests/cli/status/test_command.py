@@ -1,0 +1,158 @@
+"""`st-pipeline sync-status`: the table, its filters, and figures that are what the log says."""
+
+from datetime import UTC, datetime
+
+import pytest
+
+from st_pipeline.cli.status.table import SHORT
+from st_pipeline_tests.cli.conftest import Command, assert_refused
+from st_pipeline_tests.cli.desk import CTRL_C, Desk, widest
+
+KEYS = {
+    "id", "tenant", "company", "environment", "sync_type", "mode", "data_type", "status", "started_at", "completed_at",
+    "seconds", "records_processed", "records_successful", "records_failed", "records_created", "records_updated",
+    "records_unchanged", "records_deleted", "records_expected", "message", "sync_id", "dagster_run_id",
+}  # fmt: skip
+
+
+@pytest.fixture
+def history(desk: Desk) -> Desk:
+    """Syncs of three tenants, one failed, one two days old, one under way; and polls to come."""
+    desk.add("acme-plumbing", "acme-plumbing@integration", "birch", customers=0, invoices=4)
+    desk.synced("birch", only=("tag_types",))
+    desk.change(
+        "UPDATE servicetitan_sync_logs SET started_at = now() - interval '50 hours', "
+        "completed_at = now() - interval '49 hours', duration_seconds = 3600"
+    )
+    desk.synced("acme-plumbing", data_type="invoices")
+    desk.sources["acme-plumbing@integration"].fault("status", status=404, entity="job_types")
+    desk.synced("acme-plumbing@integration", only=("tag_types", "job_types"))
+    return desk
+
+
+def ids(answer: dict) -> list[str]:
+    """The tenants shown."""
+    return [sync["tenant"] for sync in answer["syncs"]]
+
+
+def test_each_filter_shows_its_syncs(history: Desk, command: Command):
+    def shown(*arguments: str) -> list[str]:
+        said = command("sync-status", "--json", *arguments)
+        assert said.code == 0, said.all
+        return ids(said.json)
+
+    assert shown() == ["acme-plumbing@integration", "acme-plumbing", "birch"]
+    assert shown("--limit", "1") == ["acme-plumbing@integration"]
+    assert shown("-c", "birch", "--company", "acme-plumbing", "-e", "production") == ["acme-plumbing", "birch"]
+    assert shown("--failed-only") == shown("-f") == ["acme-plumbing@integration"]
+    assert shown("--last-24h") == ["acme-plumbing@integration", "acme-plumbing"]
+    assert shown("--since", datetime.now(UTC).date().isoformat(), "-c", "birch") == []
+    assert shown("--running-only") == []
+    with history.held("birch"):
+        assert shown("-r") == ["birch"]
+
+
+def test_the_table_and_its_figures_fit_80_columns(history: Desk, command: Command):
+    command("tenants", "schedule", "acme-plumbing", "--every", "1440")
+    command("tenants", "pause", "birch", "--because", "moves house")
+    history.change("UPDATE servicetitan_sync_logs SET records_processed = 1234567, records_successful = 1234567")
+    said = command("sync-status")
+    assert said.code == 0
+    assert widest(said.out) <= 80
+    header, *_ = said.out.splitlines()
+    assert all(name in header for name in SHORT)
+    assert "acme-plumbing" in said.out
+    assert "1,234,567" in said.out
+    for name in ("success rate", "rejected records", "p95 of API time", "token refreshes", "slowest", "next due"):
+        assert name in said.out
+    assert "3: 2 completed, 1 failed, 0 running" in said.words
+    assert "66.7%" in said.out
+    assert "birch 3,600.0 s" in said.words
+    assert "birch: paused: moves house" in said.words
+    failed = command("sync-status", "-f")
+    assert "acme-plumbing@integration: job_types: " in failed.words
+    assert "3: 2 completed, 1 failed" in failed.words  # the figures are about all
+
+
+def test_names_are_whole_where_there_is_room(history: Desk, command: Command, monkeypatch: pytest.MonkeyPatch):
+    assert history.settings is not None
+    monkeypatch.setenv("COLUMNS", "140")
+    header = command("sync-status").out.splitlines()[0]
+    for name in ("company", "data type", "status", "started (UTC)", "completed", "processed", "successful", "failed"):
+        assert name in header
+
+
+def test_the_figures_are_those_of_the_log(history: Desk, command: Command):
+    answer = command("sync-status", "--json", "--last-24h").json
+    assert all(set(sync) == KEYS for sync in answer["syncs"])
+    figures = answer["statistics"]
+    ((processed, failed, requests, tokens, seconds),) = history.rows(
+        "SELECT sum(records_processed), sum(records_failed), sum((details->'api'->>'requests')::int), "
+        "sum((details->'api'->>'token_requests')::int), sum(duration_seconds) "
+        "FROM servicetitan_sync_logs WHERE started_at > now() - interval '1 day'"
+    )
+    assert (figures["records"], figures["records_failed"]) == (processed, failed)
+    assert (figures["requests"], figures["token_refreshes"]) == (requests, tokens)
+    assert tokens == 2
+    assert figures["records_per_second"] == round(float(processed) / seconds, 1)
+    assert (figures["success_rate"], figures["failed_share"]) == (0.5, 0.0)
+    # Of the responses of both syncs together, not of one sync's: no more than the longest, no less than each's median.
+    slowest = max(sync["seconds"] for sync in figures["slowest"])
+    assert slowest == max(sync["seconds"] for sync in answer["syncs"])
+    each = history.rows(
+        "SELECT (details->'api'->>'p50_ms')::float, (details->'api'->>'longest_ms')::float "
+        "FROM servicetitan_sync_logs WHERE started_at > now() - interval '1 day'"
+    )
+    assert min(p50 for p50, _ in each) <= figures["api_p95_ms"] <= round(max(longest for _, longest in each), 1)
+    assert figures["next_due"]["with_next_tick"] == 3
+
+
+def test_a_refused_tenant_is_named_at_once_with_the_reason_and_when_it_is_tried_again(desk: Desk, command: Command):
+    """Its last materializations in Dagster stay green: a poll that fails for it writes none."""
+    desk.add("acme", "birch", customers=0, invoices=0)
+    desk.synced("acme", "birch", only=("tag_types",))
+    assert command("sync-status", "--json").json["statistics"]["refused"] == []
+    desk.sources["birch"].change(client_secret="cs.new")
+    desk.change("UPDATE servicetitan_credentials SET access_token = NULL")
+    desk.synced("birch", only=("tag_types",), sync_type="scheduled")
+    (refused,) = command("sync-status", "--json").json["statistics"]["refused"]
+    assert (refused["tenant"], refused["status"]) == ("birch", "error")
+    assert "does not know this client id and secret" in refused["message"]
+    since, again = (datetime.fromisoformat(refused[name]) for name in ("since", "tried_again_from"))
+    assert again > since
+    said = command("sync-status").words
+    assert "refused birch since" in said
+    assert "birch: suspended: ServiceTitan refuses its credentials; tried again from" in said
+
+
+def test_without_any_sync_it_says_so(desk: Desk, command: Command):
+    desk.add("acme")
+    said = command("sync-status")
+    assert said.out.startswith("no sync fits\n")
+    assert "none has ended" in said.out
+    assert command("sync-status", "--json").json["statistics"]["success_rate"] is None
+
+
+def test_watching_goes_on_until_ctrl_c(history: Desk):
+    with history.at_terminal("sync-status", "--watch", "--running-only") as terminal:
+        terminal.wait_for("next due")
+        terminal.press(CTRL_C)
+        out = terminal.read()
+    assert terminal.process.returncode == 0
+    assert "no sync fits" in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (("-r", "-f"), "a sync that runs has not failed"),
+        (("--last-24h", "--since", "2026-01-01"), "two starts"),
+        (("--since", "yesterday"), "--since is no time"),
+        (("--since", "2026-01-01T00:00:00"), "--since has no zone"),
+        (("--watch", "--json"), "--watch is for people"),
+        (("-c", "acm"), "unknown company 'acm'"),
+    ],
+)
+def test_wrong_use_is_one_line_and_exit_code_2(desk: Desk, command: Command, arguments: tuple[str, ...], reason: str):
+    desk.add("acme")
+    assert_refused(command("sync-status", *arguments), reason)
