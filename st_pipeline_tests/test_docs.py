@@ -186,6 +186,17 @@ def test_every_dependency_earned_its_place():
     assert packages - {name for row in rows for name in re.findall(r"`([\w-]+)`", row)} == set()
 
 
+def test_every_decision_has_its_number_and_stands_under_a_subject():
+    """Numbers are never given twice nor taken back, and the first ten are the ones to read first."""
+    text = page("decisions.md").text
+    numbers = [int(number) for number in re.findall(r"^### (\d+)\. ", text, re.MULTILINE)]
+    assert sorted(numbers) == list(range(1, len(numbers) + 1))
+    subjects = text.split("\n## ")[1:]
+    assert subjects[0].startswith("The ten to read first\n")
+    assert subjects[0].count("\n### ") == 10
+    assert [subject for subject in subjects if "\n### " not in subject or "later" in subject.splitlines()[0]] == []
+
+
 def test_every_variable_named_is_a_setting():
     known = {variable_name(name) for name in Settings.model_fields} | OTHER_VARIABLES
     named = {word for one in PAGES for word in re.findall(r"\bST_PIPELINE_[A-Z_]+", one.text)}
