@@ -26,7 +26,7 @@ def configure_logs(settings: Settings) -> None:
             structlog.contextvars.merge_contextvars,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
-            _without_steering,
+            _plain_values,
             form,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[settings.log_level]),
@@ -36,6 +36,8 @@ def configure_logs(settings: Settings) -> None:
     )
 
 
-def _without_steering(_logger: object, _name: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+def _plain_values(
+    _logger: object, _name: str, event: MutableMapping[str, Any]
+) -> MutableMapping[str, Any]:
     """Values that came from outside may end in a terminal."""
     return {key: plain(value) if isinstance(value, str) else value for key, value in event.items()}

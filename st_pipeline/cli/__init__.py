@@ -111,6 +111,6 @@ def _of_the_database(error: Exception) -> PipelineError | None:
     """A database error that no command turned into ours, as ours: its traceback is long and may hold values."""
     if "sqlalchemy" not in sys.modules:  # nor was a database asked
         return None
-    from st_pipeline.postgres.database import as_ours
+    from st_pipeline.postgres.database import as_pipeline_error
 
-    return as_ours("use the database", error)
+    return as_pipeline_error("use the database", error)

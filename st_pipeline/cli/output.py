@@ -13,12 +13,12 @@ from rich.table import Table
 from rich.text import Text
 
 from st_pipeline.cli.terminal import terminal
-from st_pipeline.plain_text import STEERING
+from st_pipeline.plain_text import TERMINAL_CONTROLS
 
 # Columns whose name stands here hold figures and are set to the right.
 FIGURES = frozenset({"rows", "tenant id"})
 # JSON itself escapes only those below the space.
-ESCAPES = {ord(character): f"\\u{ord(character):04x}" for character in STEERING}
+ESCAPES = {ord(character): f"\\u{ord(character):04x}" for character in TERMINAL_CONTROLS}
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:

@@ -37,7 +37,7 @@ def fail_abandoned(instance: dg.DagsterInstance, engine: Engine, now: float | No
     if not runs:
         return []
     with transaction(engine, "look for runs whose process is gone") as connection:
-        gone = runs.keys() - run_sessions.living(connection, runs)
+        gone = runs.keys() - run_sessions.living_runs(connection, runs)
     now = time.time() if now is None else now
     failed = [runs[run_id] for run_id in gone if _is_silent(instance, str(run_id), now)]
     for run in failed:

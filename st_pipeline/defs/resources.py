@@ -29,7 +29,7 @@ class Postgres(dg.ConfigurableResource[None]):
         try:
             check_current(engine)
             with database_errors("begin the run"):
-                run_sessions.show_life(engine, uuid.UUID(run_id))
+                run_sessions.hold_run_lock(engine, uuid.UUID(run_id))
             with transaction(engine, "note the keys of the run") as connection:
                 keyring_holders.note(connection, settings, uuid.UUID(run_id))
             yield engine

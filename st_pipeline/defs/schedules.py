@@ -18,7 +18,7 @@ from st_pipeline.errors import ConfigurationError
 from st_pipeline.postgres.database import main_url, open_engine, transaction
 from st_pipeline.runs.tags import RANGE_END_TAG, RANGE_START_TAG, SHARD_TAG
 from st_pipeline.settings import Settings, load_settings, variable_name
-from st_pipeline.tenants.selection import left_alone_by_night, pollable
+from st_pipeline.tenants.selection import pollable, skipped_by_nightly_full_sync
 
 Found = TypeVar("Found")
 
@@ -61,7 +61,7 @@ def build_schedules() -> list[dg.ScheduleDefinition]:
         # The partitions' own order: a run covers a range of it.
         settings = load_settings()
         partitions = context.instance.get_dynamic_partitions(TENANTS_NAME)
-        left_alone = _with_connection(settings, left_alone_by_night) if partitions else set()
+        left_alone = _with_connection(settings, skipped_by_nightly_full_sync) if partitions else set()
         requests = [
             full_request(shard, context.scheduled_execution_time)
             for neighbours in between(partitions, left_alone)

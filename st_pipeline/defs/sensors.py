@@ -16,12 +16,12 @@ from st_pipeline.defs.metadata import asset_key
 from st_pipeline.defs.partitions import TENANTS, PartitionChange, pending_change
 from st_pipeline.postgres import tenant_schedules
 from st_pipeline.postgres.database import main_url, open_engine, transaction
-from st_pipeline.postgres.sync_log import settle_abandoned
+from st_pipeline.postgres.sync_log import close_abandoned
 from st_pipeline.postgres.tenant_schedules import DEFAULT
 from st_pipeline.settings import load_settings
 from st_pipeline.sync.first_loads import FirstLoad, due_first_loads
 from st_pipeline.tenants import keyring_holders
-from st_pipeline.tenants.purge import work_off_for
+from st_pipeline.tenants.purge import purge_for
 from st_pipeline.tenants.store import enabled_tenants
 
 INTERVAL_SECONDS = 30
@@ -46,11 +46,11 @@ def tenants_from_credentials(context: dg.SensorEvaluationContext) -> dg.SensorRe
     settings, now = load_settings(), datetime.now(UTC)
     engine = open_engine(main_url(settings))
     try:
-        purged = work_off_for(engine, PURGE_SECONDS)
+        purged = purge_for(engine, PURGE_SECONDS)
         abandoned = fail_abandoned(context.instance, engine)
         change = pending_change(context.instance, engine)
         with transaction(engine, "look for new tenants and abandoned syncs") as connection:
-            settled = settle_abandoned(connection)
+            settled = close_abandoned(connection)
             keyring_holders.note(connection, settings)
             schedules = tenant_schedules.load_all(connection)
             loadable = [

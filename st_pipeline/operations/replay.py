@@ -21,7 +21,7 @@ from st_pipeline.operations.rejects import Chosen, Held, Kept
 from st_pipeline.postgres import cursors, leases, stream_pending
 from st_pipeline.postgres.database import database_errors
 from st_pipeline.postgres.leases import Lease
-from st_pipeline.postgres.sync_log import SyncLog, settle_abandoned
+from st_pipeline.postgres.sync_log import SyncLog, close_abandoned
 from st_pipeline.protocol import Mode
 from st_pipeline.servicetitan.client import ServiceTitanClient
 from st_pipeline.servicetitan.pages import Page
@@ -97,7 +97,7 @@ def _leased(connection: Connection, settings: Settings, tenant: Tenant, chosen: 
     message: str | None = "stopped"
     try:
         with connection.begin():
-            settle_abandoned(connection, tenant.credential_id)
+            close_abandoned(connection, tenant.credential_id)
         yield _Replay(tenant, settings, connection, lease, log, chosen)
         message = None
     except PipelineError as error:

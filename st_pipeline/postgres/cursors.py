@@ -37,7 +37,7 @@ class Cursor:
     full_rewrites: bool = False
 
     @property
-    def position(self) -> str | None:
+    def value(self) -> str | None:
         """What a person may be shown as "the cursor"."""
         return self.continue_from or self.newest_modified_on
 

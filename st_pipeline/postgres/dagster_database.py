@@ -26,7 +26,7 @@ from st_pipeline.settings import Settings
 
 SETTING = "ST_PIPELINE_DAGSTER_DATABASE_URL"
 SUFFIX = "_dagster"
-NAME_BEFORE = "dagster"  # whatever the main database was called
+FORMER_NAME = "dagster"  # whatever the main database was called
 LONGEST_NAME_BYTES = 63
 # Any number of our own: one process at a time claims the database and makes Dagster's tables.
 LOCK = 7_305_202
@@ -48,8 +48,8 @@ def dagster_url(settings: Settings, engine: Engine) -> URL:
     if settings.dagster_database_url is not None:
         return read_url(SETTING, settings.dagster_database_url.get_secret_value()).set(drivername=DAGSTER_DRIVER)
     main = main_url(settings)
-    before = main.set(drivername=DAGSTER_DRIVER, database=NAME_BEFORE)
-    if _is_ours(engine, before):
+    before = main.set(drivername=DAGSTER_DRIVER, database=FORMER_NAME)
+    if _belongs_to(engine, before):
         return before
     name = f"{main.database}{SUFFIX}"
     if len(name.encode()) > LONGEST_NAME_BYTES:
@@ -57,14 +57,14 @@ def dagster_url(settings: Settings, engine: Engine) -> URL:
     return before.set(database=name)
 
 
-def _is_ours(engine: Engine, url: URL) -> bool:
+def _belongs_to(engine: Engine, url: URL) -> bool:
     """Is a database of that name there, claimed by us; or by nobody, with a run of our sync log in it?"""
     there = open_engine(url.set(drivername=DRIVER))
     try:
         with there.connect() as connection:
-            held = held_by(connection)
+            held = owner_of(connection)
             if held is not None:
-                return held == ours(engine)
+                return held == deployment_of(engine)
             found = text("SELECT EXISTS (SELECT FROM runs WHERE run_id = ANY(:runs))")
             return bool(connection.execute(found, {"runs": _newest_runs(engine)}).scalar_one())
     except DBAPIError:  # not there, not for us to read, or without Dagster's tables
@@ -83,14 +83,14 @@ def _newest_runs(engine: Engine) -> list[str]:
         return list(connection.execute(query, {"number": RUNS_COMPARED}).scalars())
 
 
-def ours(engine: Engine) -> tuple[str, str]:
+def deployment_of(engine: Engine) -> tuple[str, str]:
     """What marks a database as this deployment's. With the name: a copy of the main database has its id, too."""
     with transaction(engine, "read the deployment's id") as connection:
         found = connection.execute(text("SELECT id::text FROM deployment")).scalar_one()
     return found, str(engine.url.database)
 
 
-def held_by(connection: Connection) -> tuple[str, str] | None:
+def owner_of(connection: Connection) -> tuple[str, str] | None:
     """Whose the database is, by its mark; None without one."""
     if connection.execute(text("SELECT to_regclass(:mark)"), {"mark": MARK}).scalar() is None:
         return None
@@ -132,12 +132,12 @@ def claimed(url: URL, engine: Engine) -> Iterator[Connection]:
 
     Raises ConfigurationError: another deployment has it.
     """
-    wanted = ours(engine)
+    wanted = deployment_of(engine)
     there = open_engine(url.set(drivername=DRIVER)).execution_options(isolation_level="AUTOCOMMIT")
     try:
         with database_errors(f"claim database {url.database} for Dagster's storage"), there.connect() as connection:
             connection.execute(text("SELECT pg_advisory_lock(:lock)"), {"lock": LOCK})
-            refuse_others(connection, wanted)
+            refuse_other_deployments(connection, wanted)
             connection.exec_driver_sql(CREATE_MARK)
             insert = f"INSERT INTO {MARK} (deployment, main_database) VALUES (:id, :name) ON CONFLICT DO NOTHING"  # noqa: S608
             connection.execute(text(insert), {"id": wanted[0], "name": wanted[1]})
@@ -146,22 +146,22 @@ def claimed(url: URL, engine: Engine) -> Iterator[Connection]:
         there.dispose()
 
 
-def check_ours(url: URL, engine: Engine) -> None:
+def check_deployment(url: URL, engine: Engine) -> None:
     """Raise ConfigurationError when the database is another deployment's; one that is not there is nobody's."""
-    wanted = ours(engine)
+    wanted = deployment_of(engine)
     there = open_engine(url.set(drivername=DRIVER))
     try:
         with there.connect() as connection:
-            refuse_others(connection, wanted)
+            refuse_other_deployments(connection, wanted)
     except OperationalError:
         return
     finally:
         there.dispose()
 
 
-def refuse_others(connection: Connection, wanted: tuple[str, str]) -> None:
+def refuse_other_deployments(connection: Connection, wanted: tuple[str, str]) -> None:
     """Raise ConfigurationError when the database is another deployment's."""
-    held = held_by(connection)
+    held = owner_of(connection)
     if held is not None and held != wanted:
         raise ConfigurationError(
             f"database {connection.engine.url.database} holds the Dagster runs of another deployment, whose main "
@@ -170,12 +170,12 @@ def refuse_others(connection: Connection, wanted: tuple[str, str]) -> None:
         )
 
 
-def made_by(connection: Connection) -> str | None:
+def dagster_version_of(connection: Connection) -> str | None:
     """The Dagster whose tables are in the database, by its mark; None before they are complete."""
     version: str | None = connection.execute(text(f"SELECT dagster_version FROM {MARK}")).scalar_one()  # noqa: S608
     return version
 
 
-def note_made_by(connection: Connection, version: str) -> None:
+def save_dagster_version(connection: Connection, version: str) -> None:
     """Note that this Dagster's tables are complete."""
     connection.execute(text(f"UPDATE {MARK} SET dagster_version = :version"), {"version": version})  # noqa: S608

@@ -104,7 +104,7 @@ def database_errors(doing: str) -> Iterator[None]:
     try:
         yield
     except (DBAPIError, psycopg.Error) as error:
-        told = as_ours(doing, error)
+        told = as_pipeline_error(doing, error)
         if told is None:
             raise
         # Chained only where the cause says more: Postgres's words quote a refused row, and the way of a full disk's
@@ -112,7 +112,7 @@ def database_errors(doing: str) -> Iterator[None]:
         raise told from (error if type(told) is DatabaseUnavailable else None)
 
 
-def as_ours(doing: str, error: Exception) -> DatabaseUnavailable | DatabaseRefused | None:
+def as_pipeline_error(doing: str, error: Exception) -> DatabaseUnavailable | DatabaseRefused | None:
     """A database's error as one of ours; None: it is something else."""
     if isinstance(error, (OperationalError, InterfaceError, psycopg.OperationalError, psycopg.InterfaceError)):
         if _code(error) == psycopg.errors.DiskFull.sqlstate:

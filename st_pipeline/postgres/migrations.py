@@ -55,7 +55,7 @@ def migrate(
     with database_errors("migrate the database"), engine.connect() as connection:
         _take_lock(connection)
         try:
-            before = check_ours(connection, folder)
+            before = check_database(connection, folder)
             connection.exec_driver_sql(f"SET lock_timeout = '{lock_timeout_seconds:g}s'")
             connection.commit()
             is_down = version == "base" or (before is not None and version != "head" and version < before)
@@ -116,7 +116,7 @@ def _open_transactions(connection: Connection) -> str:
     return "; ".join(found) or "which is gone by now"
 
 
-def check_ours(connection: Connection, folder: Path | None = None) -> str | None:
+def check_database(connection: Connection, folder: Path | None = None) -> str | None:
     """The database's version, None when it is empty. Raises ConfigurationError when it is not for this code."""
     server = connection.dialect.server_version_info
     if server is not None and int(server[0]) < MINIMUM_SERVER_VERSION:
@@ -140,7 +140,7 @@ def check_ours(connection: Connection, folder: Path | None = None) -> str | None
 def check_current(engine: Engine) -> None:
     """Raise ConfigurationError unless the database is at exactly the version this code needs."""
     with transaction(engine, "check the database's version") as connection:
-        current = check_ours(connection)
+        current = check_database(connection)
     if current != newest_version():
         raise ConfigurationError(
             f"database {engine.url.database} is at version {current or 'none'}, this code needs {newest_version()}: "

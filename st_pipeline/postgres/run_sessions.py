@@ -15,7 +15,7 @@ from st_pipeline.postgres.database import SERVER_KEEPALIVES
 LOCK = f"SELECT pg_advisory_lock_shared(session_key('{{run_id}}')), {SERVER_KEEPALIVES}"
 
 
-def show_life(engine: Engine, run_id: uuid.UUID) -> None:
+def hold_run_lock(engine: Engine, run_id: uuid.UUID) -> None:
     """From now on the engine's sessions have the run's lock, new ones after a restart of Postgres, too."""
     lock = LOCK.format(run_id=run_id)
 
@@ -29,7 +29,7 @@ def show_life(engine: Engine, run_id: uuid.UUID) -> None:
     event.listen(engine, "connect", on_connect)
 
 
-def living(connection: Connection, run_ids: Collection[uuid.UUID]) -> set[uuid.UUID]:
+def living_runs(connection: Connection, run_ids: Collection[uuid.UUID]) -> set[uuid.UUID]:
     """Those of them that have a session."""
     query = text("SELECT id FROM unnest(CAST(:ids AS uuid[])) id WHERE session_lives(id)")
     return set(connection.execute(query, {"ids": list(run_ids)}).scalars())

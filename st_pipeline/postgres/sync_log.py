@@ -169,7 +169,7 @@ def _figures(counts: Counts) -> dict[str, int]:
     return {name: getattr(counts, name) for name in _COUNTED}
 
 
-def settle_abandoned(connection: Connection, credential_id: int | None = None) -> int:
+def close_abandoned(connection: Connection, credential_id: int | None = None) -> int:
     """Mark as failed what a dead process left running. Returns how many rows.
 
     For one tenant the caller holds its lease, so nobody else can be running it. For all (None), tenants whose lease is

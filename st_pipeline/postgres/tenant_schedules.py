@@ -65,7 +65,7 @@ def last_turns(connection: Connection, tenants: Sequence[str]) -> dict[str, date
     return {row.partition_key: row.turn for row in rows}
 
 
-def last_looks(connection: Connection, entities: Collection[str]) -> dict[int, datetime]:
+def last_polls(connection: Connection, entities: Collection[str]) -> dict[int, datetime]:
     """When the one of these entities that was looked at longest ago was, well or in vain, by credential.
 
     Only those that a poll looks at: what was never read to its end waits for its first load.

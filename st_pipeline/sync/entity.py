@@ -49,7 +49,7 @@ def sync_entity(work: EntityWork) -> EntityResult:
         if cursor.last_full_at is None:
             work.allow_deletions = True  # nothing of ours can be lost before a full pass has ended
         result = work.result
-        result.mode, result.cursor_before = work.mode, cursor.position
+        result.mode, result.cursor_before = work.mode, cursor.value
         READ[work.mode](work, cursor, result)
         if result.counts.older:
             next_step = "the next poll settles it" if work.mode is Mode.FULL else "if that is wrong, sync it in full"
@@ -59,7 +59,7 @@ def sync_entity(work: EntityWork) -> EntityResult:
         if work.mode is not Mode.FULL:  # which has asked the guard about all that is gone
             deletions.refuse_withheld(work)
         with work.connection.begin():
-            result.cursor_after = cursors.load(work.connection, work.credential_id, work.spec.name).position
+            result.cursor_after = cursors.load(work.connection, work.credential_id, work.spec.name).value
     result.seconds = time.monotonic() - started
     return result
 

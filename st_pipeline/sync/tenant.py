@@ -18,7 +18,7 @@ from st_pipeline.entities import ENTITIES
 from st_pipeline.errors import ConfigurationError, NotTried, OutOfTime, PipelineError, SyncStopped, without_frames
 from st_pipeline.postgres import cursors, leases, stops
 from st_pipeline.postgres.database import database_errors
-from st_pipeline.postgres.sync_log import SyncLog, settle_abandoned
+from st_pipeline.postgres.sync_log import SyncLog, close_abandoned
 from st_pipeline.protocol import Counts, Mode
 from st_pipeline.servicetitan.client import ServiceTitanClient
 from st_pipeline.servicetitan.deadline import NEVER, Deadline, out_of_time, why_ended
@@ -119,7 +119,7 @@ class TenantSync:
             self._note_unusable(error)
             raise
         with self.connection.begin():
-            settle_abandoned(self.connection, tenant.credential_id)
+            close_abandoned(self.connection, tenant.credential_id)
             known = cursors.load_all(self.connection, [self.credential_id])
             held = {name: cursor for (_, name), cursor in known.items()}
             self.plan = poll_policy.plan(self.configuration, self.settings, held, first_loads=self.first_loads)
@@ -136,7 +136,7 @@ class TenantSync:
     def _note_unusable(self, error: ConfigurationError) -> None:
         """A failed row and a status, so that a tenant whose secrets do not open is seen where others are."""
         with self.connection.begin():
-            settle_abandoned(self.connection, self.credential_id)
+            close_abandoned(self.connection, self.credential_id)
             self.is_news = store.mark_unusable(self.connection, self.credential_id, str(error))
             self.result.errors.append(str(error))
             self.log.ended(self.connection, str(error), {})

@@ -76,13 +76,13 @@ def audited(engine: Engine, doing: str, entry: Entry) -> Iterator[Connection]:
 
     Raises what the body raised. Without Postgres there is no trail, and nothing to tell of.
     """
-    with noted_on_failure(engine, doing, entry), transaction(engine, doing) as connection:
+    with audit_failures(engine, doing, entry), transaction(engine, doing) as connection:
         yield connection
         entry.write(connection, "done")
 
 
 @contextmanager
-def noted_on_failure(engine: Engine, doing: str, entry: Entry) -> Iterator[None]:
+def audit_failures(engine: Engine, doing: str, entry: Entry) -> Iterator[None]:
     """What refuses or fails inside leaves its row. Our errors' texts hold no secret."""
     try:
         yield

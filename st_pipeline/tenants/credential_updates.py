@@ -19,10 +19,10 @@ from st_pipeline.postgres.database import transaction
 from st_pipeline.servicetitan.tenant_authentication import TenantAccess, Token
 from st_pipeline.settings import Settings
 from st_pipeline.tenants import store
-from st_pipeline.tenants.audit import Entry, noted_on_failure
+from st_pipeline.tenants.audit import Entry, audit_failures
 from st_pipeline.tenants.diagnosis import Diagnosis, NewTokens, diagnose, note
 from st_pipeline.tenants.refusal import http_client, token_source
-from st_pipeline.tenants.registration import check_no_rows, check_tenant_id, once_each
+from st_pipeline.tenants.registration import check_no_rows, check_tenant_id, one_company_per_tenant
 from st_pipeline.tenants.secret_text import check_secret
 from st_pipeline.vault.encryption import Vault
 
@@ -51,7 +51,7 @@ def rotate_secret(
     """
     doing = f"rotate the client secret of tenant {tenant.partition_key}"
     entry = Entry("credentials.rotate_secret", tenant.partition_key, tenant.credential_id, {"tried": try_first})
-    with noted_on_failure(engine, doing, entry):
+    with audit_failures(engine, doing, entry):
         check_secret("client secret", secret.get_secret_value())
         with transaction(engine, doing) as connection:
             access = store.load_access(connection, settings, tenant.partition_key)
@@ -88,7 +88,7 @@ def update_credential(
     """
     doing = f"update the credentials of tenant {tenant.partition_key}"
     entry = Entry("credentials.update", tenant.partition_key, tenant.credential_id, {"tried": try_first})
-    with noted_on_failure(engine, doing, entry):
+    with audit_failures(engine, doing, entry):
         with transaction(engine, doing) as connection:
             different = _different(connection, settings, tenant, changes)
             access = store.load_access(connection, settings, tenant.partition_key) if TRIED & set(different) else None
@@ -115,7 +115,7 @@ def set_enabled(engine: Engine, tenant: store.Tenant, *, enabled: bool, reason: 
     action = "credentials.enable" if enabled else "credentials.disable"
     doing = f"{'enable' if enabled else 'disable'} tenant {tenant.partition_key}"
     entry = Entry(action, tenant.partition_key, tenant.credential_id, {"reason": reason})
-    with noted_on_failure(engine, doing, entry), transaction(engine, doing) as connection:
+    with audit_failures(engine, doing, entry), transaction(engine, doing) as connection:
         if reason is not None and (not reason.strip() or not reason.isprintable() or len(reason) > LONGEST_REASON):
             raise ConfigurationError(f"the reason is empty, not printable or longer than {LONGEST_REASON} characters")
         sql = text("""
@@ -175,7 +175,7 @@ def _store(connection: Connection, settings: Settings, tenant: store.Tenant, cha
     wanted = changes["tenant_id"]
     assert isinstance(wanted, int)  # noqa: S101 - the column is NOT NULL
     check_no_rows(connection, key, tenant.credential_id, tenant.tenant_id, wanted)
-    with once_each(connection, tenant.environment, wanted):
+    with one_company_per_tenant(connection, tenant.environment, wanted):
         _write(connection, tenant, values)
     lease.release(connection)
 

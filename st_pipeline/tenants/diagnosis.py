@@ -49,7 +49,7 @@ LONGEST_WAIT_SECONDS = 5.0
 NOT_ASKED = "not asked"
 
 # ServiceTitan had no say: the network, an outage, a limit. The stored status stays what it was.
-UNDECIDED = frozenset({Verdict.UNREACHABLE, Verdict.BUSY, Verdict.NO_TOKEN, Verdict.UNEXPECTED})
+INCONCLUSIVE = frozenset({Verdict.UNREACHABLE, Verdict.BUSY, Verdict.NO_TOKEN, Verdict.UNEXPECTED})
 
 
 @dataclass(frozen=True, slots=True)
@@ -270,9 +270,9 @@ def note(connection: Connection, credential_id: int, diagnosis: Diagnosis) -> No
     result: audit.Result = "done"
     if diagnosis.connected:
         store.mark_connected(connection, credential_id, None if diagnosis.complete else diagnosis.message)
-    elif diagnosis.verdict in UNDECIDED:
+    elif diagnosis.verdict in INCONCLUSIVE:
         result = "failed"
-        store.mark_undecided(connection, credential_id, diagnosis.message)
+        store.mark_inconclusive(connection, credential_id, diagnosis.message)
     else:
         result = "refused"
         store.mark_error(connection, credential_id, diagnosis.message)

@@ -45,7 +45,7 @@ def request(connection: Connection, credential_id: int, tenant: str) -> None:
     connection.execute(sql, {"id": credential_id, "tenant": tenant})
 
 
-def request_kept(engine: Engine, credential_id: int) -> None:
+def request_for_kept_rows(engine: Engine, credential_id: int) -> None:
     """Note that rows which a removal kept are to go now. Raises ConfigurationError: it is there, or never was."""
     doing = f"purge the rows of credential {credential_id}"
     with transaction(engine, doing) as connection:
@@ -72,7 +72,7 @@ def waiting(connection: Connection) -> list[Purge]:
     return [Purge(*row) for row in connection.execute(text(sql))]
 
 
-def work_off_for(engine: Engine, seconds: float) -> int:
+def purge_for(engine: Engine, seconds: float) -> int:
     """Go on with whatever waits, for about so long: what a sensor's tick does. Returns how many rows went."""
     end = time.monotonic() + seconds
     rows_deleted = 0
@@ -81,19 +81,19 @@ def work_off_for(engine: Engine, seconds: float) -> int:
     for one in left:
         if time.monotonic() >= end:
             break
-        done = work_off(engine, one.credential_id, goes_on=lambda _table, _rows: time.monotonic() < end)
+        done = purge_rows(engine, one.credential_id, keep_going=lambda _table, _rows: time.monotonic() < end)
         rows_deleted += done.rows_deleted - one.rows_deleted
     return rows_deleted
 
 
-def work_off(
+def purge_rows(
     engine: Engine,
     credential_id: int,
     *,
     rows_per_batch: int = ROWS_PER_BATCH,
-    goes_on: Callable[[str, int], bool] = lambda _table, _rows: True,
+    keep_going: Callable[[str, int], bool] = lambda _table, _rows: True,
 ) -> Purge:
-    """Delete a removed credential's rows batch by batch; `goes_on` hears of each (table, rows) and may stop it.
+    """Delete a removed credential's rows batch by batch; `keep_going` hears of each (table, rows) and may stop it.
 
     Returns how far it came. Stopped, killed or failed, it goes on when called again. Raises DatabaseUnavailable.
     """
@@ -102,7 +102,7 @@ def work_off(
         while True:
             with transaction(engine, doing) as connection:
                 rows = _delete_batch(connection, table, credential_id, rows_per_batch)
-            if not goes_on(table, rows):
+            if not keep_going(table, rows):
                 return _load(engine, credential_id)
             if rows < rows_per_batch:
                 break

@@ -79,7 +79,7 @@ def add_credential(
         "SELECT id, tenant_id FROM servicetitan_credentials WHERE company_id = :id AND environment = :environment"
     )
     row = connection.execute(sql, {"id": company.id, "environment": new.environment}).one_or_none()
-    with once_each(connection, new.environment, new.tenant_id):
+    with one_company_per_tenant(connection, new.environment, new.tenant_id):
         if row is None:
             return "added", _insert(connection, vault, new, company.id)
         if _is_stored(connection, vault, new, row.tenant_id, forgiving=replace):
@@ -94,7 +94,7 @@ def add_credential(
 
 
 @contextmanager
-def once_each(connection: Connection, environment: Environment, tenant_id: int) -> Iterator[None]:
+def one_company_per_tenant(connection: Connection, environment: Environment, tenant_id: int) -> Iterator[None]:
     """Within a savepoint: raises ConfigurationError when another company has the ServiceTitan tenant."""
     try:
         with connection.begin_nested():

@@ -15,7 +15,7 @@ from st_pipeline.errors import ConfigurationError
 from st_pipeline.postgres import leases
 from st_pipeline.postgres.database import database_errors
 from st_pipeline.tenants import purge
-from st_pipeline.tenants.audit import Entry, noted_on_failure
+from st_pipeline.tenants.audit import Entry, audit_failures
 from st_pipeline.tenants.store import Tenant
 
 PURPOSE = "removal of the credential"
@@ -41,7 +41,7 @@ def remove_credential(
     """
     doing = f"remove the credential of tenant {tenant.partition_key}"
     entry = Entry("credentials.remove", tenant.partition_key, tenant.credential_id, {"keep_data": keep_data})
-    with noted_on_failure(engine, doing, entry), database_errors(doing), engine.connect() as connection:
+    with audit_failures(engine, doing, entry), database_errors(doing), engine.connect() as connection:
         try:
             lease, holder = _seize(connection, tenant, lease_seconds)
             if holder is not None:

@@ -124,7 +124,7 @@ def others_may_read(path: Path) -> bool:
 
 def _read_object(path: Path) -> dict[str, Any]:
     try:
-        values = json.loads(read_key_file(path, str(path)), object_pairs_hook=_once_each)
+        values = json.loads(read_key_file(path, str(path)), object_pairs_hook=_without_repetition)
     except json.JSONDecodeError as error:
         raise ConfigurationError(
             f"{path} is no JSON: it breaks at line {error.lineno}, column {error.colno}; {_FILE_FORM}"
@@ -142,7 +142,7 @@ class _RepeatedName(ValueError):
     """JSON lets a name stand twice and takes the last; in a credential that hides a mistake."""
 
 
-def _once_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _without_repetition(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len({name for name, _ in pairs}) < len(pairs):
         raise _RepeatedName
     return dict(pairs)

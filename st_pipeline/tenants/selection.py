@@ -18,7 +18,7 @@ from st_pipeline.protocol import Mode
 from st_pipeline.tenants.companies import unknown
 from st_pipeline.tenants.store import Tenant, all_tenants
 
-# What every poll looks at. Lists without a feed rest in between, and would make a tenant look neglected.
+# What every poll reads. Lists without a feed rest in between, and would make a tenant look neglected.
 FEEDS = tuple(spec.name for spec in ENTITIES.values() if spec.feed_path is not None)
 
 NEVER_YET = datetime.min.replace(tzinfo=UTC)
@@ -74,12 +74,12 @@ def choose(
         if not covered:
             raise ConfigurationError(f"none of the tenants named is in environment {selection.environment}")
         return [_named(tenant) for tenant in covered]
-    schedules, looks = tenant_schedules.load_all(connection), tenant_schedules.last_looks(connection, FEEDS)
+    schedules, polls = tenant_schedules.load_all(connection), tenant_schedules.last_polls(connection, FEEDS)
     now = now or datetime.now(UTC)
     choices = []
     for tenant in covered:
         schedule = schedules.get(tenant.credential_id, DEFAULT)
-        left = why_left_alone(tenant, schedule, looks.get(tenant.credential_id), now, mode)
+        left = why_skipped(tenant, schedule, polls.get(tenant.credential_id), now, mode)
         choices.append(Choice(tenant, left is None, left or _due(tenant, schedule, mode)))
     return choices
 
@@ -114,8 +114,8 @@ def _due(tenant: Tenant, schedule: TenantSchedule, mode: Mode) -> str:
     return "due"
 
 
-def why_left_alone(
-    tenant: Tenant, schedule: TenantSchedule, last_look: datetime | None, now: datetime, mode: Mode
+def why_skipped(
+    tenant: Tenant, schedule: TenantSchedule, last_poll: datetime | None, now: datetime, mode: Mode
 ) -> str | None:
     """Why scheduled work leaves a tenant alone; None: it does not."""
     if not tenant.enabled:
@@ -128,36 +128,36 @@ def why_left_alone(
     if mode is Mode.FULL and schedule.nightly_full is False:
         return "its schedule has no full syncs"
     if mode is Mode.INCREMENTAL:
-        due_from = next_look(schedule.poll_minutes, last_look)
+        due_from = next_poll(schedule.poll_minutes, last_poll)
         if due_from is not None and due_from > now:
             return f"not due before {due_from:%Y-%m-%d %H:%M} UTC"
     return None
 
 
-def next_look(poll_minutes: int | None, last_look: datetime | None) -> datetime | None:
+def next_poll(poll_minutes: int | None, last_poll: datetime | None) -> datetime | None:
     """From when a tenant with an interval of its own is looked at again; None: with any tick.
 
     Once in every interval, counted from midnight UTC: then neither a run's length nor a late tick makes it drift.
     """
-    if poll_minutes is None or last_look is None:
+    if poll_minutes is None or last_poll is None:
         return None
     interval = timedelta(minutes=poll_minutes)
-    last_look = last_look.astimezone(UTC)
-    midnight = last_look.replace(hour=0, minute=0, second=0, microsecond=0)
-    return midnight + ((last_look - midnight) // interval + 1) * interval
+    last_poll = last_poll.astimezone(UTC)
+    midnight = last_poll.replace(hour=0, minute=0, second=0, microsecond=0)
+    return midnight + ((last_poll - midnight) // interval + 1) * interval
 
 
 def pollable(connection: Connection, now: datetime) -> list[Tenant]:
     """The tenants a tick polls: read in full once, and nothing speaks against it."""
-    schedules, looks = tenant_schedules.load_all(connection), tenant_schedules.last_looks(connection, FEEDS)
+    schedules, polls = tenant_schedules.load_all(connection), tenant_schedules.last_polls(connection, FEEDS)
     return [
         tenant
         for tenant in all_tenants(connection)
         if tenant.last_sync_at is not None
-        and why_left_alone(
+        and why_skipped(
             tenant,
             schedules.get(tenant.credential_id, DEFAULT),
-            looks.get(tenant.credential_id),
+            polls.get(tenant.credential_id),
             now,
             Mode.INCREMENTAL,
         )
@@ -171,7 +171,7 @@ def longest_waiting_first(connection: Connection, tenants: Sequence[str]) -> lis
     return sorted(tenants, key=lambda tenant: turns.get(tenant, NEVER_YET))
 
 
-def left_alone_by_night(connection: Connection) -> set[str]:
+def skipped_by_nightly_full_sync(connection: Connection) -> set[str]:
     """Partition keys that the nightly schedule does not read in full."""
     schedules = tenant_schedules.load_all(connection)
     return {

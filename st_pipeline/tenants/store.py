@@ -129,7 +129,7 @@ def mark_error(connection: Connection, credential_id: int, message: str) -> None
     connection.execute(sql, {**bound, "first": FIRST_PAUSE_MINUTES, "longest": LONGEST_PAUSE_MINUTES})
 
 
-def mark_undecided(connection: Connection, credential_id: int, message: str) -> None:
+def mark_inconclusive(connection: Connection, credential_id: int, message: str) -> None:
     """ServiceTitan had no say, as in an outage: the status stays, so that a test then suspends no tenant."""
     sql = text(
         "UPDATE servicetitan_credentials SET connection_message = :message, last_tested_at = now() WHERE id = :id"

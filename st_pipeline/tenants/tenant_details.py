@@ -19,7 +19,7 @@ from st_pipeline.vault.encryption import Vault
 
 
 @dataclass(frozen=True, slots=True)
-class Facts:
+class CredentialDetails:
     """What the view `tenants` does not have of a credential. `client_id` is masked, None where it does not open."""
 
     client_id: str | None
@@ -33,7 +33,7 @@ class Facts:
     updated_at: datetime
 
 
-def facts(connection: Connection, vault: Vault, tenants: list[Tenant]) -> dict[int, Facts]:
+def credential_details(connection: Connection, vault: Vault, tenants: list[Tenant]) -> dict[int, CredentialDetails]:
     """By credential id."""
     sql = text("""
         SELECT id, client_id, app_key IS NOT NULL, enabled, disabled_reason, expires_on, expires_on - current_date,
@@ -43,7 +43,7 @@ def facts(connection: Connection, vault: Vault, tenants: list[Tenant]) -> dict[i
     by_id = {tenant.credential_id: tenant for tenant in tenants}
     rows = connection.execute(sql, {"ids": list(by_id)})
     return {
-        credential_id: Facts(_masked(vault, by_id[credential_id], bytes(client_id)), *rest)
+        credential_id: CredentialDetails(_masked(vault, by_id[credential_id], bytes(client_id)), *rest)
         for credential_id, client_id, *rest in rows
     }
 
@@ -95,7 +95,7 @@ def last_sync(connection: Connection, credential_id: int) -> dict[str, Any] | No
     return None if row is None else dict(row)
 
 
-def positions(connection: Connection, credential_id: int) -> dict[str, Any]:
+def cursor_summary(connection: Connection, credential_id: int) -> dict[str, Any]:
     """Where its entities and streams stand, in a few figures; moments are of the one that lags most."""
     sql = text("""
         SELECT count(*) AS begun, count(last_full_at) AS read_in_full, min(complete_through) AS complete_through,

@@ -15,7 +15,7 @@ from sqlalchemy import Engine, make_url, text
 
 from st_pipeline.cli import run
 from st_pipeline.embedded_postgres.embedded import EmbeddedServer, ensure_database
-from st_pipeline.postgres.dagster_database import held_by
+from st_pipeline.postgres.dagster_database import owner_of
 from st_pipeline.postgres.database import DAGSTER_DRIVER, DRIVER, open_engine
 from st_pipeline.settings import Settings
 from st_pipeline.simulator.control import SimulatedTenant, SimulatorControl
@@ -182,6 +182,6 @@ def hand_over(storage: str, engine: Engine) -> None:
     """Dagster's storage, which the tests share, belongs to this test's database from now on."""
     there = open_engine(make_url(storage).set(drivername=DRIVER))
     with there.begin() as connection:
-        if held_by(connection) is not None:
+        if owner_of(connection) is not None:
             connection.execute(text("UPDATE st_pipeline_deployment SET main_database = :n"), {"n": engine.url.database})
     there.dispose()

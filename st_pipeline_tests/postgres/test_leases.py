@@ -10,7 +10,7 @@ from sqlalchemy import Connection, Engine, text
 from st_pipeline.errors import LeaseLost, TenantBusy
 from st_pipeline.postgres import leases
 from st_pipeline.postgres.database import open_engine
-from st_pipeline.postgres.sync_log import settle_abandoned
+from st_pipeline.postgres.sync_log import close_abandoned
 from st_pipeline.tenants import tenant_details
 
 # What waits for a row lock here would wait for ever: the test holds it.
@@ -76,7 +76,7 @@ def test_another_database_role_sees_that_the_holder_lives(roles: tuple[Engine, E
         with other.begin():
             assert list(leases.held_tenants(other)) == [tenant]
             assert tenant_details.lease(other, tenant) is not None
-            assert settle_abandoned(other) == 0
+            assert close_abandoned(other) == 0
 
 
 def test_another_database_role_sees_at_once_that_the_holder_is_gone(roles: tuple[Engine, Engine], tenant: int):

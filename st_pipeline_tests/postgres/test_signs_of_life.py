@@ -36,7 +36,7 @@ def of_a_lease(engine: Engine) -> Iterator[None]:
 @contextmanager
 def of_a_run(engine: Engine) -> Iterator[None]:
     """A run whose sessions were cut, so that it has new ones."""
-    run_sessions.show_life(engine, uuid.uuid4())
+    run_sessions.hold_run_lock(engine, uuid.uuid4())
     engine.pool.dispose()
     with engine.connect():
         yield
@@ -45,7 +45,7 @@ def of_a_run(engine: Engine) -> Iterator[None]:
 @contextmanager
 def of_a_run_that_begins(engine: Engine) -> Iterator[None]:
     """A run with the session it began with."""
-    run_sessions.show_life(engine, uuid.uuid4())
+    run_sessions.hold_run_lock(engine, uuid.uuid4())
     yield
 
 

@@ -36,7 +36,7 @@ def test_the_documented_rights_do_for_everything_but_rewriting_the_trail(acme: A
     with restricted.connect() as connection:
         tenant = store.find_tenant(connection, "acme")
     removal.remove_credential(restricted, tenant)
-    assert purge.work_off(restricted, tenant.credential_id).rows_deleted > 500
+    assert purge.purge_rows(restricted, tenant.credential_id).rows_deleted > 500
     with restricted.begin() as connection:
         audit.record(connection, "credentials.add", tenant="acme", credential_id=1, result="done")
     for rewriting in ("UPDATE audit_log SET actor = 'x'", "DELETE FROM audit_log", "TRUNCATE audit_log"):

@@ -13,7 +13,7 @@ from st_pipeline.cli.help_text import examples
 if TYPE_CHECKING:
     from st_pipeline.settings import Settings
     from st_pipeline.tenants.store import Tenant
-    from st_pipeline.tenants.tenant_details import Facts
+    from st_pipeline.tenants.tenant_details import CredentialDetails
 
 
 @click.command(
@@ -36,12 +36,12 @@ def list_(expiring: int | None, as_json: bool) -> None:
     from st_pipeline.postgres.database import transaction
     from st_pipeline.tenants.expiry import expiring as ending
     from st_pipeline.tenants.store import all_tenants
-    from st_pipeline.tenants.tenant_details import facts
+    from st_pipeline.tenants.tenant_details import credential_details
     from st_pipeline.vault.encryption import Vault
 
     with open_database() as (settings, engine), transaction(engine, "list the credentials") as connection:
         tenants = all_tenants(connection)
-        known = facts(connection, Vault.from_settings(settings), tenants) if tenants else {}
+        known = credential_details(connection, Vault.from_settings(settings), tenants) if tenants else {}
         days = settings.expiry_warning_days if expiring is None else expiring
         warnings = [expiry.message for expiry in ending(connection, days)]
     found = [(t, known[t.credential_id]) for t in tenants if t.credential_id in known]
@@ -59,7 +59,7 @@ def list_(expiring: int | None, as_json: bool) -> None:
         click.echo("no credentials yet: add some with `st-pipeline credentials add`")
 
 
-def _print_list(found: "list[tuple[Tenant, Facts]]", warnings: list[str]) -> None:
+def _print_list(found: "list[tuple[Tenant, CredentialDetails]]", warnings: list[str]) -> None:
     from st_pipeline.cli.output import print_table, print_text
 
     columns = ["tenant", "tenant id", "client id", "status", "synced (UTC)"]
@@ -85,7 +85,7 @@ def _state(tenant: "Tenant") -> str:
     return tenant.connection_status if tenant.enabled else "disabled"
 
 
-def _as_dict(tenant: "Tenant", fact: "Facts") -> dict[str, Any]:
+def _as_dict(tenant: "Tenant", fact: "CredentialDetails") -> dict[str, Any]:
     values = asdict(tenant)
     more = asdict(fact)
     more["expires_on"] = None if fact.expires_on is None else fact.expires_on.isoformat()
@@ -116,11 +116,11 @@ def show(tenant: str, as_json: bool) -> None:
         found = find_tenant(connection, tenant)
         vault = Vault.from_settings(settings)
         values = {
-            **_as_dict(found, tenant_details.facts(connection, vault, [found])[found.credential_id]),
+            **_as_dict(found, tenant_details.credential_details(connection, vault, [found])[found.credential_id]),
             "scopes": tenant_details.scopes(connection, vault, found),
             "lease": tenant_details.lease(connection, found.credential_id),
             "last_sync": tenant_details.last_sync(connection, found.credential_id),
-            "positions": tenant_details.positions(connection, found.credential_id),
+            "positions": tenant_details.cursor_summary(connection, found.credential_id),
         }
     if as_json:
         print_json(values)

@@ -107,13 +107,13 @@ def purge(credential_id: int | None, yes: bool, as_json: bool) -> None:
     """
     from st_pipeline.cli.database_session import open_database
     from st_pipeline.postgres.database import transaction
-    from st_pipeline.tenants.purge import request_kept, waiting
+    from st_pipeline.tenants.purge import request_for_kept_rows, waiting
 
     with open_database() as (_, engine):
         if credential_id is not None:
             if not yes:
                 _ask_for_kept(credential_id)
-            request_kept(engine, credential_id)
+            request_for_kept_rows(engine, credential_id)
         with transaction(engine, "look for rows to purge") as connection:
             left = waiting(connection)
         done = [_purge(engine, one.credential_id) for one in left]
@@ -136,7 +136,7 @@ def _purge(engine: "Engine", credential_id: int) -> "Purge":
     from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
     from st_pipeline.cli.terminal import terminal
-    from st_pipeline.tenants.purge import work_off
+    from st_pipeline.tenants.purge import purge_rows
 
     console = terminal(stderr=True)
     columns = (SpinnerColumn(), TextColumn("{task.completed:,} rows deleted, now {task.description}"),
@@ -148,7 +148,7 @@ def _purge(engine: "Engine", credential_id: int) -> "Purge":
             progress.update(task, description=table, advance=rows)
             return True
 
-        return work_off(engine, credential_id, goes_on=goes_on)
+        return purge_rows(engine, credential_id, keep_going=goes_on)
 
 
 def _say(as_json: bool, line: str) -> None:

@@ -188,7 +188,7 @@ def _database(settings: Settings) -> Iterator[Finding]:
     from sqlalchemy import text
 
     from st_pipeline.cli.server.setup import shown
-    from st_pipeline.postgres.dagster_database import check_ours, dagster_url
+    from st_pipeline.postgres.dagster_database import check_deployment, dagster_url
     from st_pipeline.postgres.database import main_url, open_engine, transaction
     from st_pipeline.postgres.migrations import check_current
     from st_pipeline.tenants.expiry import expiring
@@ -198,7 +198,7 @@ def _database(settings: Settings) -> Iterator[Finding]:
         engine = open_engine(main_url(settings))
         try:
             check_current(engine)
-            check_ours(dagster_url(settings, engine), engine)
+            check_deployment(dagster_url(settings, engine), engine)
             with transaction(engine, "look at the database") as connection:
                 version = connection.execute(text("SHOW server_version")).scalar_one()
                 tenants = all_tenants(connection)

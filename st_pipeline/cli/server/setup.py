@@ -12,7 +12,13 @@ from sqlalchemy import URL, Engine, text
 from st_pipeline.embedded_postgres import embedded
 from st_pipeline.environment_file import read_file, write_values
 from st_pipeline.errors import ConfigurationError
-from st_pipeline.postgres.dagster_database import claimed, dagster_url, ensure_database, made_by, note_made_by
+from st_pipeline.postgres.dagster_database import (
+    claimed,
+    dagster_url,
+    dagster_version_of,
+    ensure_database,
+    save_dagster_version,
+)
 from st_pipeline.postgres.database import (
     MAIN_DATABASE,
     database_errors,
@@ -83,11 +89,11 @@ def ready_storage(url: URL, engine: Engine) -> None:
     ensure_database(url)
     installed = importlib.metadata.version("dagster")
     with claimed(url, engine) as connection:
-        if made_by(connection) != installed:
+        if dagster_version_of(connection) != installed:
             from st_pipeline.defs.storage import make_tables
 
             make_tables(url)
-            note_made_by(connection, installed)
+            save_dagster_version(connection, installed)
 
 
 def shown(url: URL) -> str:

@@ -180,16 +180,16 @@ def _next_due(connection: "Connection", settings: "Settings", tenants: "list[Ten
     """How many tenants every tick polls; the others with the moment from which, or the reason why not."""
     from st_pipeline.postgres import tenant_schedules
     from st_pipeline.protocol import Mode
-    from st_pipeline.tenants.selection import FEEDS, next_look, why_left_alone
+    from st_pipeline.tenants.selection import FEEDS, next_poll, why_skipped
 
     now = datetime.now(UTC)
-    schedules, looks = tenant_schedules.load_all(connection), tenant_schedules.last_looks(connection, FEEDS)
+    schedules, looks = tenant_schedules.load_all(connection), tenant_schedules.last_polls(connection, FEEDS)
     every_tick, later, left_alone = 0, {}, {}
     for tenant in tenants:
         schedule = schedules.get(tenant.credential_id, tenant_schedules.DEFAULT)
         look = looks.get(tenant.credential_id)
-        due_from = next_look(schedule.poll_minutes, look)
-        why = why_left_alone(tenant, schedule, None, now, Mode.INCREMENTAL)
+        due_from = next_poll(schedule.poll_minutes, look)
+        why = why_skipped(tenant, schedule, None, now, Mode.INCREMENTAL)
         if why is not None:
             left_alone[tenant.partition_key] = why
         elif due_from is not None and due_from > now:

@@ -56,16 +56,16 @@ def _next(row: dict[str, Any]) -> object:
 def _rows(connection: "Connection", settings: "Settings") -> list[dict[str, Any]]:
     from st_pipeline.postgres import tenant_schedules
     from st_pipeline.protocol import Mode
-    from st_pipeline.tenants.selection import FEEDS, next_look, why_left_alone
+    from st_pipeline.tenants.selection import FEEDS, next_poll, why_skipped
     from st_pipeline.tenants.store import all_tenants
 
-    schedules, looks = tenant_schedules.load_all(connection), tenant_schedules.last_looks(connection, FEEDS)
+    schedules, looks = tenant_schedules.load_all(connection), tenant_schedules.last_polls(connection, FEEDS)
     now = datetime.now(UTC)
     rows = []
     for tenant in all_tenants(connection):
         schedule = schedules.get(tenant.credential_id, tenant_schedules.DEFAULT)
         look = looks.get(tenant.credential_id)
-        after = next_look(schedule.poll_minutes, look)
+        after = next_poll(schedule.poll_minutes, look)
         rows.append(
             {
                 "tenant": tenant.partition_key,
@@ -76,7 +76,7 @@ def _rows(connection: "Connection", settings: "Settings") -> list[dict[str, Any]
                 "paused_because": schedule.paused_because,
                 "last_look": look,
                 "next_look": after if after is not None and after > now else None,
-                "left_alone": why_left_alone(tenant, schedule, None, now, Mode.INCREMENTAL),
+                "left_alone": why_skipped(tenant, schedule, None, now, Mode.INCREMENTAL),
                 "cron": settings.incremental_cron,
             }
         )

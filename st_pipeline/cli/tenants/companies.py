@@ -23,7 +23,7 @@ def add(slug: str, name: str, intacct_id: str | None, trade: str | None) -> None
     """
     from st_pipeline.cli.database_session import open_database
     from st_pipeline.postgres.database import transaction
-    from st_pipeline.tenants.audit import Entry, noted_on_failure
+    from st_pipeline.tenants.audit import Entry, audit_failures
     from st_pipeline.tenants.companies import add_company, check_slug
 
     check_slug(slug)
@@ -32,7 +32,7 @@ def add(slug: str, name: str, intacct_id: str | None, trade: str | None) -> None
     entry = Entry("companies.add", None, details={**details})
     with (
         open_database() as (_, engine),
-        noted_on_failure(engine, doing, entry),
+        audit_failures(engine, doing, entry),
         transaction(engine, doing) as connection,
     ):
         added = add_company(connection, slug, name=name, intacct_id=intacct_id, trade=trade)
@@ -51,7 +51,7 @@ def update(slug: str, name: str | None, intacct_id: str | None, trade: str | Non
     """Change what is given about a company; the rest stays."""
     from st_pipeline.cli.database_session import open_database
     from st_pipeline.postgres.database import transaction
-    from st_pipeline.tenants.audit import Entry, noted_on_failure
+    from st_pipeline.tenants.audit import Entry, audit_failures
     from st_pipeline.tenants.companies import check_slug, update_company
 
     check_slug(slug)
@@ -62,7 +62,7 @@ def update(slug: str, name: str | None, intacct_id: str | None, trade: str | Non
     )
     with (
         open_database() as (_, engine),
-        noted_on_failure(engine, doing, entry),
+        audit_failures(engine, doing, entry),
         transaction(engine, doing) as connection,
     ):
         changed = update_company(connection, slug, name=name, intacct_id=intacct_id, trade=trade, enabled=enabled)

@@ -103,7 +103,7 @@ def test_a_rotation_is_refused_while_a_run_lacks_the_new_key(
 ):
     run_id, new = uuid.uuid4(), generate_key()
     of_run = open_engine(engine.url)
-    run_sessions.show_life(of_run, run_id)
+    run_sessions.hold_run_lock(of_run, run_id)
     with of_run.begin() as connection:
         keyring_holders.note(connection, settings, run_id)
         connection.execute(text("UPDATE keyring_holders SET environment_file = 'elsewhere', "

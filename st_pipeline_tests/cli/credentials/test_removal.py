@@ -146,7 +146,7 @@ def test_rows_wait_for_a_purge_that_may_be_killed_and_repeated(acme: Acme, acme_
     assert said.json == {"tenant": "acme", "credential_id": 1, "rows": "waiting", "rows_deleted": 0}
     assert "`st-pipeline credentials purge` deletes them" in said.err
     before = sum(left(acme).values())
-    stopped = purge.work_off(acme.engine, 1, rows_per_batch=2, goes_on=lambda table, _: table != "st_technicians")
+    stopped = purge.purge_rows(acme.engine, 1, rows_per_batch=2, keep_going=lambda table, _: table != "st_technicians")
     assert stopped.completed_at is None
     assert stopped.rows_deleted == before - sum(left(acme).values()) > 0
     code = (
@@ -157,7 +157,7 @@ def test_rows_wait_for_a_purge_that_may_be_killed_and_repeated(acme: Acme, acme_
         "    seen.append(rows)\n"
         "    if len(seen) == 5: os.kill(os.getpid(), signal.SIGKILL)\n"
         "    return True\n"
-        "purge.work_off(engine, 1, rows_per_batch=2, goes_on=die)"
+        "purge.purge_rows(engine, 1, rows_per_batch=2, keep_going=die)"
     )
     url = acme.engine.url.render_as_string(hide_password=False)
     killed = subprocess.run([sys.executable, "-c", code, url], check=False)
@@ -175,11 +175,11 @@ def test_a_tick_purges_for_its_time_and_the_next_goes_on(acme: Acme, acme_comman
     acme.sync(only=("tag_types",))
     acme_command(*REMOVE, "--no-wait")
     before = left(acme)["st_tag_types"]
-    assert purge.work_off_for(acme.engine, 0) == 0
+    assert purge.purge_for(acme.engine, 0) == 0
     assert left(acme) == {"st_tag_types": before}
-    assert purge.work_off_for(acme.engine, 60) == before
+    assert purge.purge_for(acme.engine, 60) == before
     assert left(acme) == {}
-    assert purge.work_off_for(acme.engine, 60) == 0
+    assert purge.purge_for(acme.engine, 60) == 0
 
 
 def test_two_purges_at_once_count_each_row_once(acme: Acme, acme_command: Command):
@@ -187,7 +187,7 @@ def test_two_purges_at_once_count_each_row_once(acme: Acme, acme_command: Comman
     acme_command(*REMOVE, "--no-wait")
     before = sum(left(acme).values())
     workers = [
-        threading.Thread(target=purge.work_off, args=(acme.engine, 1), kwargs={"rows_per_batch": 2}) for _ in range(2)
+        threading.Thread(target=purge.purge_rows, args=(acme.engine, 1), kwargs={"rows_per_batch": 2}) for _ in range(2)
     ]
     for worker in workers:
         worker.start()

@@ -11,7 +11,7 @@ from sqlalchemy import URL, Engine, make_url, text
 from st_pipeline.cli.server.setup import ready_storage
 from st_pipeline.embedded_postgres.embedded import EmbeddedServer
 from st_pipeline.errors import ConfigurationError
-from st_pipeline.postgres.dagster_database import MARK, check_ours, claimed, dagster_url, held_by, ours
+from st_pipeline.postgres.dagster_database import MARK, check_deployment, claimed, dagster_url, deployment_of, owner_of
 from st_pipeline.postgres.database import DAGSTER_DRIVER, DRIVER, open_engine
 from st_pipeline.settings import Settings
 
@@ -53,7 +53,7 @@ def test_of_several_that_begin_at_once_each_finds_the_storage_complete(
             "SELECT count(*) FROM information_schema.tables WHERE table_name IN ('runs', 'event_logs', 'jobs')"
         )
         assert connection.execute(tables).scalar_one() == 3
-        assert held_by(connection) == ours(engine)
+        assert owner_of(connection) == deployment_of(engine)
 
 
 def test_it_is_named_after_the_main_database(engine: Engine, settings: Settings):
@@ -93,10 +93,10 @@ def test_another_deployment_s_is_refused(
 ):
     """Also to a copy of the main database, which has its id."""
     ready_storage(storage, engine)
-    check_ours(storage, engine)
+    check_deployment(storage, engine)
     engine.dispose()
     with database(postgres_server, "a_copy", template=str(engine.url.database)) as copy:
-        for look in (check_ours, ready_storage):
+        for look in (check_deployment, ready_storage):
             with pytest.raises(ConfigurationError, match=f"whose main database is called {engine.url.database}"):
                 look(storage, copy)
     change("UPDATE deployment SET id = gen_random_uuid()")
