@@ -1,6 +1,6 @@
 """Where Dagster enters: the module that workspace.yaml and `dagster -m` name.
 
-Here: the name. Not here: what stands behind it (defs/).
+Here: the name. Not here: the definitions themselves (defs/).
 """
 
 from st_pipeline.defs.assembly import defs

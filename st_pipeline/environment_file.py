@@ -1,7 +1,6 @@
 """The `.env` file that `up` writes, so that Dagster's own commands find everything.
 
-Here: its values, its mode (0600), and the one rule that a key in use is never replaced. Not here: what the settings
-mean (settings.py).
+Here: its values and its mode (0600). Not here: what the settings mean (settings).
 """
 
 import os
@@ -17,12 +16,12 @@ PRIVATE = 0o600
 
 
 def read_file(path: Path = ENVIRONMENT_FILE) -> dict[str, str]:
-    """The values of the file, empty when there is none."""
+    """The values in the file; empty without a file."""
     return {name: value for name, value in dotenv_values(path, interpolate=False).items() if value is not None}
 
 
 def write_values(values: Mapping[str, str | None], path: Path = ENVIRONMENT_FILE) -> None:
-    """Set these values and leave all others; None removes one. The file is the owner's alone.
+    """Set these values and keep all others; None removes one. Only the file's owner may read it.
 
     Raises ConfigurationError when the file cannot be written.
     """

@@ -1,35 +1,34 @@
 """The errors of st-pipeline, sorted by what happens next.
 
     PipelineError
-    ├── ConfigurationError            a person mends a setting, a file or a command; exit code 2
+    ├── ConfigurationError            a person fixes a setting, a file or a command; exit code 2
     ├── AuthError                     a person fixes a credential, an app or a scope
     │   ├── InvalidCredentials        ServiceTitan does not know the client id or secret
-    │   ├── OAuthHandshakeFailed      the token address answered something that is no token
+    │   ├── OAuthHandshakeFailed      the token address answered with something that is not a token
     │   ├── TokenRefreshFailed        a fresh token is refused by the API
     │   ├── AccessRefused             the app key is wrong or the tenant has not connected the app
-    │   ├── UnclearRefusal            a 403 that does not read like ServiceTitan's own
+    │   ├── UnclearRefusal            a 403 without ServiceTitan's own error body
     │   └── ScopeMissing              the app lacks the scope of one entity
     ├── TransientApiError             the client retries in seconds, the next run in minutes
-    │   ├── RateLimitExceeded         429, with the wait where one was stated
+    │   ├── RateLimitExceeded         429, with the wait it asks for, if any
     │   └── ServiceUnavailable        5xx, a broken connection, a timeout
     ├── PermanentApiError             retrying the same request cannot help
     │   ├── AddressUnknown            the gateway's 404, which also answers for an app that is not connected
     │   └── CursorRejected            a stored feed token is refused: start again from a date
     ├── DataMappingError              the data is not what the contract says
-    │   └── InvalidApiResponseFormat  a body that is no page (retried by the client first: bodies get cut)
+    │   └── InvalidApiResponseFormat  a body that is not a page (the client retries first: bodies get truncated)
     ├── NotTried                      an entity it depends on failed in the same sync
     ├── DeletionRefused               a sync would mark too large a share of rows as deleted
     ├── TenantBusy                    another run works on the tenant
     ├── LeaseLost                     another run took the tenant over: stop without writing
-    ├── SyncStopped                   a person or a time limit ended the sync: the next one goes on from there
-    ├── OutOfTime                     the time of a tenant or a run is over: the next sync goes on from there
-    ├── DagsterSilent                 Dagster's webserver does not answer a command: it is asked again
+    ├── SyncStopped                   a person or a time limit ended the sync: the next one continues from there
+    ├── OutOfTime                     a tenant or a run used up its time: the next sync continues from there
+    ├── DagsterSilent                 Dagster's webserver does not answer a command, which asks again
     ├── DatabaseUnavailable           Postgres cannot be reached; the run is retried
     │   └── DatabaseFull              its disk is full: a person frees space
-    └── DatabaseRefused               Postgres refuses a row by a rule that our checks do not know
+    └── DatabaseRefused               Postgres refuses a row that passed our checks
 
-Here: the classes, their one-line meaning, which of them a retry can help, and how one is kept. Not here: how often
-anybody retries.
+Here: the classes, their one-line meaning, and which of them a retry can help. Not here: how often anything is retried.
 A message says what was being done, for which tenant, entity and page, and what to do next; it never holds a secret,
 a token or a customer's record.
 """
@@ -45,10 +44,10 @@ E = TypeVar("E", bound=BaseException)
 class PipelineError(Exception):
     """Base of everything st-pipeline raises on purpose.
 
-    `retry_helps`: could the same work succeed in some minutes? `ends_tenant`: would every further entity of the tenant
-    fail the same way? `stops_dependents`: are records missing that other entities mean nothing without?
-    `refuses_tenant`: does ServiceTitan itself say, in its own words, that the tenant's keys or app
-    open nothing here? When everything that was asked for is refused so, the tenant is suspended.
+    `retry_helps`: could the same work succeed in a few minutes? `ends_tenant`: would every further entity of the tenant
+    fail the same way? `stops_dependents`: are records missing that other entities need? `refuses_tenant`: does
+    ServiceTitan itself, and not a proxy, say that the tenant's keys or app give no access? A tenant whose whole sync is
+    refused like that is suspended.
     """
 
     retry_helps: ClassVar[bool] = False
@@ -57,7 +56,7 @@ class PipelineError(Exception):
     refuses_tenant: bool = False
 
     def __init__(self, message: str) -> None:
-        """`message` may quote what somebody else wrote; it ends in logs and terminals."""
+        """`message` may quote text from outside, and is printed to logs and terminals."""
         super().__init__(plain(message))
 
 
@@ -78,11 +77,11 @@ class InvalidCredentials(AuthError):
 
 
 class OAuthHandshakeFailed(AuthError):
-    """The token address answered something that is neither a token nor a known refusal: the keys may be right."""
+    """The token address answered with neither a token nor a known refusal: the keys may be right."""
 
 
 class TokenRefreshFailed(AuthError):
-    """401 to a token that was fetched a moment ago. `refuses_tenant`: in ServiceTitan's own words."""
+    """401 to a token that was fetched a moment ago. `refuses_tenant`: the body is ServiceTitan's own."""
 
     def __init__(self, message: str, *, refuses_tenant: bool) -> None:
         super().__init__(message)
@@ -90,14 +89,14 @@ class TokenRefreshFailed(AuthError):
 
 
 class AccessRefused(AuthError):
-    """401 or 403 that a new token does not mend: app key, or an app the tenant has not connected."""
+    """401 or 403 despite a new token: a wrong app key, or an app the tenant has not connected."""
 
-    ends_tenant = False  # some apps get it for one entity with everything else in order; the others tell
+    ends_tenant = False  # some apps are refused one entity and may read all others
     refuses_tenant = True
 
 
 class UnclearRefusal(AuthError):
-    """403 without ServiceTitan's own error body: a proxy, a firewall or an outage page may have spoken."""
+    """403 without ServiceTitan's own error body: it may come from a proxy, a firewall or an outage page."""
 
     ends_tenant = False
 
@@ -109,13 +108,13 @@ class ScopeMissing(AuthError):
 
 
 class TransientApiError(PipelineError):
-    """The API may answer if asked again."""
+    """The same request may succeed later."""
 
     retry_helps = True
 
 
 class RateLimitExceeded(TransientApiError):
-    """429. `wait_seconds` is what the header or the body's title asked for, None when neither did."""
+    """429. `wait_seconds`: what the header or the body's title asks for; None when neither does."""
 
     def __init__(self, message: str, wait_seconds: float | None = None) -> None:
         super().__init__(message)
@@ -123,7 +122,7 @@ class RateLimitExceeded(TransientApiError):
 
 
 class ServiceUnavailable(TransientApiError):
-    """A 5xx answer, a broken connection or a timeout. `wait_seconds` as a `Retry-After` header asked for it."""
+    """A 5xx response, a broken connection or a timeout. `wait_seconds`: from a `Retry-After` header."""
 
     def __init__(self, message: str, wait_seconds: float | None = None) -> None:
         super().__init__(message)
@@ -139,7 +138,7 @@ class PermanentApiError(PipelineError):
 
 
 class AddressUnknown(PermanentApiError):
-    """404 in the gateway's own words. It also answers so for a tenant that has not connected the app."""
+    """404 with the gateway's own body. ServiceTitan: a tenant that has not connected the app gets it, too."""
 
     refuses_tenant = True
 
@@ -149,21 +148,21 @@ class CursorRejected(PermanentApiError):
 
 
 class DataMappingError(PipelineError):
-    """The data is not what the contract says. One bad record raises nothing: it is kept in sync_rejects."""
+    """The data is not what the contract says. A single bad record raises nothing: it becomes a reject."""
 
 
 class InvalidApiResponseFormat(DataMappingError):
-    """An answer with status 200 whose body is no page of records."""
+    """A response with status 200 whose body is not a page of records."""
 
     retry_helps = True
 
 
 class NotTried(PipelineError):
-    """An entity was not asked for, as one that it depends on failed in the same sync."""
+    """An entity was not read, because one that it depends on failed in the same sync."""
 
 
 class DeletionRefused(PipelineError):
-    """A sync found a larger share of rows gone than the guard lets it mark. Every record was read and written."""
+    """The deletion guard refused to mark so large a share of rows as deleted. Every record was read and written."""
 
     stops_dependents = False
 
@@ -175,50 +174,50 @@ class TenantBusy(PipelineError):
 
 
 class LeaseLost(PipelineError):
-    """The tenant's lease expired and another run took it."""
+    """Another run has taken the tenant's lease."""
 
     retry_helps = True
     ends_tenant = True
 
 
 class SyncStopped(PipelineError):
-    """The sync was asked to end; the message says by whom or why. What is committed stays."""
+    """The sync was asked to end; the message says by whom or why. Committed chunks stay."""
 
     ends_tenant = True
 
 
 class OutOfTime(PipelineError):
-    """The time that a tenant or a run was given is over; the message says which. What is committed stays."""
+    """A tenant or a run has used up its time; the message says which. Committed chunks stay."""
 
     retry_helps = True
     ends_tenant = True
 
 
 class DagsterSilent(PipelineError):
-    """Dagster's webserver does not answer, or something else answers in its place. Its runs may be running."""
+    """Dagster's webserver does not answer, or something else answers in its place. Dagster's runs may be running."""
 
     retry_helps = True
 
 
 class DatabaseUnavailable(PipelineError):
-    """Postgres cannot be reached or ended the connection."""
+    """Postgres cannot be reached, or it closed the connection."""
 
     retry_helps = True
     ends_tenant = True
 
 
 class DatabaseFull(DatabaseUnavailable):
-    """The disk of Postgres is full. The next poll tries again; a retry within the minute would not help."""
+    """The disk of Postgres is full. The next poll tries again; a retry within a minute would not help."""
 
     retry_helps = False
 
 
 class DatabaseRefused(PipelineError):
-    """A constraint or type of a table refuses what our own checks let pass; its own words would quote the row."""
+    """A table's constraint or type refuses a row that passed our checks. Postgres's message would quote the row."""
 
 
 def without_frames(error: E) -> E:
-    """The error, for keeping. The variables of the frames that it came through hold whole pages while it lives."""
+    """The error without its frames, so that it can be kept: their variables would hold whole pages in memory."""
     one: BaseException | None = error
     while one is not None:
         traceback.clear_frames(one.__traceback__)

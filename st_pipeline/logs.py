@@ -1,4 +1,4 @@
-"""How log lines are written: one line an event, the same keys everywhere, JSON on request.
+"""How log lines are written: one line per event, the same keys everywhere, JSON on request.
 
 Here: the one configuration, for the command and for Dagster's processes. Not here: what is logged.
 Keys: tenant, entity, sync_id, page, records, seconds, status, endpoint. Never a secret, a token or a record.
@@ -16,10 +16,10 @@ from st_pipeline.settings import Settings
 
 
 def configure_logs(settings: Settings) -> None:
-    """Write events of the settings' level and above to standard error, in the settings' form."""
+    """Write events of the configured level and above to standard error, in the configured format."""
     as_json = settings.log_format == "json"
     form = structlog.processors.JSONRenderer() if as_json else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
-    for library in ("httpx", "httpcore"):  # at INFO they write whole addresses, feed positions and all
+    for library in ("httpx", "httpcore"):  # at INFO they log whole addresses, feed tokens included
         logging.getLogger(library).setLevel(logging.WARNING)
     structlog.configure(
         processors=[
@@ -30,7 +30,7 @@ def configure_logs(settings: Settings) -> None:
             form,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[settings.log_level]),
-        # Looked up for each line: standard error may be another one by then.
+        # Looked up for each line: standard error may have been replaced.
         logger_factory=lambda *_: structlog.PrintLogger(sys.stderr),
         cache_logger_on_first_use=False,
     )
@@ -39,5 +39,5 @@ def configure_logs(settings: Settings) -> None:
 def _plain_values(
     _logger: object, _name: str, event: MutableMapping[str, Any]
 ) -> MutableMapping[str, Any]:
-    """Values that came from outside may end in a terminal."""
+    """Values may come from outside, and the line may be printed to a terminal."""
     return {key: plain(value) if isinstance(value, str) else value for key, value in event.items()}

@@ -1,11 +1,10 @@
-"""Text from outside without what would steer the terminal or log it ends in.
+"""Text from outside, without the characters that control a terminal.
 
-Here: what is removed. Not here: where it enters (errors.py, validation/drift.py) and where it is printed
-(cli/terminal.py, logs.py).
+Here: what is removed. Not here: where such text enters (errors, validation/) and where it is printed (cli/, logs).
 """
 
-# Control characters, of which ESC and its one-character forms from 0x80 on clear screens and set titles; line feeds and
-# tabs stay. And those that turn the order of letters around, by which a line reads other than it is.
+# Control characters (with ESC, or its one-character forms from 0x80 on, a text can clear the screen or set the title;
+# line feeds and tabs stay), and those that reverse the order of letters, which makes a line read as something else.
 TERMINAL_CONTROLS = tuple(
     chr(code)
     for code in (*range(0x20), *range(0x7F, 0xA0), *range(0x202A, 0x202F), *range(0x2066, 0x206A))
@@ -15,5 +14,5 @@ _REMOVED = dict.fromkeys(map(ord, TERMINAL_CONTROLS))
 
 
 def plain(text: str) -> str:
-    """The text without them."""
+    """The text without the characters that control a terminal."""
     return text if text.isascii() and text.isprintable() else text.translate(_REMOVED)

@@ -1,6 +1,6 @@
 """A rate such as `40/second`: its text form and its arithmetic.
 
-Here: the value. Not here: who waits (servicetitan/rate_limit.py).
+Here: the value. Not here: who waits (servicetitan/).
 """
 
 import re

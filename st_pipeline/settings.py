@@ -1,8 +1,8 @@
 """Every setting of st-pipeline: its name, unit, default and reason.
 
-Here: the values and their checks. Not here: what is done with them, and nothing per tenant (that is a credential's).
+Here: the values and their checks. Not here: what is done with them, nor what differs by tenant (tenants/).
 Read from the environment (`ST_PIPELINE_<NAME>`, and `DATABASE_URL`), then from `.env` in the working folder.
-`docs/settings.md` is made from this file; a test fails when it lags.
+`docs/settings.md` is generated from this file; a test fails when the two differ.
 """
 
 import re
@@ -24,7 +24,7 @@ def _read_rate(value: object) -> Rate:
 
 
 class Settings(BaseSettings):
-    """All settings. Raises pydantic's ValidationError on a wrong value; `load_settings` turns it into one line."""
+    """All settings. Raises pydantic's ValidationError on an invalid value; `load_settings` turns it into one line."""
 
     model_config = SettingsConfigDict(
         env_prefix="ST_PIPELINE_",
@@ -39,22 +39,22 @@ class Settings(BaseSettings):
     # Where things live
     home: Path = Field(
         default=Path(".st-pipeline"),
-        description="Folder of the embedded Postgres and of what `up` keeps. Relative to the working folder.",
+        description="Folder of the embedded Postgres and of the files `up` writes. Relative to the working folder.",
     )
     database_url: SecretStr | None = Field(
         default=None,
         validation_alias=AliasChoices("DATABASE_URL"),
-        description="Postgres to use, `postgresql://user:password@host:port/database`; in the password @ is written "
-        "%40, : %3A, / %2F and % %25. Unset: the embedded server.",
+        description="Postgres to use, `postgresql://user:password@host:port/database`; in the password, write @ as "
+        "%40, : as %3A, / as %2F and % as %25. Unset: the embedded server.",
     )
     dagster_database_url: SecretStr | None = Field(
         default=None,
         description="Postgres for Dagster's own storage. Unset: a database on the same server, named after the main "
-        "one: `st_pipeline_dagster`. No two deployments may share it.",
+        "one: `st_pipeline_dagster`. Two deployments must not share it.",
     )
 
-    # ServiceTitan's addresses. ServiceTitan: each environment has its own API and token address. Secrets go to them, so
-    # they begin with https://; http:// is for this machine alone, where a simulator is.
+    # ServiceTitan: each environment has its own API and token address. Secrets are sent to them, so they must begin
+    # with https://; http:// is only for a simulator on this machine.
     production_api_url: str = Field(default="https://api.servicetitan.io", description="API, production.")
     production_auth_url: str = Field(
         default="https://auth.servicetitan.io/connect/token", description="Token address, production."
@@ -69,12 +69,12 @@ class Settings(BaseSettings):
     app_key: SecretStr | None = Field(
         default=None,
         description="The app's key (`ak1.…`), sent as ST-App-Key. It belongs to the app, not to a tenant; a credential "
-        "may carry its own instead.",
+        "may have its own instead.",
     )
     encryption_keys: SecretStr | None = Field(
         default=None,
-        description="Keyring for stored secrets: `id:base64` of 32 bytes, comma-separated; the first encrypts, any "
-        "opens. `st-pipeline up` makes one.",
+        description="Keys for stored secrets: `id:base64` of 32 bytes each, comma-separated; the first encrypts, all "
+        "of them decrypt. `st-pipeline up` generates one.",
     )
 
     # The client
@@ -82,44 +82,48 @@ class Settings(BaseSettings):
         default=300,
         gt=0,
         lt=900,
-        description="A token is renewed this long before it ends. Tokens live 900 s and a request may take 120 s, so "
-        "no page outlives the token it began with.",
+        description="A token is renewed this long before it expires. Tokens live 900 s and a request may take 120 s, "
+        "so no token expires during a request.",
     )
     request_timeout_seconds: float = Field(
         default=120,
         gt=0,
-        description="Longest time one request may take, from connecting to the last byte of its answer. The vendor's "
-        "own limit is 100 s.",
+        description="Longest time one request may take, from connecting to the last byte of the response. "
+        "ServiceTitan's own limit is 100 s.",
     )
     connect_timeout_seconds: float = Field(default=10, gt=0, description="Longest wait for a connection.")
     rate_limit: Annotated[Rate, NoDecode, PlainValidator(_read_rate)] = Field(
         default=Rate(40, 1),
-        description="Requests a tenant may send: `40/second` or `100/minute`. The vendor's limit is 60 a second.",
+        description="Most requests sent for one tenant: `40/second` or `100/minute`. ServiceTitan's limit is 60 a "
+        "second.",
     )
     rate_limit_burst: int = Field(
-        default=10, ge=1, description="Requests that may go at once after a pause, on top of the steady rate."
+        default=10, ge=1, description="Requests that may be sent at once after a pause, on top of the steady rate."
     )
     max_attempts: int = Field(
-        default=8, ge=1, description="Tries of one request before its error is reported: about 1 minute of back-off."
+        default=8, ge=1, description="Tries of a request before its error is reported: about 1 minute of back-off."
     )
-    retry_initial_seconds: float = Field(default=0.5, ge=0, description="First back-off; doubles each try, jittered.")
+    retry_initial_seconds: float = Field(
+        default=0.5, ge=0, description="First back-off; it doubles with each try, with jitter."
+    )
     retry_max_seconds: float = Field(
-        default=60, ge=0, description="Longest back-off, and the longest `Retry-After` obeyed inside a run."
+        default=60, ge=0, description="Longest back-off, and the longest `Retry-After` that a run waits for."
     )
     list_page_size: int = Field(
-        default=5000, ge=1, le=5000, description="Records a list page asks for. 5,000 is the vendor's maximum."
+        default=5000, ge=1, le=5000, description="Records requested per list page. 5,000 is ServiceTitan's maximum."
     )
     prefetch_pages: int = Field(
         default=1,
         ge=0,
         le=8,
-        description="Pages fetched ahead of the writer. A feed's next page needs this page's token, so 1 is all a feed "
-        "can use; at 100 ms latency it doubles throughput.",
+        description="Pages fetched ahead while one is written. A feed's next page needs the token in this one, so a "
+        "feed cannot use more than 1; at 100 ms latency 1 doubles throughput.",
     )
     max_response_bytes: int = Field(
         default=128 * 1024 * 1024,
         gt=0,
-        description="Largest body unpacked; a larger one is refused, not swallowed. A page of 5,000 invoices of 26 KB.",
+        description="Largest response body, decompressed; a larger one is refused. The default fits a page of 5,000 "
+        "invoices of 26 KB.",
     )
 
     # The engine
@@ -132,18 +136,19 @@ class Settings(BaseSettings):
     lookback_minutes: float = Field(
         default=60,
         ge=0,
-        description="How far before the stored position a list or a restarted feed is read again. Duplicates are "
-        "harmless, gaps are not; feeds lag up to 15 minutes.",
+        description="How far before the stored cursor a list, or a feed that starts again, is read once more. "
+        "Duplicates are harmless, gaps are not; feeds lag up to 15 minutes.",
     )
     full_data: bool = Field(default=True, description="Keep each record as received in `full_data`.")
     full_data_off: Annotated[frozenset[str], NoDecode] = Field(
-        default=frozenset(), description="Entities whose record is not kept, comma-separated."
+        default=frozenset(), description="Entities whose records are not kept in `full_data`, comma-separated."
     )
     deletion_guard_share: float = Field(
         default=0.2,
         ge=0,
         le=1,
-        description="A sync that finds a larger share of a tenant's rows gone marks none of them and fails.",
+        description="The deletion guard: a sync that would mark a larger share of a tenant's rows of an entity as "
+        "deleted marks none of them and fails.",
     )
     integration_feeds_streams: bool = Field(
         default=False,
@@ -153,9 +158,9 @@ class Settings(BaseSettings):
     lease_seconds: float = Field(
         default=1200,
         gt=0,
-        description="A tenant belongs to one run at a time. A run that died frees its tenant when Postgres notices "
-        "that its connection is gone, usually at once; after this long in any case. Extended with every chunk, so it "
-        "must outlast a page with all its retries.",
+        description="One run at a time works on a tenant. When a run dies, its tenant is free as soon as Postgres "
+        "notices that the connection is gone, usually at once, and after this long in any case. Every chunk extends "
+        "the lease, so it must be longer than a page with all its retries takes.",
     )
     lease_wait_seconds: float = Field(
         default=120, ge=0, description="How long a sync that a person started waits for a busy tenant."
@@ -165,7 +170,7 @@ class Settings(BaseSettings):
     expiry_warning_days: int = Field(
         default=30,
         ge=0,
-        description="Days before a credential's stated end date from which it is warned of, once a day.",
+        description="How many days before a credential's stated end date warnings begin, one a day.",
     )
 
     # The schedules
@@ -174,39 +179,40 @@ class Settings(BaseSettings):
     tenants_per_run: int = Field(
         default=25,
         ge=1,
-        description="Tenants a scheduled run holds. A run costs 2 to 4 CPU seconds whatever it holds, a tenant 0.3.",
+        description="Tenants per scheduled run. A run costs 2 to 4 CPU seconds, and 0.3 more for each tenant.",
     )
     poll_tenant_seconds: float = Field(
         default=150,
         gt=0,
-        description="Time a poll gives one tenant; then it is the next one's turn, and the next poll goes on from the "
-        "last committed chunk. More than one request may take (120 s), or a tenant with slow pages would never get "
-        "anywhere; a tenant with nothing new takes some seconds.",
+        description="Longest time a poll spends on one tenant before it turns to the next; the next poll continues "
+        "from the last committed chunk. Keep it longer than one request may take (120 s), or a tenant with slow pages "
+        "never gets ahead. A tenant with nothing new takes a few seconds.",
     )
     reference_poll_minutes: float = Field(
         default=60,
         ge=0,
-        description="A poll leaves a list without a feed (job types, call reasons, campaigns, custom fields, "
-        "membership types) alone until its last look is this old. `members_stream`, which shows the names of "
-        "membership types, is known complete up to that look.",
+        description="A poll skips a list without a feed (job types, call reasons, campaigns, custom fields, "
+        "membership types) until its last poll is this old. `members_stream`, which shows the names of membership "
+        "types, is known to be complete up to that poll.",
     )
     report_unchanged_minutes: float = Field(
         default=60,
         ge=0,
-        description="A poll that found nothing shows as a materialization and in the sync log this often at most.",
+        description="How often, at most, polls that find nothing are reported as a materialization and in the sync "
+        "log.",
     )
     dagster_host: str = Field(default="127.0.0.1", description="Address the UI listens on. It has no login.")
     dagster_port: int = Field(default=3000, ge=1, le=65535, description="Port of the UI.")
     dagster_host_names: Annotated[frozenset[str], NoDecode] = Field(
         default=frozenset(),
         description="Further names under which browsers reach the UI, comma-separated and without ports: those of a "
-        "proxy in front of it. Under any other name than these, `localhost`, the loopback addresses and "
-        "`ST_PIPELINE_DAGSTER_HOST` a request is refused.",
+        "proxy in front of it. A request under any other name is refused, except `localhost`, the loopback addresses "
+        "and `ST_PIPELINE_DAGSTER_HOST`.",
     )
 
     # Logs
     log_format: Literal["console", "json"] = Field(default="console", description="How log lines are written.")
-    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(default="INFO", description="Least level logged.")
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(default="INFO", description="Lowest level logged.")
 
     @field_validator("dagster_host_names")
     @classmethod
@@ -251,5 +257,5 @@ def load_settings(**overrides: Any) -> Settings:
     except ValidationError as error:
         wrong = "; ".join(f"{variable_name(str(e['loc'][0]))}: {e['msg']}" for e in error.errors(include_input=False))
         raise ConfigurationError(
-            f"wrong setting: {wrong}. Mend it in the environment or .env; see docs/settings.md"
+            f"cannot read the settings: {wrong}. Fix this in the environment or .env; see docs/settings.md"
         ) from None

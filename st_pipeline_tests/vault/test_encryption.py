@@ -106,7 +106,7 @@ GOOD = f"1:{KEY}"
         (f"{GOOD},2:not base64!", 2, "is not base64"),
         (f"{GOOD},2:{KEY[:20]}", 2, "bytes, not 32"),
         (f"{GOOD},2:{base64.b64encode(bytes(16)).decode()}", 2, "16 bytes, not 32"),
-        (f"{GOOD},{GOOD}", 2, "key id 1 stands there twice"),
+        (f"{GOOD},{GOOD}", 2, "key id 1 appears twice"),
     ],
 )
 def test_a_malformed_keyring_is_refused_by_entry_and_never_shown(text: str, position: int, reason: str):

@@ -181,8 +181,8 @@ def test_what_does_not_open_is_named_and_stops_nothing_else(
     monkeypatch.setenv(VARIABLE, f"{new},{stored}")
     status = command("keys", "status")
     assert status.code == 1
-    assert "client_secret of acme is not a value this version" in status.words
-    assert "app_key of other does not open with key 1" in status.words
+    assert "client_secret of acme was not encrypted by this version" in status.words
+    assert "app_key of other cannot be decrypted with key 1" in status.words
     assert "access_token of third does not open" in status.words
     done = command("keys", "rotate")
     assert done.code == 1
