@@ -36,8 +36,6 @@ def configure_logs(settings: Settings) -> None:
     )
 
 
-def _plain_values(
-    _logger: object, _name: str, event: MutableMapping[str, Any]
-) -> MutableMapping[str, Any]:
+def _plain_values(_logger: object, _name: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     """Values may come from outside, and the line may be printed to a terminal."""
     return {key: plain(value) if isinstance(value, str) else value for key, value in event.items()}

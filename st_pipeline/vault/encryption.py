@@ -46,8 +46,8 @@ class Vault:
         """The vault of this installation. Raises ConfigurationError: the keyring is missing or malformed."""
         if settings.encryption_keys is None:
             raise ConfigurationError(
-                f"there is no key to encrypt secrets with: {VARIABLE} is not set. `st-pipeline up` makes one and writes "
-                "it to .env; with a Postgres of your own, set it to `id:base64` of 32 random bytes"
+                f"there is no key to encrypt secrets with: {VARIABLE} is not set. `st-pipeline up` makes one and "
+                "writes it to .env; with a Postgres of your own, set it to `id:base64` of 32 random bytes"
             )
         return cls(settings.encryption_keys)
 

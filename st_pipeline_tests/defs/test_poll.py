@@ -155,7 +155,7 @@ def test_a_tenant_whose_secret_does_not_open_is_news_once_and_stands_in_the_log_
     assert failures(first).keys() == {"birch"}
     newest = "SELECT status, message, dagster_run_id FROM servicetitan_sync_logs ORDER BY id DESC LIMIT 1"
     assert synced.rows(newest) == [("failed", failures(first)["birch"], first.run_id)]
-    assert "client_secret of birch does not open" in failures(first)["birch"]
+    assert "client_secret of birch cannot be decrypted" in failures(first)["birch"]
     state = "SELECT connection_status, connection_message FROM tenants WHERE partition_key = 'birch'"
     assert synced.rows(state) == [("error", failures(first)["birch"])]
     assert synced.value("SELECT count(*) FROM tenant_leases") == 0

@@ -93,7 +93,7 @@ def test_a_secret_copied_from_another_row_speaks_for_nobody(engine: Engine, sett
         "(SELECT client_id, client_secret FROM servicetitan_credentials WHERE id <> :id) WHERE id = :id",
         id=other.credential_id,
     )
-    with pytest.raises(ConfigurationError, match="client_id of other does not open"):
+    with pytest.raises(ConfigurationError, match="client_id of other cannot be decrypted"):
         load_access(engine, settings, "other")
 
 

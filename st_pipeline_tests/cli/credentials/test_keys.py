@@ -183,7 +183,7 @@ def test_what_does_not_open_is_named_and_stops_nothing_else(
     assert status.code == 1
     assert "client_secret of acme was not encrypted by this version" in status.words
     assert "app_key of other cannot be decrypted with key 1" in status.words
-    assert "access_token of third does not open" in status.words
+    assert "access_token of third cannot be decrypted" in status.words
     done = command("keys", "rotate")
     assert done.code == 1
     assert "1 tokens did not open and are forgotten" in done.words
