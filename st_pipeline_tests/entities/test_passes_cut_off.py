@@ -7,7 +7,7 @@ from st_pipeline.errors import ServiceUnavailable
 from st_pipeline.sync.configuration import SyncConfiguration
 from st_pipeline.sync.entity import sync_entity
 from st_pipeline.sync.tenant import TenantSync
-from st_pipeline_tests.entities.conftest import ROWS_A_CHUNK, Tenant
+from st_pipeline_tests.entities.conftest import ROWS_A_CHUNK, ROWS_A_PAGE, Tenant
 from st_pipeline_tests.entities.made_records import full_record
 from st_pipeline_tests.entities.test_every_entity_s_deletions import FULL
 from st_pipeline_tests.entities.test_new_columns import before_it_gained
@@ -28,7 +28,7 @@ def load(tenant: Tenant, entity: str) -> None:
 
 
 def fail_after_two_pages(tenant: Tenant, entity: str) -> None:
-    """From the third page of its records on; the first chunk is committed by then."""
+    """From the third page of its records on; what the first two hold is committed by then."""
     spec = ENTITIES[entity]
     counting = 0 if spec.feed_path else -(-RECORDS // 3)  # before it reads a list without a feed: how much there is
     path = (spec.feed_path or spec.list_path).replace("{tenant}", str(tenant.source.tenant_id))
@@ -38,7 +38,7 @@ def fail_after_two_pages(tenant: Tenant, entity: str) -> None:
 def cut_off(tenant: Tenant, entity: str, **options: bool) -> None:
     fail_after_two_pages(tenant, entity)
     result = tenant.sync(entity, **options)
-    assert (len(result.errors), result.counts.processed) == (1, ROWS_A_CHUNK)
+    assert (len(result.errors), result.counts.processed) == (1, 2 * ROWS_A_PAGE)
     tenant.source.clear_faults()
 
 

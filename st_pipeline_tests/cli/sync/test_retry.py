@@ -69,7 +69,7 @@ def test_what_fails_again_is_exit_code_1_and_stays_to_be_retried(desk: Desk, com
     desk.sources["acme"].fault("status", status=500, entity="job_types")
     desk.synced("acme", only=("job_types",))
     said = command("retry-failed")
-    assert (said.code, "acme: failed, " in said.out) == (1, True)
+    assert (said.code, "acme: failed after" in said.out) == (1, True)
     (plan,) = plans(command)
     assert plan["failed_syncs"] == [1, 2]
 
