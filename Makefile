@@ -7,7 +7,7 @@ PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check 
 export PYTHONUNBUFFERED := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo dev test test-pythons lint types bench bench-all kill-lab memory docs lock down clean
+.PHONY: help setup demo dev test lab test-pythons lint types bench bench-all kill-lab memory docs lock down clean
 
 help: ## What can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -34,8 +34,11 @@ demo: $(VENV)/installed ## Sync four simulated tenants from nothing and prove th
 dev: $(VENV)/installed ## The Dagster UI on simulated companies that move on; Ctrl-C ends it
 	@$(BIN)/st-pipeline dev
 
-test: $(VENV)/installed-dev ## The whole test suite
+test: $(VENV)/installed-dev ## The test suite (5 minutes)
 	@$(BIN)/pytest --numprocesses auto --maxprocesses 4 --dist loadfile
+
+lab: $(VENV)/installed-dev ## The tests that take long: kills, a real backfill, memory, fuzz, every entity in every mode (10 minutes)
+	@$(BIN)/pytest -m lab --numprocesses auto --maxprocesses 4 --dist loadfile
 
 test-pythons: ## The test suite on Python 3.12 and 3.13, where they are installed
 	@status=0; for version in 3.12 3.13; do \

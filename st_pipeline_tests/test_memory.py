@@ -1,5 +1,6 @@
 from collections.abc import Callable
 
+import pytest
 from sqlalchemy import Engine, text
 
 from benchmarks.memory import MB, onboard, peak_of_a_full_sync
@@ -16,6 +17,7 @@ FEW, MANY = 2_000, 10_000
 MAY_GROW_BY = 8 * MB
 
 
+@pytest.mark.lab  # four processes that load 12,000 invoices
 def test_memory_does_not_grow_with_the_number_of_invoices(
     servicetitan_tenant: Callable[..., SimulatedTenant], engine: Engine
 ):

@@ -90,6 +90,7 @@ def dagster(
             os.kill(process, 9)
 
 
+@pytest.mark.lab  # three Dagster processes and their workers
 def test_retrying_a_failed_backfill_redoes_exactly_what_is_broken(
     platform: Platform,
     dagster: RunningDagster,

@@ -7,13 +7,14 @@ from st_pipeline.entities.spec import Presence
 from st_pipeline.errors import DeletionRefused
 from st_pipeline_tests.entities.conftest import Tenant
 from st_pipeline_tests.entities.made_records import full_record
+from st_pipeline_tests.entities.shapes import over_shapes
 from st_pipeline_tests.entities.test_every_entity_s_deletions import FULL
 
 CONTACTS = [name for name, spec in ENTITIES.items() if spec.presence is Presence.ACTIVE_FLAG]
 RECORDS = 12
 
 
-@pytest.fixture(params=CONTACTS)
+@pytest.fixture(params=over_shapes(CONTACTS))
 def entity(request: pytest.FixtureRequest, tenant: Tenant) -> str:
     """One of the two, loaded."""
     entity: str = request.param

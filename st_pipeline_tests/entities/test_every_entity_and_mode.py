@@ -1,13 +1,13 @@
-"""Each entity in each mode: the table equals the source after a load, a change, a deletion, a failure, a lost token.
+"""Each shape of entity in each mode: the table equals the source after a load, a change, a failure, a lost token.
 
-One company for all of it, so each test works on records of its own entity and leaves them equal to the source.
+The other entities are tested by `make lab`. One company for all of it, so each test works on records of its own
+entity and leaves them equal to the source.
 Deletions stand in test_every_entity_s_deletions.py.
 """
 
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
-from itertools import product
 from typing import Any
 
 import pytest
@@ -15,12 +15,11 @@ import pytest
 from st_pipeline.entities import ENTITIES
 from st_pipeline.entities.spec import EntitySpec
 from st_pipeline.protocol import Mode
-from st_pipeline.simulator.api_catalogue import all_facts
 from st_pipeline.simulator.clock import to_text, to_ticks
 from st_pipeline_tests.entities.conftest import ROWS_A_CHUNK, ROWS_A_PAGE, Tenant, worked_on
 from st_pipeline_tests.entities.made_records import simulated_name
+from st_pipeline_tests.entities.shapes import over_shapes, over_shapes_and_modes, tells_time
 
-EACH = [pytest.param(entity, mode, id=f"{entity}-{mode}") for entity, mode in product(ENTITIES, Mode)]
 FED = [name for name, spec in ENTITIES.items() if spec.feed_path is not None]
 TICKS_IN_0_3_MS = 3_000
 FAILURES: Mapping[Mode, tuple[str, dict[str, Any]]] = {
@@ -49,11 +48,6 @@ def is_read_by_feed(spec: EntitySpec, mode: Mode) -> bool:
     return spec.feed_path is not None and (mode is not Mode.WINDOW or any(c.feed_only for c in spec.columns))
 
 
-def tells_time(spec: EntitySpec) -> bool:
-    """Can the list be asked for what changed? The one of equipment's custom fields cannot."""
-    return "modifiedOnOrAfter" in all_facts()[simulated_name(spec.name)].list_params
-
-
 def third_page(spec: EntitySpec, mode: Mode, records: int) -> dict[str, Any]:
     """The rule of a fault that strikes from the third page on. A full sync counts first, a list page by page."""
     if is_read_by_feed(spec, mode):
@@ -75,7 +69,7 @@ def test_the_first_sync_loads_everything_of_every_entity_in_several_pages(loaded
     assert company.sync().counts.changed == 0
 
 
-@pytest.mark.parametrize("entity", ENTITIES)
+@pytest.mark.parametrize("entity", over_shapes())
 def test_an_entity_s_first_incremental_sync_is_a_full_load_whatever_the_others_have(company: Tenant, entity: str):
     """An entity that came to the project today; or one whose position was lost."""
     spec, other = ENTITIES[entity], "campaigns" if entity != "campaigns" else "tag_types"
@@ -94,7 +88,7 @@ def test_an_entity_s_first_incremental_sync_is_a_full_load_whatever_the_others_h
     assert company.differences(entity) == []
 
 
-@pytest.mark.parametrize("entity", ENTITIES)
+@pytest.mark.parametrize("entity", over_shapes())
 def test_a_window_reads_the_rows_of_its_range_and_no_others(company: Tenant, entity: str):
     """A feed has no upper bound: what is newer is read, too."""
     spec = ENTITIES[entity]
@@ -123,7 +117,7 @@ def test_a_window_reads_the_rows_of_its_range_and_no_others(company: Tenant, ent
     assert company.differences(entity) == []
 
 
-@pytest.mark.parametrize(("entity", "mode"), EACH)
+@pytest.mark.parametrize(("entity", "mode"), over_shapes_and_modes())
 def test_after_a_failure_in_the_middle_the_next_sync_reads_the_rest(company: Tenant, entity: str, mode: Mode):
     """Eight changes are three pages, and the third one fails; by then a chunk is committed that ends in the second."""
     spec, since, word = ENTITIES[entity], moment(company), f"changed before {mode} failed"
@@ -151,8 +145,8 @@ def test_after_a_failure_in_the_middle_the_next_sync_reads_the_rest(company: Ten
     assert company.differences(entity) == []
 
 
-@pytest.mark.parametrize(("entity", "mode"), EACH)
-def test_what_changed_and_what_is_new_arrives_and_what_is_broken_does_when_it_is_mended(
+@pytest.mark.parametrize(("entity", "mode"), over_shapes_and_modes())
+def test_what_changed_and_what_is_new_arrives_and_what_is_broken_does_when_it_is_fixed(
     company: Tenant, entity: str, mode: Mode
 ):
     """Nothing else is written, and the broken record costs no other of its chunk."""
@@ -171,14 +165,14 @@ def test_what_changed_and_what_is_new_arrives_and_what_is_broken_does_when_it_is
 
     company.source.insert(name, good)
     company.source.patch(name, ids[4], {})
-    mended = company.sync(entity, **asking_for(mode, since))
+    fixed = company.sync(entity, **asking_for(mode, since))
     # Without a time it is, byte for byte, what the table holds.
-    assert (mended.errors, mended.counts.failed, mended.counts.updated) == ([], 0, 1 if tells_time(one) else 0)
+    assert (fixed.errors, fixed.counts.failed, fixed.counts.updated) == ([], 0, 1 if tells_time(one) else 0)
     assert company.rows(kept) == []
     assert company.differences(entity) == []
 
 
-@pytest.mark.parametrize("entity", ENTITIES)
+@pytest.mark.parametrize("entity", over_shapes())
 def test_a_record_that_commits_0_3_ms_after_the_newest_one_seen_arrives_in_the_next_sync(company: Tenant, entity: str):
     """From the list's position, and from a feed's when its token was lost; without look-back, which would hide it."""
     company = replace(company, settings=company.settings.model_copy(update={"lookback_minutes": 0}))
@@ -196,7 +190,7 @@ def test_a_record_that_commits_0_3_ms_after_the_newest_one_seen_arrives_in_the_n
     assert company.differences(entity) == []
 
 
-@pytest.mark.parametrize("entity", FED)
+@pytest.mark.parametrize("entity", over_shapes(FED))
 def test_a_feed_token_that_is_refused_costs_no_record(company: Tenant, entity: str):
     """One stored by a sync that ended well, and one of a full pass that was cut off."""
     spec = ENTITIES[entity]
@@ -218,7 +212,7 @@ def test_a_feed_token_that_is_refused_costs_no_record(company: Tenant, entity: s
     assert company.differences(entity) == []
 
 
-@pytest.mark.parametrize("entity", sorted(ENTITIES.keys() - set(FED)))
+@pytest.mark.parametrize("entity", over_shapes(sorted(ENTITIES.keys() - set(FED))))
 def test_a_list_s_position_that_is_lost_costs_no_record(company: Tenant, entity: str):
     spec = ENTITIES[entity]
     for one in worked_on(spec):

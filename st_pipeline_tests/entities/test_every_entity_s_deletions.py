@@ -1,6 +1,6 @@
-"""Each entity's deletions: what is gone is marked, nothing else ever is, and what is back is unmarked.
+"""Deletions in each shape of entity: what is gone is marked, nothing else ever is, and what is back is unmarked.
 
-How many may go at once stands in test_deletion_guard.py.
+The other entities are tested by `make lab`. How many may go at once stands in test_deletion_guard.py.
 """
 
 from collections.abc import Callable
@@ -14,7 +14,8 @@ from st_pipeline.entities.spec import EntitySpec, Presence
 from st_pipeline.protocol import Mode
 from st_pipeline_tests.entities.conftest import ROWS_A_PAGE, Marks, Tenant, worked_on
 from st_pipeline_tests.entities.made_records import simulated_name
-from st_pipeline_tests.entities.test_every_entity_and_mode import EACH, asking_for, moment
+from st_pipeline_tests.entities.shapes import over_shapes, over_shapes_and_modes
+from st_pipeline_tests.entities.test_every_entity_and_mode import asking_for, moment
 
 ASKED_BY_ID = [name for name, spec in ENTITIES.items() if spec.feed_path is not None and spec.ids_param]
 FULL = {"incremental_only": False}
@@ -32,7 +33,7 @@ def marked_besides(before: Marks, *further: tuple[EntitySpec, int]) -> Marks:
     return {name: ids | {st_id for one, st_id in further if one.name == name} for name, ids in before.items()}
 
 
-@pytest.mark.parametrize(("entity", "mode"), EACH)
+@pytest.mark.parametrize(("entity", "mode"), over_shapes_and_modes())
 def test_a_deleted_record_is_marked_an_inactive_one_is_not_and_one_that_returns_is_unmarked(
     company: Tenant, entity: str, mode: Mode
 ):
@@ -81,7 +82,7 @@ def test_a_merged_customer_stays_with_the_one_it_went_into(company: Tenant, mode
 PLACES = ("the second page of the walk", "its last page", "asking again for what it missed")
 
 
-@pytest.mark.parametrize("entity", ENTITIES)
+@pytest.mark.parametrize("entity", over_shapes())
 def test_a_full_pass_that_dies_before_its_end_marks_nothing_and_the_next_one_does(company: Tenant, entity: str):
     """A walk that saw half of a list would otherwise take the other half for deleted."""
     spec, before = ENTITIES[entity], company.marks()
@@ -105,7 +106,7 @@ def test_a_full_pass_that_dies_before_its_end_marks_nothing_and_the_next_one_doe
     assert company.differences(entity) == []
 
 
-@pytest.mark.parametrize("entity", ASKED_BY_ID)
+@pytest.mark.parametrize("entity", over_shapes(ASKED_BY_ID))
 def test_a_deletion_that_a_feed_tells_of_waits_until_the_source_was_asked(company: Tenant, entity: str):
     """The chunk is not written without its marks, so the next sync reads the record again."""
     spec, before = ENTITIES[entity], company.marks()
@@ -140,7 +141,7 @@ class BetweenTwoPages(httpx.BaseTransport):
         self._real.close()
 
 
-@pytest.mark.parametrize("entity", ENTITIES)
+@pytest.mark.parametrize("entity", over_shapes())
 def test_rows_that_move_up_between_two_pages_are_not_taken_for_deleted(company: Tenant, entity: str):
     """A record of the first page is deleted, and the first one of the second page is never shown."""
     spec, before = ENTITIES[entity], company.marks()

@@ -9,15 +9,20 @@ from st_pipeline.entities import ENTITIES
 from st_pipeline.entities.spec import EntitySpec
 from st_pipeline_tests.entities.conftest import Tenant
 from st_pipeline_tests.entities.made_records import full_record, simulated_name
+from st_pipeline_tests.entities.shapes import marks
 from st_pipeline_tests.entities.test_every_entity_s_deletions import FULL, BetweenTwoPages
 
 DAY = datetime(2026, 1, 1, tzinfo=UTC)
 JANUARY = {"modified_from": DAY, "modified_to": DAY + timedelta(days=31)}
 # Of the eight lists of custom fields one: they are read alike. All but contacts and jobs, whose windows read the feed.
 READ_BY_LIST = [
-    *(pytest.param(name, FULL, id=f"{name}-full") for name, spec in ENTITIES.items() if spec.feed_path is None),
     *(
-        pytest.param(name, JANUARY, id=f"{name}-window")
+        pytest.param(name, FULL, id=f"{name}-full", marks=marks(name))
+        for name, spec in ENTITIES.items()
+        if spec.feed_path is None
+    ),
+    *(
+        pytest.param(name, JANUARY, id=f"{name}-window", marks=marks(name))
         for name, spec in ENTITIES.items()
         if not any(column.feed_only for column in spec.columns)
     ),

@@ -7,6 +7,7 @@ from st_pipeline_tests.kill_lab.lab import Lab
 from st_pipeline_tests.kill_lab.series import run_kills
 
 SEED = 20
+KILLS = 60
 # What a broken engine would leave behind, and the words that must name it.
 PLANTED = {
     "UPDATE servicetitan_sync_logs SET status = 'running', completed_at = NULL": "syncs still running",
@@ -26,13 +27,15 @@ def lab() -> Iterator[Lab]:
         yield lab
 
 
-def test_twenty_killed_syncs_lose_nothing_double_nothing_and_leave_nothing_running(lab: Lab):
-    tally = run_kills(lab, SEED, 20)
+@pytest.mark.lab
+def test_sixty_killed_syncs_lose_nothing_double_nothing_and_leave_nothing_running(lab: Lab):
+    tally = run_kills(lab, SEED, KILLS)
     assert tally.failures == []
-    assert tally.kills.total() >= 20  # the last round may kill twice
+    assert tally.kills.total() >= KILLS  # the last round may kill twice
     assert tally.modes.keys() == {"first load", "full", "incremental"}
 
 
+@pytest.mark.lab
 def test_the_lab_sees_what_a_broken_engine_would_leave(lab: Lab):
     """Without this a check that compares nothing would let every kill pass."""
     tenant = lab.add_tenant("planted", seed=3)
