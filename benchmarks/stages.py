@@ -22,7 +22,7 @@ from st_pipeline.postgres.database import DRIVER, open_engine
 from st_pipeline.protocol import record_hash
 from st_pipeline.servicetitan.envelope import read_envelope
 from st_pipeline.servicetitan.network import TimeLimits
-from st_pipeline.servicetitan.transport import exchange
+from st_pipeline.servicetitan.transport import send_request
 from st_pipeline.validation.chunk import newest_of_each_key
 from st_pipeline.validation.decode import decode_records
 from st_pipeline.validation.drift import drift_of
@@ -31,7 +31,7 @@ from st_pipeline.validation.schema import failing_rows, warnings
 
 ROWS, RUNS = 2_000, 7
 LIMIT_BYTES = 2**30
-LIMITS = TimeLimits(exchange_seconds=120, connect_seconds=10)
+LIMITS = TimeLimits(request_seconds=120, connect_seconds=10)
 Stages = dict[str, float]
 
 
@@ -65,7 +65,7 @@ def fetch(http: httpx.Client, job: Job, spec: EntitySpec) -> tuple[bytes, float]
     """The first page of a feed, and what fetching and unpacking it costs a row."""
     assert spec.feed_path is not None
     request = http.build_request("GET", spec.feed_path.replace("{tenant}", str(job.tenant_id)))
-    answer, seconds = lowest(lambda: exchange(http, request, "fetch", limit_bytes=LIMIT_BYTES, limits=LIMITS), 1)
+    answer, seconds = lowest(lambda: send_request(http, request, "fetch", limit_bytes=LIMIT_BYTES, limits=LIMITS), 1)
     return answer.body, seconds / len(read_envelope(answer.body, "split").data)
 
 

@@ -65,7 +65,7 @@ class Acme:
         with TenantSync(self.engine, settings, "acme", SyncConfiguration(**options)) as sync:
             if transport is not None:
                 sync.client.close()
-                sync.client = ServiceTitanClient(sync.client.access, sync.settings, transport=transport)
+                sync.client = ServiceTitanClient(sync.client.authentication, sync.settings, transport=transport)
             yield sync
 
     def differences(self) -> list[str]:

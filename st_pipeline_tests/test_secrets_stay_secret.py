@@ -73,7 +73,7 @@ def hear_result(leaks: Leaks, name: str, result: Any) -> None:
 def kill_database_midway(acme: Acme, leaks: Leaks) -> None:
     """The connection ends between two chunks."""
     with acme.syncing(incremental_only=False, rewrite=True) as sync:
-        leaks.hear("repr of the client's access", repr(sync.client.access))
+        leaks.hear("repr of the client's authentication", repr(sync.client.authentication))
         sync.after_chunk = lambda *_: end_connection(acme)
         assert {type(outcome.error) for outcome in sync.entities()} == {DatabaseUnavailable}
     hear_result(leaks, "killed after a chunk", sync.result)

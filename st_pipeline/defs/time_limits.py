@@ -8,7 +8,7 @@ A run that is alive ends by itself before that, and says why.
 
 import dagster as dg
 
-from st_pipeline.servicetitan.deadline import NEVER, Deadline
+from st_pipeline.servicetitan.deadline import NO_DEADLINE, Deadline
 
 MAX_RUNTIME_TAG = "dagster/max_runtime"
 POLL_MAX_SECONDS = 900
@@ -21,5 +21,5 @@ def run_deadline(context: dg.OpExecutionContext | dg.AssetExecutionContext) -> D
     of_all_runs = context.instance.run_monitoring_max_runtime_seconds
     seconds = float(context.run.tags.get(MAX_RUNTIME_TAG, of_all_runs))
     if not seconds:
-        return NEVER
-    return NEVER.within(max(seconds - TO_END_SECONDS, seconds / 2), f"a run may take {seconds:g} s")
+        return NO_DEADLINE
+    return NO_DEADLINE.within(max(seconds - TO_END_SECONDS, seconds / 2), f"a run may take {seconds:g} s")

@@ -35,7 +35,7 @@ GIVE_UP_SECONDS = 60.0
 # A webserver takes 10 to 30 s to start.
 SILENCE_SECONDS = 120.0
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.5, 10.0
-BY_A_PERSON = "stopped by a person"
+INTERRUPTED = "stopped by a person"
 
 Status = Literal["waiting", "running", "completed", "failed", "skipped", "unknown"]
 
@@ -229,10 +229,10 @@ class SyncRunner:
 
     def _stop_all(self) -> None:
         while self._waiting:
-            self._waiting.popleft().ends("failed", f"{BY_A_PERSON} before it began")
+            self._waiting.popleft().ends("failed", f"{INTERRUPTED} before it began")
         for run in self._active:
             if run.stop_asked_at is None:
-                self._stop(run, BY_A_PERSON)
+                self._stop(run, INTERRUPTED)
             if self.interrupts.number > 1:
                 self._end_now(run)
 

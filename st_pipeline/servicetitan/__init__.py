@@ -1,1 +1,1 @@
-"""FETCH: tokens, requests, pages. No Dagster, no database, nothing about what a column means."""
+"""FETCH: tokens, requests, pages. Not here: Dagster, the database, what a column means."""

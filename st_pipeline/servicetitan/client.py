@@ -1,7 +1,6 @@
-"""One request to ServiceTitan: token, rate limit, retries, and an answer read.
+"""One request to ServiceTitan: token, rate limit, retries, and reading the response.
 
-Here: `get`. Not here: the exchange itself (exchange.py), what an answer means (answers.py), which errors are worth
-another try (retry.py), pages (pages.py), the database.
+Here: `get`. Not here: the HTTP exchange, what an error status means, which errors are retried, pages, the database.
 """
 
 import itertools
@@ -19,15 +18,15 @@ import structlog
 
 from st_pipeline.errors import ConfigurationError, InvalidApiResponseFormat, OutOfTime, ServiceUnavailable
 from st_pipeline.servicetitan.addresses import check_api_address, check_token_address
-from st_pipeline.servicetitan.deadline import NEVER, Deadline, out_of_time
-from st_pipeline.servicetitan.network import TimeLimits, open_http
+from st_pipeline.servicetitan.deadline import NO_DEADLINE, Deadline, out_of_time
+from st_pipeline.servicetitan.network import TimeLimits, open_http_client
 from st_pipeline.servicetitan.rate_limit import RateLimiter
 from st_pipeline.servicetitan.responses import error_for
 from st_pipeline.servicetitan.retry import Sleep, retrying
 from st_pipeline.servicetitan.statistics import RequestStatistics
-from st_pipeline.servicetitan.tenant_authentication import TenantAccess, Token, TokenStore
+from st_pipeline.servicetitan.tenant_authentication import TenantAuthentication, Token, TokenStore
 from st_pipeline.servicetitan.token import TokenSource, now_utc
-from st_pipeline.servicetitan.transport import Answer, exchange, no_tls, tls
+from st_pipeline.servicetitan.transport import Response, no_tls, send_request, tls
 from st_pipeline.settings import Settings
 
 log = structlog.get_logger()
@@ -46,36 +45,36 @@ class _Request:
 
 
 class ServiceTitanClient:
-    """Speaks to ServiceTitan for one tenant: `with ServiceTitanClient(access, settings) as client: client.get(...)`.
+    """The client for one tenant: `with ServiceTitanClient(authentication, settings) as client: client.get(...)`.
 
-    May be used by several threads. `store`: where the token is shared with other processes. `deadline`: of every
-    request and every wait between two tries. `clock`, `sleep` and `transport` are for tests. Raises ConfigurationError:
-    an app key that cannot be sent, or an address that no secret may be sent to.
+    Safe for use by several threads. `store`: where the token is shared with other processes. `deadline`: for every
+    request and every wait between two tries. `clock`, `sleep` and `transport` are for tests. Raises ConfigurationError
+    for an app key that cannot be sent, and for an address that no secret may be sent to.
     """
 
     def __init__(
         self,
-        access: TenantAccess,
+        authentication: TenantAuthentication,
         settings: Settings,
         *,
         store: TokenStore | None = None,
-        deadline: Deadline = NEVER,
+        deadline: Deadline = NO_DEADLINE,
         clock: Callable[[], datetime] = now_utc,
         sleep: Sleep = threading.Event.wait,
         transport: httpx.BaseTransport | None = None,
     ) -> None:
-        self.access = access
+        self.authentication = authentication
         self.settings = settings
         self.statistics = RequestStatistics()
         self._clock = clock
         self._sleep = sleep
         self._limiter = RateLimiter(settings.rate_limit, settings.rate_limit_burst)
-        _check_app_key(access)
-        schemes = {check_api_address(access), check_token_address(access)}
+        _check_app_key(authentication)
+        schemes = {check_api_address(authentication), check_token_address(authentication)}
         self._limits = TimeLimits.of(settings, deadline)
-        self._http = open_http(no_tls() if schemes == {"http"} else tls(), transport)
+        self._http = open_http_client(no_tls() if schemes == {"http"} else tls(), transport)
         self._tokens = TokenSource(
-            access,
+            authentication,
             self._http,
             threshold_seconds=settings.token_refresh_threshold_seconds,
             limits=self._limits,
@@ -107,14 +106,14 @@ class ServiceTitanClient:
         scope: str | None = None,
         stop: threading.Event | None = None,
     ) -> T:
-        """What `read` makes of the unpacked body of a 200 answer. `path` may hold `{tenant}`.
+        """GET `path` and return what `read` makes of the unpacked body. `path` may contain `{tenant}`.
 
-        Retried: 429, 5xx, broken connections, cut bodies, bodies that `read` refuses with InvalidApiResponseFormat.
-        `doing` and `scope` are for error messages, `entity` for the log. Setting `stop` ends waits and retries.
-        Raises AuthError, TransientApiError, InvalidApiResponseFormat, PermanentApiError; OutOfTime when the client's
-        deadline has passed.
+        Retried: 429, 5xx, broken connections, truncated bodies, bodies that `read` rejects with
+        InvalidApiResponseFormat. `doing` and `scope` are for error messages, `entity` for the log. Setting `stop` ends
+        waits and retries. Raises AuthError, TransientApiError, InvalidApiResponseFormat, PermanentApiError; OutOfTime
+        when the client's deadline has passed.
         """
-        path = path.replace("{tenant}", str(self.access.tenant_id))
+        path = path.replace("{tenant}", str(self.authentication.servicetitan_tenant_id))
         stop = stop or threading.Event()
         request = _Request(path, params, doing, entity, scope, stop, itertools.count(1))
 
@@ -129,54 +128,54 @@ class ServiceTitanClient:
         return result
 
     def _attempt(self, request: _Request, read: Callable[[bytes], T]) -> T:
-        """One try. The token is asked for anew: a back-off can outlive it."""
+        """One try. It asks for the token again, because the token may have expired during the wait before it."""
         self._check_time(request)
         doing, number = request.doing, next(request.tries)
         token = self._tokens.token()
-        answer = self._send(request, token, number)
+        response = self._send(request, token, number)
         is_new = False
-        # A stored token may be as dead as the one it replaces: only one fetched after the refusal has the last word.
-        while answer.status == HTTPStatus.UNAUTHORIZED and not is_new:
+        # Another process's stored token may be refused too; only a refusal of a newly fetched token is final.
+        while response.status == HTTPStatus.UNAUTHORIZED and not is_new:
             fetched = self.statistics.token_requests
             token = self._tokens.renew(refused=token)
             is_new = self.statistics.token_requests > fetched
-            answer = self._send(request, token, number)
-        if answer.status != HTTPStatus.OK:
-            raise error_for(answer, doing, scope=request.scope, sent=request.params.keys(), now=self._clock())
-        if answer.body.lstrip()[:1] != b"{":
+            response = self._send(request, token, number)
+        if response.status != HTTPStatus.OK:
+            raise error_for(response, doing, scope=request.scope, sent=request.params.keys(), now=self._clock())
+        if response.body.lstrip()[:1] != b"{":
             raise InvalidApiResponseFormat(
-                f"{doing}: HTTP 200, but the body is no JSON object; a proxy or an outage page?"
+                f"{doing}: HTTP 200, but the body is not a JSON object; a proxy or an outage page?"
             )
-        return read(answer.body)
+        return read(response.body)
 
-    def _send(self, request: _Request, token: Token, number: int) -> Answer:
-        """Send once, when the rate allows it, and count and log it however it ends."""
+    def _send(self, request: _Request, token: Token, number: int) -> Response:
+        """Send once, as soon as the rate limit allows, and count and log the request however it ends."""
         pause = self._limiter.reserve()
         self._check_time(request, pause)
         if pause:
             self._sleep(request.stop, pause)
         if request.stop.is_set():
-            raise ServiceUnavailable(f"{request.doing}: not asked, its reader has stopped")
+            raise ServiceUnavailable(f"{request.doing}: not sent, because its reader has stopped")
         headers = {
             "authorization": f"Bearer {token.value.get_secret_value()}",
-            "st-app-key": self.access.app_key.get_secret_value(),
+            "st-app-key": self.authentication.app_key.get_secret_value(),
         }
         sent = self._http.build_request(
-            "GET", self.access.api_url + request.path, params=request.params, headers=headers
+            "GET", self.authentication.api_url + request.path, params=request.params, headers=headers
         )
         status, received, started = None, 0, time.monotonic()
         try:
-            answer = exchange(
+            response = send_request(
                 self._http, sent, request.doing, limit_bytes=self.settings.max_response_bytes, limits=self._limits
             )
-            status, received = answer.status, len(answer.body)
+            status, received = response.status, len(response.body)
         finally:
             seconds = time.monotonic() - started
             self.statistics.record(seconds, received)
             if status == HTTPStatus.TOO_MANY_REQUESTS:
                 self.statistics.count("rate_limited")
             log.debug("request", **self._labels(request), status=status, seconds=round(seconds, 4), attempt=number)
-        return answer
+        return response
 
     def _check_time(self, request: _Request, pause_seconds: float = 0.0) -> None:
         deadline = self._limits.deadline
@@ -185,18 +184,18 @@ class ServiceTitanClient:
 
     def _labels(self, request: _Request) -> dict[str, str]:
         return {
-            "tenant": self.access.tenant,
-            "environment": self.access.environment,
+            "tenant": self.authentication.tenant,
+            "environment": self.authentication.environment,
             "entity": request.entity,
             "endpoint": request.path,
         }
 
 
-def _check_app_key(access: TenantAccess) -> None:
-    """A key that HTTP cannot carry would come back inside the error of the library that refuses it."""
-    key = access.app_key.get_secret_value()
+def _check_app_key(authentication: TenantAuthentication) -> None:
+    """Refuse a key that HTTP cannot carry: httpx would quote it in its error."""
+    key = authentication.app_key.get_secret_value()
     if not key or not key.isascii() or not key.isprintable() or " " in key:
         raise ConfigurationError(
-            f"tenant {access.tenant}: the app key is empty or has blanks, line breaks or other characters that no key "
-            "has; mend ST_PIPELINE_APP_KEY, or the key stored with the tenant"
+            f"tenant {authentication.tenant}: the app key is empty or contains spaces, line breaks or other characters "
+            "that are not allowed in a key; correct ST_PIPELINE_APP_KEY, or the key stored with the tenant"
         )

@@ -1,8 +1,8 @@
-"""Until when a piece of work may take time: a value that is passed down to every request and every wait.
+"""A deadline that is passed down to every request and every wait.
 
-Here: the value. Not here: who sets one (tenant_sync.py, defs/), who obeys it (servicetitan/).
+Here: the value. Not here: setting one (sync, defs), keeping to it (the other modules of this room).
 
-A thread cannot be killed, so whatever may block is told how long it may.
+A thread cannot be killed, so everything that may block is told for how long it may.
 """
 
 import math
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Deadline:
-    """A moment by `clock`, which never goes back. `limit`: where it comes from, for people: "a run may take 900 s"."""
+    """A time on the monotonic `clock`. `limit` says where it comes from, in words: "a run may take 900 s"."""
 
     at: float = math.inf
     limit: str = "there is no limit"
@@ -21,12 +21,12 @@ class Deadline:
 
     @property
     def seconds_left(self) -> float:
-        """0 when it has passed, infinite when there is none."""
+        """0 when the deadline has passed, infinite when there is none."""
         return max(0.0, self.at - self.clock())
 
     @property
     def has_passed(self) -> bool:
-        """Is the time up?"""
+        """Has the deadline passed?"""
         return self.clock() >= self.at
 
     def within(self, seconds: float, limit: str) -> "Deadline":
@@ -35,17 +35,17 @@ class Deadline:
         return Deadline(at, limit, self.clock) if at < self.at else self
 
 
-NEVER = Deadline()
-BY_A_PERSON = "ended at once, by a person or with its service"
+NO_DEADLINE = Deadline()
+INTERRUPTED = "ended at once, by a person or with its service"
 
 
 def out_of_time(deadline: Deadline) -> str:
-    """What an error says that comes of it."""
+    """The words for an error caused by this deadline."""
     return f"out of time, as {deadline.limit}; what is committed stays, the next sync goes on from there"
 
 
 def why_ended(kind: type[BaseException], deadline: Deadline) -> str:
-    """Why work ended in the middle. Interrupts are no errors, so that nobody catches them by mistake."""
+    """Why work ended early. Interrupts are not Exceptions, so that `except Exception` does not catch them."""
     if issubclass(kind, Exception | GeneratorExit):
         return f"stopped by {kind.__name__}"
-    return f"ended at once, as {deadline.limit}" if deadline.has_passed else BY_A_PERSON
+    return f"ended at once, as {deadline.limit}" if deadline.has_passed else INTERRUPTED

@@ -1,7 +1,7 @@
-"""The body of a page: what stands around its records.
+"""The body of a page: the JSON around its records.
 
-Here: reading it, text that JSON does not allow included. Not here: which page comes next (pages.py), what a record
-holds: a record may be anything, and stays the bytes it came as.
+Here: decoding it, and repairing text that JSON does not allow. Not here: which page comes next; what a record contains:
+its bytes are kept as they came.
 """
 
 import re
@@ -13,7 +13,7 @@ from st_pipeline.errors import InvalidApiResponseFormat
 
 
 class Envelope(msgspec.Struct, rename="camel"):
-    """What lists and feeds have in common, and what each adds. Unknown keys are ignored."""
+    """The keys of lists and feeds together. Unknown keys are ignored."""
 
     data: list[msgspec.Raw]
     has_more: bool
@@ -35,10 +35,10 @@ _ESCAPE = re.compile(
 
 
 def read_envelope(body: bytes, doing: str) -> Envelope:
-    """Read a page. Text in one record that JSON does not allow must not cost the whole page.
+    """Decode a page. Invalid text in one record does not cost the whole page.
 
-    Raises InvalidApiResponseFormat that names the key that is missing or of another type. Records are not copied: each
-    keeps its page's bytes alive.
+    Raises InvalidApiResponseFormat that names the missing or mistyped key. Records are not copied: each keeps the bytes
+    of its page in memory.
     """
     try:
         try:
@@ -46,23 +46,23 @@ def read_envelope(body: bytes, doing: str) -> Envelope:
         except msgspec.ValidationError:
             raise
         except msgspec.DecodeError:
-            return _envelope.decode(mended(body))
+            return _envelope.decode(repaired(body))
     except msgspec.ValidationError as error:  # its text names keys and types, never a value
-        raise InvalidApiResponseFormat(f"{doing}: the answer is no page: {error}") from None
+        raise InvalidApiResponseFormat(f"{doing}: the response is not a page: {error}") from None
     except (msgspec.DecodeError, RecursionError):
-        raise InvalidApiResponseFormat(f"{doing}: the body is no JSON page; cut off on its way?") from None
+        raise InvalidApiResponseFormat(f"{doing}: the body is not a JSON page; was it cut off on the way?") from None
 
 
-def mended(body: bytes) -> bytes:
-    """The body with half surrogate pairs as U+FFFD and bare control characters as spaces; both are no JSON."""
-    return _ESCAPE.sub(_mend_escape, body.translate(_CONTROL_TO_SPACE))
+def repaired(body: bytes) -> bytes:
+    """The body with unpaired surrogates as U+FFFD and unescaped control characters as spaces: JSON allows neither."""
+    return _ESCAPE.sub(_repair_escape, body.translate(_CONTROL_TO_SPACE))
 
 
-def _mend_escape(match: re.Match[bytes]) -> bytes:
+def _repair_escape(match: re.Match[bytes]) -> bytes:
     return b"\\ufffd" if match["half"] else match[0]
 
 
-def ids_of(records: Sequence[msgspec.Raw], doing: str) -> set[int]:
+def record_ids(records: Sequence[msgspec.Raw], doing: str) -> set[int]:
     """The records' ids. Raises InvalidApiResponseFormat for a record without one."""
     try:
         return {_identified.decode(record).id for record in records}

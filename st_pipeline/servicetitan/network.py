@@ -1,11 +1,10 @@
 """Connections that end with a deadline, however slowly bytes come.
 
-Here: what every read, write and connect of httpx's connections may still take. Not here: what is sent (exchange.py),
-where to (addresses.py).
+Here: the time that each connect, read and write of httpx's connections may still take. Not here: what is sent, and to
+which address.
 
-httpx's own timeouts begin anew with every byte, so an answer whose headers trickle has no end. httpcore hands a timeout
-from the request to the socket as it is; ours remembers the deadline that it was made from, and is worked out again for
-each read.
+httpx's own timeouts restart with every byte, so a response whose headers trickle in never times out. httpcore hands a
+timeout from the request to the socket as it is; ours remembers its deadline and is computed again for each read.
 """
 
 import math
@@ -17,24 +16,24 @@ from typing import Self
 import httpcore
 import httpx
 
-from st_pipeline.servicetitan.deadline import NEVER, Deadline
+from st_pipeline.servicetitan.deadline import NO_DEADLINE, Deadline
 from st_pipeline.settings import Settings
 
-CONNECTIONS = 4  # a tenant's sync has one request under way, two while it fetches ahead
+CONNECTIONS = 4  # a tenant's sync has one request in flight, two while it fetches ahead
 KEEP_ALIVE_SECONDS = 60  # httpx's own 5 s are less than writing a large page takes; a new TLS connection costs 100 ms
 
 
 class SecondsLeft(float):
-    """A timeout that shrinks: the time left until a deadline, at most `longest` seconds. As a number: when it was made.
+    """A timeout that shrinks: the time left until a deadline, at most `longest` seconds.
 
-    So it also works where nobody knows of deadlines.
+    As a float it is the time that was left when it was made, so code that knows nothing of deadlines can use it.
     """
 
     deadline: Deadline
     longest: float
 
     def __new__(cls, deadline: Deadline, longest: float = math.inf) -> Self:
-        """The number is what is left now."""
+        """Its value as a float is the time left now."""
         made = super().__new__(cls, min(deadline.seconds_left, longest))
         made.deadline, made.longest = deadline, longest
         return made
@@ -46,32 +45,31 @@ class SecondsLeft(float):
 
 @dataclass(frozen=True, slots=True)
 class TimeLimits:
-    """How long one exchange may take, of which to connect; `deadline`: of the work that it is a part of."""
+    """How long one request may take in all, and to connect. `deadline`: of the work that the request is a part of."""
 
-    exchange_seconds: float
+    request_seconds: float
     connect_seconds: float
-    deadline: Deadline = NEVER
+    deadline: Deadline = NO_DEADLINE
 
     @classmethod
-    def of(cls, settings: Settings, deadline: Deadline = NEVER) -> Self:
-        """As the settings say."""
+    def of(cls, settings: Settings, deadline: Deadline = NO_DEADLINE) -> Self:
+        """The limits from the settings."""
         return cls(settings.request_timeout_seconds, settings.connect_timeout_seconds, deadline)
 
     def timeouts(self) -> dict[str, float]:
-        """For an exchange that begins now, as httpx takes them in a request's extensions."""
-        deadline = self.deadline.within(self.exchange_seconds, "a request may take so long")
+        """For a request that starts now, as httpx takes them in a request's extensions."""
+        deadline = self.deadline.within(self.request_seconds, "a request may take so long")
         left = SecondsLeft(deadline)
         return {"connect": SecondsLeft(deadline, self.connect_seconds), "read": left, "write": left, "pool": left}
 
 
-def open_http(
+def open_http_client(
     verify: ssl.SSLContext, transport: httpx.BaseTransport | None = None, timeout: httpx.Timeout | None = None
 ) -> httpx.Client:
-    """A client whose connections obey SecondsLeft, those through a proxy of the environment too.
+    """A client whose connections keep to SecondsLeft, including those through a proxy from the environment.
 
-    `timeout`: for what is not sent by `exchange`, which has limits of its own.
-
-    Plain HTTP goes to this machine alone (addresses.py), and never through a proxy.
+    `timeout`: for requests that are not sent by `send_request`, which sets its own. Plain HTTP is only allowed to this
+    machine, and never goes through a proxy.
     """
     http = httpx.Client(
         limits=httpx.Limits(max_connections=CONNECTIONS, keepalive_expiry=KEEP_ALIVE_SECONDS),
@@ -127,7 +125,7 @@ class _Stream(httpcore.NetworkStream):
 
 
 def _left(timeout: float | None, passed: type[httpcore.TimeoutException]) -> float | None:
-    """The timeout as a socket takes it: none when it is endless. Raises `passed` when nothing is left: 0 is no wait."""
+    """The timeout for a socket, None for no limit. Raises `passed` when none is left: to a socket, 0 means no wait."""
     seconds = timeout.now() if isinstance(timeout, SecondsLeft) else timeout
     if seconds is not None and seconds <= 0:
         raise passed

@@ -1,8 +1,8 @@
-"""Pages of records: the two styles of ServiceTitan's paging.
+"""Pages of records: feeds and lists, ServiceTitan's two styles of paging.
 
-Here: which request comes next, and when there is none. Not here: one request (client.py), the body of a page
-(envelope.py), the thread that fetches ahead (prefetch.py), what a record holds.
-ServiceTitan: `hasMore` is the only safe end of a walk, over empty pages too; a feed's token works after the end.
+Here: which request comes next, and which page is the last. Not here: sending one request, decoding the body of a page,
+the thread that fetches ahead, what a record contains.
+ServiceTitan: only `hasMore` tells the last page, also after empty pages; a feed's last token can be used again later.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,17 +16,17 @@ import msgspec
 from st_pipeline.entities.spec import EntitySpec
 from st_pipeline.errors import CursorRejected, InvalidApiResponseFormat, PermanentApiError
 from st_pipeline.servicetitan.client import ServiceTitanClient
-from st_pipeline.servicetitan.envelope import Envelope, ids_of, read_envelope
-from st_pipeline.servicetitan.prefetch import fetched_ahead
+from st_pipeline.servicetitan.envelope import Envelope, read_envelope, record_ids
+from st_pipeline.servicetitan.prefetch import prefetched
 
-IDS_A_REQUEST = 50  # ServiceTitan: more is 400
-EMPTY_PAGES_IN_A_ROW = 100
-WALKS = 3  # of a list that keeps moving; a full pass comes by again
+IDS_PER_REQUEST = 50  # ServiceTitan: more are refused with 400
+MAX_EMPTY_PAGES_IN_A_ROW = 100
+MAX_WALKS = 3  # of a list that keeps changing; the next full sync reads it again
 
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """One answer. `number` from 1; `continue_from` on feeds; `total` where it was asked for."""
+    """One page. `number` from 1; `continue_from` on feeds; `total` where it was asked for."""
 
     number: int
     records: Sequence[msgspec.Raw]
@@ -36,31 +36,31 @@ class Page:
 
 
 def iter_feed(client: ServiceTitanClient, spec: EntitySpec, *, start: str | None, prefetch: int = 1) -> Iterator[Page]:
-    """An export feed from a stored token, a date, or (None) the beginning, to its end.
+    """Read an export feed to its end, from a stored token, a date, or (None) the beginning.
 
-    Raises CursorRejected when the start is refused; InvalidApiResponseFormat when it would never end: a token or a page
-    repeats, or EMPTY_PAGES_IN_A_ROW promise more.
+    Raises CursorRejected when ServiceTitan refuses the start; InvalidApiResponseFormat when paging would never end: a
+    token or a page repeats, or MAX_EMPTY_PAGES_IN_A_ROW say that there is more.
     """
-    return fetched_ahead(partial(_feed_pages, client, spec, start), prefetch)
+    return prefetched(partial(_feed_pages, client, spec, start), prefetch)
 
 
 def _feed_pages(client: ServiceTitanClient, spec: EntitySpec, start: str | None, stop: Event) -> Iterator[Page]:
     if spec.feed_path is None:
         raise ValueError(f"{spec.name} has no feed")
-    token, number, seen, progress = start, 1, {start}, _Progress()
+    token, number, seen, progress = start, 1, {start}, _EndlessPagingGuard()
     while True:
-        doing = f"read the feed of {spec.name} for tenant {client.access.tenant}, page {number}"
+        doing = f"read the feed of {spec.name} for tenant {client.authentication.tenant}, page {number}"
         params = {"includeRecentChanges": "true"} | ({"from": token} if token is not None else {})
         try:
-            page = _ask(client, spec, spec.feed_path, params, doing, stop)
+            page = _get_page(client, spec, spec.feed_path, params, doing, stop)
         except PermanentApiError as error:
             if number == 1 and start is not None and error.status == HTTPStatus.BAD_REQUEST:
-                raise CursorRejected(f"{doing}: the stored position is refused", error.status) from error
+                raise CursorRejected(f"{doing}: ServiceTitan refuses the stored cursor", error.status) from error
             raise
         if page.continue_from is None:
             raise InvalidApiResponseFormat(f"{doing}: the page has no continueFrom")
         if page.has_more and page.continue_from in seen:
-            raise InvalidApiResponseFormat(f"{doing}: continueFrom repeats, the feed would never end")
+            raise InvalidApiResponseFormat(f"{doing}: continueFrom repeats, so the feed would not end")
         progress.check(page, doing)
         token = page.continue_from
         seen.add(token)
@@ -77,13 +77,13 @@ def iter_list(
     modified_from: str | None = None,
     modified_before: str | None = None,
     prefetch: int = 1,
-    whole: bool = False,
+    complete: bool = False,
 ) -> Iterator[Page]:
-    """A list, all states, from `modified_from` (inclusive) to `modified_before` (exclusive).
+    """Read a list, all states, from `modified_from` (inclusive) to `modified_before` (exclusive).
 
-    `whole`: walk it again, from its first page, when it showed fewer records than it told: a record that goes while
-    pages are read moves all behind it up, and the first of the next page is never shown.
-    Raises InvalidApiResponseFormat when a page repeats, and after EMPTY_PAGES_IN_A_ROW that promise more.
+    `complete`: read it again from its first page when it showed fewer records than its total: a record that disappears
+    while pages are read shifts those behind it, so the first one of the next page is never shown.
+    Raises InvalidApiResponseFormat when a page repeats, and after MAX_EMPTY_PAGES_IN_A_ROW that say there is more.
     """
     params = {**spec.list_params, "pageSize": str(client.settings.list_page_size)}
     if spec.sort is not None:
@@ -92,27 +92,27 @@ def iter_list(
         params["modifiedOnOrAfter"] = modified_from
     if modified_before is not None:
         params["modifiedBefore"] = modified_before
-    return fetched_ahead(partial(_walks, client, spec, params, WALKS if whole else 1), prefetch)
+    return prefetched(partial(_walks, client, spec, params, MAX_WALKS if complete else 1), prefetch)
 
 
 def _walks(
     client: ServiceTitanClient, spec: EntitySpec, params: Mapping[str, str], walks: int, stop: Event
 ) -> Iterator[Page]:
     for _ in range(walks):
-        told, shown = 0, 0
+        total, shown = 0, 0
         for page in _list_pages(client, spec, params, stop):
-            told, shown = told or page.total or 0, shown + len(page.records)
+            total, shown = total or page.total or 0, shown + len(page.records)
             yield page
-        if shown >= told:
+        if shown >= total:
             return
 
 
 def _list_pages(client: ServiceTitanClient, spec: EntitySpec, params: Mapping[str, str], stop: Event) -> Iterator[Page]:
-    number, progress = 1, _Progress()
+    number, progress = 1, _EndlessPagingGuard()
     while True:
-        doing = f"list {spec.name} for tenant {client.access.tenant}, page {number}"
+        doing = f"list {spec.name} for tenant {client.authentication.tenant}, page {number}"
         asked = {**params, "page": str(number)} | ({"includeTotal": "true"} if number == 1 else {})
-        page = _ask(client, spec, spec.list_path, asked, doing, stop)
+        page = _get_page(client, spec, spec.list_path, asked, doing, stop)
         progress.check(page, doing)
         yield Page(number, page.data, page.has_more, total=page.total_count)
         if not page.has_more:
@@ -120,11 +120,12 @@ def _list_pages(client: ServiceTitanClient, spec: EntitySpec, params: Mapping[st
         number += 1
 
 
-class _Progress:
-    """Whether a walk gets on, or would never end: each answer may promise more.
+class _EndlessPagingGuard:
+    """Stops paging that would never end.
 
-    A page is compared with the one before and with one that stays for as many pages as were read until then, so a
-    circle of any length is found (Brent's algorithm). Of those two the ends are kept: 21 MB less for 5,000 invoices.
+    Each page is compared with the one before it and with a landmark, which moves after 1, 2, 4, 8 … pages; so a cycle
+    of any length is found (Brent's algorithm). Only the first and last record of both are kept: a page of 5,000
+    invoices has 21 MB.
     """
 
     def __init__(self) -> None:
@@ -133,19 +134,19 @@ class _Progress:
         self._landmark: tuple[int, bytes, bytes] | None = None
 
     def check(self, page: Envelope, doing: str) -> None:
-        """Take note of the page. Raises InvalidApiResponseFormat."""
+        """Compare the page with earlier ones. Raises InvalidApiResponseFormat."""
         if not page.has_more:
             return
         if not page.data:
             self._empty_in_a_row += 1
-            if self._empty_in_a_row == EMPTY_PAGES_IN_A_ROW:
+            if self._empty_in_a_row == MAX_EMPTY_PAGES_IN_A_ROW:
                 raise InvalidApiResponseFormat(
-                    f"{doing}: {EMPTY_PAGES_IN_A_ROW} empty pages in a row, it would never end"
+                    f"{doing}: {MAX_EMPTY_PAGES_IN_A_ROW} empty pages in a row, so paging would not end"
                 )
             return
         ends = len(page.data), bytes(page.data[0]), bytes(page.data[-1])
         if ends in (self._before, self._landmark):
-            raise InvalidApiResponseFormat(f"{doing}: the page is the same as an earlier one, it would never end")
+            raise InvalidApiResponseFormat(f"{doing}: the page is the same as an earlier one, so paging would not end")
         self._empty_in_a_row, self._before = 0, ends
         self._filled += 1
         if self._filled.bit_count() == 1:  # a power of two
@@ -153,38 +154,38 @@ class _Progress:
 
 
 def fetch_by_ids(client: ServiceTitanClient, spec: EntitySpec, ids: Sequence[int]) -> list[msgspec.Raw]:
-    """The records of these ids that exist, in any state.
+    """The records with these ids that exist, in any state.
 
     Raises InvalidApiResponseFormat when other records come back: ServiceTitan ignores parameters it does not know, and
-    what it then leaves out would pass for deleted.
+    the records missing from such a response would be taken for deleted.
     """
     if not spec.ids_param:
-        raise ValueError(f"{spec.name} cannot be asked for by ids")
+        raise ValueError(f"{spec.name} cannot be looked up by ids")
     found: list[msgspec.Raw] = []
-    for start in range(0, len(ids), IDS_A_REQUEST):
-        asked = ids[start : start + IDS_A_REQUEST]
-        doing = f"look up {spec.name} by id for tenant {client.access.tenant}"
-        params = {**spec.list_params, "ids": ",".join(map(str, asked)), "pageSize": str(IDS_A_REQUEST)}
-        page = _ask(client, spec, spec.list_path, params, doing)
-        if page.has_more or not ids_of(page.data, doing) <= set(asked):
-            raise InvalidApiResponseFormat(f"{doing}: other records than those asked for came back")
+    for start in range(0, len(ids), IDS_PER_REQUEST):
+        asked = ids[start : start + IDS_PER_REQUEST]
+        doing = f"look up {spec.name} by id for tenant {client.authentication.tenant}"
+        params = {**spec.list_params, "ids": ",".join(map(str, asked)), "pageSize": str(IDS_PER_REQUEST)}
+        page = _get_page(client, spec, spec.list_path, params, doing)
+        if page.has_more or not record_ids(page.data, doing) <= set(asked):
+            raise InvalidApiResponseFormat(f"{doing}: the response has records that were not asked for")
         found += page.data
     return found
 
 
 def count(client: ServiceTitanClient, spec: EntitySpec) -> int:
     """How many records the list shows, in any state."""
-    if spec.feed_path is None:  # lists without a feed are small, and the one of equipment's custom fields has no total
+    if spec.feed_path is None:  # such lists are small, and that of equipment's custom fields has no total
         return sum(len(page.records) for page in iter_list(client, spec, prefetch=0))
-    doing = f"count {spec.name} for tenant {client.access.tenant}"
+    doing = f"count {spec.name} for tenant {client.authentication.tenant}"
     params = {**spec.list_params, "pageSize": "1", "includeTotal": "true"}
-    total = _ask(client, spec, spec.list_path, params, doing).total_count
+    total = _get_page(client, spec, spec.list_path, params, doing).total_count
     if total is None:
-        raise InvalidApiResponseFormat(f"{doing}: the answer has no totalCount")
+        raise InvalidApiResponseFormat(f"{doing}: the response has no totalCount")
     return total
 
 
-def _ask(
+def _get_page(
     client: ServiceTitanClient,
     spec: EntitySpec,
     path: str,

@@ -1,6 +1,6 @@
-"""Work ahead of a consumer in a second thread.
+"""Fetch ahead of a consumer in a second thread.
 
-Here: the thread, its bound and its end. Not here: what is fetched (pages.py).
+Here: the thread, how far ahead it may run, and how it ends. Not here: what is fetched.
 """
 
 import threading
@@ -12,14 +12,14 @@ from typing import TypeVar
 T = TypeVar("T")
 
 END_SECONDS = 1.0
-"""A consumer that stops early waits this long for a request under way; the thread ends with its request anyhow."""
+"""How long a consumer that stops early waits for the request in flight; the thread ends with that request anyway."""
 
 
-def fetched_ahead(source: Callable[[threading.Event], Iterator[T]], ahead: int) -> Iterator[T]:
-    """The items of `source(stop)`, with up to `ahead` of them made while the consumer works on the one before.
+def prefetched(source: Callable[[threading.Event], Iterator[T]], ahead: int) -> Iterator[T]:
+    """The items of `source(stop)`, up to `ahead` of them fetched while the consumer works on the one before.
 
-    An error of the source is raised here, after the items before it. Closing this generator sets `stop`: the source
-    starts nothing new. With `ahead` 0 there is no thread.
+    An error of the source is raised here, after the items before it. Closing this generator sets `stop`, and the source
+    starts no new request. With `ahead` 0 there is no thread.
     """
     stop = threading.Event()
     if ahead == 0:
@@ -35,7 +35,7 @@ def fetched_ahead(source: Callable[[threading.Event], Iterator[T]], ahead: int) 
                 ready.put((next(items),))
         except StopIteration:
             ready.put(None)
-        except BaseException as error:  # noqa: BLE001 - whatever it is, the consumer must hear of it
+        except BaseException as error:  # noqa: BLE001 - whatever it is, the consumer must get it
             ready.put(error)
 
     # The context carries the sync's and the run's ids into the log lines of the thread.

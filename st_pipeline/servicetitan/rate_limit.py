@@ -1,7 +1,7 @@
-"""How fast one tenant may be asked.
+"""How many requests a second one tenant gets.
 
-Here: a token bucket. Not here: the waiting itself, and what happens after a 429 (client.py).
-ServiceTitan: 60 calls a second per app and tenant. A tenant has one spender, the run that holds its lease.
+Here: a token bucket. Not here: the waiting itself, and what happens after a 429.
+ServiceTitan: 60 calls a second per app and tenant. Only the run that holds a tenant's lease sends requests for it.
 """
 
 import threading
@@ -12,7 +12,7 @@ from st_pipeline.rates import Rate
 
 
 class RateLimiter:
-    """Lets `burst` calls go at once and then `rate`. Shared by the threads of one tenant's sync."""
+    """Allows `burst` calls at once, then `rate`. Shared by the threads of one tenant's sync."""
 
     def __init__(self, rate: Rate, burst: int, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._per_second = rate.per_second
@@ -23,7 +23,7 @@ class RateLimiter:
         self._at = clock()
 
     def reserve(self) -> float:
-        """Take a place in the queue: the seconds to wait before the call may go, 0 when it may go now."""
+        """Reserve the next call: the seconds to wait before it may be sent, 0 for now."""
         with self._lock:
             now = self._clock()
             self._free = min(self._burst, self._free + (now - self._at) * self._per_second) - 1

@@ -1,6 +1,6 @@
-"""Which errors a request outlives, and how long it waits before it is sent again.
+"""Which errors are retried, and how long a request waits before it is sent again.
 
-Here: the policy, in seconds. Not here: retries in minutes (the next poll, a run's policy), sending (client.py).
+Here: retries within a request, in seconds. Not here: retries in minutes (the next poll, a run's policy), sending.
 """
 
 import random
@@ -27,16 +27,17 @@ OnRetry = Callable[[BaseException | None, int, float], None]
 def retrying(
     settings: Settings, *, deadline: Deadline, stop: threading.Event, sleep: Sleep, on_retry: OnRetry
 ) -> tenacity.Retrying:
-    """Calls a function until it succeeds, its error is not worth another try, the tries are used up, or `stop` is set.
+    """Calls a function until it succeeds, its error is not worth a retry, or no tries are left.
 
-    Also until the next wait would outlast the deadline. The last error is raised as it is. `sleep(stop, seconds)`
-    returns early once `stop` is set; `on_retry` is told the error, the number of the try that ended with it, the wait.
+    It also ends when `stop` is set, and when the next wait would last beyond the deadline. The last error is raised as
+    it is. `sleep(stop, seconds)` returns early when `stop` is set; `on_retry` gets the error, the number of the try
+    that failed, and the wait.
     """
 
     def wait_seconds(state: tenacity.RetryCallState) -> float:
-        """What ServiceTitan asked for, and no less than a doubling, jittered back-off."""
+        """As long as ServiceTitan asked for, but at least an exponential back-off with jitter."""
         doubled = settings.retry_initial_seconds * 2.0 ** (state.attempt_number - 1)
-        jitter = random.uniform(0.75, 1.25)  # noqa: S311 - no secret
+        jitter = random.uniform(0.75, 1.25)  # noqa: S311 - not a secret
         return max(_stated(_error(state)), min(doubled, settings.retry_max_seconds) * jitter)
 
     def before_sleep(state: tenacity.RetryCallState) -> None:
@@ -58,9 +59,9 @@ def retrying(
 
 
 def is_worth_a_retry(error: BaseException, longest_wait_seconds: float) -> bool:
-    """Would the same request help within this run? Not when ServiceTitan asks for a longer wait than we sit out.
+    """May the same request succeed soon? Not when ServiceTitan asks for a longer wait than `longest_wait_seconds`.
 
-    Only what ServiceTitan or the way to it did: a database that went away is not mended by asking ServiceTitan again.
+    Only errors of ServiceTitan or the network: asking ServiceTitan again does not bring a lost database back.
     """
     theirs = isinstance(error, TransientApiError | InvalidApiResponseFormat | AuthError)
     return theirs and isinstance(error, PipelineError) and error.retry_helps and _stated(error) <= longest_wait_seconds

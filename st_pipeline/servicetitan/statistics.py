@@ -1,6 +1,6 @@
-"""How a tenant's requests went: times, retries, refusals.
+"""Figures about a tenant's requests: durations, retries, refusals.
 
-Here: counting. Not here: what is done with the figures (the sync log keeps them).
+Here: counting. Not here: storing the figures; the sync log does.
 """
 
 import math
@@ -8,12 +8,12 @@ import threading
 from dataclasses import dataclass, field
 from typing import Any
 
-STEPS_PER_DOUBLING = 4  # a percentile read from the buckets is at most 19 % too high
+STEPS_PER_DOUBLING = 4  # so a percentile from the buckets is at most 19 % too high
 
 
 @dataclass(slots=True)
 class RequestStatistics:
-    """Figures of one tenant's requests; times in milliseconds, in buckets that can be added up over syncs."""
+    """Figures of one tenant's requests; durations in milliseconds, in buckets that can be added up over syncs."""
 
     requests: int = 0
     retries: int = 0
@@ -25,7 +25,7 @@ class RequestStatistics:
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     def record(self, seconds: float, received_bytes: int) -> None:
-        """Count one answered request."""
+        """Count one request and its duration."""
         milliseconds = max(seconds * 1000, 0.001)
         bucket = math.ceil(STEPS_PER_DOUBLING * math.log2(milliseconds))
         with self._lock:
@@ -40,7 +40,7 @@ class RequestStatistics:
             setattr(self, name, getattr(self, name) + 1)
 
     def percentile_ms(self, share: float) -> float:
-        """The time within which this share of requests was answered; 0 when there was none."""
+        """The duration that this share of the requests did not exceed; 0 without requests."""
         wanted = share * sum(self.buckets.values())
         seen = 0
         for bucket in sorted(self.buckets):
@@ -50,7 +50,7 @@ class RequestStatistics:
         return 0.0
 
     def as_details(self) -> dict[str, Any]:
-        """For the sync log, as JSON. `buckets`: exponent of 2^(n/4) ms to count."""
+        """For the sync log, as JSON. `buckets`: n to the number of requests of up to 2^(n/4) ms."""
         with self._lock:
             return self._figures()
 

@@ -1,6 +1,6 @@
-"""What it takes to speak for one tenant.
+"""What a request for one tenant is authenticated with.
 
-Here: the values and the one interface the client needs from whoever keeps tokens. Not here: where they are stored.
+Here: keys, addresses, tokens, and the interface of a token store. Not here: where any of them is stored.
 """
 
 from dataclasses import dataclass
@@ -13,15 +13,16 @@ from st_pipeline.settings import Environment
 
 
 @dataclass(frozen=True, slots=True)
-class TenantAccess:
+class TenantAuthentication:
     """One tenant's addresses and keys. `tenant` is the partition key (`acme-plumbing@integration`).
 
-    `tenant_id` is the number in ServiceTitan's paths. Secrets are masked in repr; unwrap them only to send them.
+    `servicetitan_tenant_id` is the number in ServiceTitan's paths. Secrets are masked in repr; unwrap them only to send
+    them.
     """
 
     tenant: str
     environment: Environment
-    tenant_id: int
+    servicetitan_tenant_id: int
     client_id: SecretStr
     client_secret: SecretStr
     app_key: SecretStr
@@ -31,7 +32,7 @@ class TenantAccess:
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """An access token and the moment it ends (timezone-aware). ServiceTitan: 900 s, no refresh token."""
+    """An access token and when it expires (timezone-aware). ServiceTitan: after 900 s; there is no refresh token."""
 
     value: SecretStr
     expires_at: datetime
@@ -39,23 +40,23 @@ class Token:
 
 @dataclass(frozen=True, slots=True)
 class ClientKeys:
-    """What a token is asked for with."""
+    """The client id and secret that a token is requested with."""
 
     client_id: SecretStr
     client_secret: SecretStr
 
 
 class TokenStore(Protocol):
-    """Where processes share a tenant's token. `save(None)` forgets it."""
+    """Where processes share a tenant's token."""
 
     def load(self) -> Token | None:
-        """The stored token, whether or not it still lives."""
+        """The stored token, which may have expired."""
         ...
 
     def save(self, token: Token | None) -> None:
-        """Keep the token for the next process."""
+        """Store the token for the next process; None removes it."""
         ...
 
     def keys(self) -> ClientKeys | None:
-        """The client id and secret that hold now: a secret may be rotated while a sync runs. None: not known."""
+        """The stored client id and secret: a secret may be rotated while a sync runs. None: not known."""
         ...

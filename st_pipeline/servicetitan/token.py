@@ -1,6 +1,6 @@
 """One tenant's access token: fetched once, shared, renewed early.
 
-Here: when a token is fresh, and fetching one. Not here: where it is kept (a TokenStore), who sends it (client.py).
+Here: whether a token is fresh, and fetching one. Not here: where it is stored, and using it.
 ServiceTitan: client credentials only, 900 s, no refresh token; token requests are throttled, so a token is shared by
 the entities of a sync, its threads, and the next process.
 """
@@ -25,42 +25,42 @@ from st_pipeline.errors import (
 )
 from st_pipeline.servicetitan.addresses import check_token_address
 from st_pipeline.servicetitan.network import TimeLimits
-from st_pipeline.servicetitan.responses import RETRYABLE, stated_wait
-from st_pipeline.servicetitan.tenant_authentication import ClientKeys, TenantAccess, Token, TokenStore
-from st_pipeline.servicetitan.transport import Answer, exchange
+from st_pipeline.servicetitan.responses import RETRYABLE, retry_after_seconds
+from st_pipeline.servicetitan.tenant_authentication import ClientKeys, TenantAuthentication, Token, TokenStore
+from st_pipeline.servicetitan.transport import Response, send_request
 
 LONGEST_LIFE_SECONDS = 366 * 24 * 3600
-LONGEST_ANSWER_BYTES = 64 * 1024  # ServiceTitan's has some 2 kB
+MAX_TOKEN_RESPONSE_BYTES = 64 * 1024  # ServiceTitan's has some 2 kB
 
 
-class TokenAnswer(msgspec.Struct):
-    """What the token address answers. The token is ASCII without blanks: it goes into a header."""
+class TokenResponse(msgspec.Struct):
+    """A response of the token address. The token is ASCII without spaces, as it goes into a header."""
 
     access_token: Annotated[str, msgspec.Meta(pattern=r"^[!-~]+$")] | None = None
     expires_in: Annotated[float, msgspec.Meta(gt=0, le=LONGEST_LIFE_SECONDS)] | None = None
     error: str | None = None
 
 
-class NoTokenInAnswer(OAuthHandshakeFailed):
-    """Status 200 without a usable token: an outage page or a cut body, so worth another try."""
+class NoTokenInResponse(OAuthHandshakeFailed):
+    """Status 200 without a usable token: an outage page or a truncated body, so worth a retry."""
 
     retry_helps = True
 
 
 def now_utc() -> datetime:
-    """The clock."""
+    """The current time in UTC."""
     return datetime.now(UTC)
 
 
 class TokenSource:
     """The tenant's token, from memory, the store, or the token address, in that order.
 
-    Raises ConfigurationError: no secret may be sent to the token address.
+    Raises ConfigurationError when no secret may be sent to the token address.
     """
 
     def __init__(
         self,
-        access: TenantAccess,
+        authentication: TenantAuthentication,
         http: httpx.Client,
         *,
         threshold_seconds: float,
@@ -69,9 +69,9 @@ class TokenSource:
         clock: Callable[[], datetime] = now_utc,
         on_fetch: Callable[[], None] = lambda: None,
     ) -> None:
-        check_token_address(access)
-        self._access = access
-        self._keys = ClientKeys(access.client_id, access.client_secret)
+        check_token_address(authentication)
+        self._authentication = authentication
+        self._keys = ClientKeys(authentication.client_id, authentication.client_secret)
         self._http = http
         self._threshold = self._margin = timedelta(seconds=threshold_seconds)
         self._limits = limits
@@ -82,15 +82,15 @@ class TokenSource:
         self._held: Token | None = None
 
     def token(self) -> Token:
-        """A token with more than the threshold left. Raises AuthError and TransientApiError."""
+        """A token with more than the threshold left before it expires. Raises AuthError and TransientApiError."""
         held = self._held
         if self._is_fresh(held):
             return held
-        with self._lock:  # look again: another thread may have renewed it meanwhile
+        with self._lock:  # check again: another thread may have renewed it meanwhile
             return self._from_memory_or_store(refused=None) or self._fetch()
 
     def renew(self, refused: Token) -> Token:
-        """A token other than the one the API just refused. Raises AuthError and TransientApiError."""
+        """Another token than the one the API just refused. Raises AuthError and TransientApiError."""
         with self._lock:
             return self._from_memory_or_store(refused) or self._fetch()
 
@@ -109,32 +109,32 @@ class TokenSource:
     def _fetch(self) -> Token:
         asked_at = self._clock()
         try:
-            answer = self._ask()
+            response = self._ask()
         except InvalidCredentials:
             if not self._has_other_keys():
                 raise
-            answer = self._ask()
-        if not answer.access_token or not answer.expires_in:
-            raise NoTokenInAnswer(
-                f"{self._doing}: the answer holds no token; check the token address in the settings ({self._host})"
+            response = self._ask()
+        if not response.access_token or not response.expires_in:
+            raise NoTokenInResponse(
+                f"{self._doing}: the response has no token; check the token address in the settings ({self._host})"
             )
-        life = timedelta(seconds=answer.expires_in)
-        self._held = token = Token(SecretStr(answer.access_token), asked_at + life)
-        # A life shorter than the threshold would mean a token request for every call.
+        life = timedelta(seconds=response.expires_in)
+        self._held = token = Token(SecretStr(response.access_token), asked_at + life)
+        # With a life shorter than the threshold, every call would need a token request.
         self._margin = min(self._threshold, life / 2)
         if self._store is not None:
             self._store.save(token)
         return token
 
     def _has_other_keys(self) -> bool:
-        """Were the keys rotated while this sync ran? ServiceTitan: a new secret makes the old one useless at once."""
+        """Were the keys rotated while this sync ran? ServiceTitan: the old secret stops working at once."""
         keys = self._store.keys() if self._store is not None else None
         if keys is None or keys == self._keys:
             return False
         self._keys = keys
         return True
 
-    def _ask(self) -> TokenAnswer:
+    def _ask(self) -> TokenResponse:
         self._on_fetch()
         form = {
             "grant_type": "client_credentials",
@@ -142,28 +142,31 @@ class TokenSource:
             "client_secret": self._keys.client_secret.get_secret_value(),
         }
         headers = {"accept": "application/json", "accept-encoding": "gzip"}
-        request = self._http.build_request("POST", self._access.auth_url, data=form, headers=headers)
+        request = self._http.build_request("POST", self._authentication.auth_url, data=form, headers=headers)
         try:
-            answer = exchange(self._http, request, self._doing, limit_bytes=LONGEST_ANSWER_BYTES, limits=self._limits)
+            response = send_request(
+                self._http, request, self._doing, limit_bytes=MAX_TOKEN_RESPONSE_BYTES, limits=self._limits
+            )
         except InvalidApiResponseFormat:
-            return TokenAnswer()
-        told = _told(answer.body)
-        if answer.status != HTTPStatus.OK:
-            raise self._refusal(answer, told.error)
-        return told
+            return TokenResponse()
+        decoded = _decode_token_response(response.body)
+        if response.status != HTTPStatus.OK:
+            raise self._refusal(response, decoded.error)
+        return decoded
 
-    def _refusal(self, answer: Answer, error: str | None) -> PipelineError:
-        what = f"{self._doing}: HTTP {answer.status}"
-        wait = stated_wait(answer, self._clock())
-        if answer.status == HTTPStatus.TOO_MANY_REQUESTS:
-            return RateLimitExceeded(f"{what}: too many token requests; the next sync asks again", wait)
-        if answer.status >= HTTPStatus.INTERNAL_SERVER_ERROR or answer.status in RETRYABLE:
-            return ServiceUnavailable(f"{what} from {self._host}; the next sync asks again", wait)
+    def _refusal(self, response: Response, error: str | None) -> PipelineError:
+        what = f"{self._doing}: HTTP {response.status}"
+        wait = retry_after_seconds(response, self._clock())
+        if response.status == HTTPStatus.TOO_MANY_REQUESTS:
+            return RateLimitExceeded(f"{what}: too many token requests; the next sync tries again", wait)
+        if response.status >= HTTPStatus.INTERNAL_SERVER_ERROR or response.status in RETRYABLE:
+            return ServiceUnavailable(f"{what} from {self._host}; the next sync tries again", wait)
         if error in ("invalid_client", "unauthorized_client"):
             return InvalidCredentials(
-                f"{what}: ServiceTitan does not know this client id and secret in the {self._access.environment} "
-                "environment. Ask the company's ServiceTitan administrator for both again (Settings > Integrations > "
-                "API Application Access), and check that the environment is right and no line break came along"
+                f"{what}: ServiceTitan does not know this client id and secret in the "
+                f"{self._authentication.environment} environment. Ask the company's ServiceTitan administrator for "
+                "both again (Settings > Integrations > API Application Access), and check that the environment is "
+                "right and that no line break was copied along"
             )
         return OAuthHandshakeFailed(
             f"{what}: neither a token nor a known refusal; check the token address ({self._host})"
@@ -171,18 +174,18 @@ class TokenSource:
 
     @property
     def _doing(self) -> str:
-        return f"fetch a token for tenant {self._access.tenant}"
+        return f"fetch a token for tenant {self._authentication.tenant}"
 
     @property
     def _host(self) -> str:
-        return httpx.URL(self._access.auth_url).host
+        return httpx.URL(self._authentication.auth_url).host
 
 
-def _told(body: bytes) -> TokenAnswer:
+def _decode_token_response(body: bytes) -> TokenResponse:
     try:
-        return msgspec.json.decode(body, type=TokenAnswer)
+        return msgspec.json.decode(body, type=TokenResponse)
     except (msgspec.DecodeError, UnicodeDecodeError):
-        return TokenAnswer()
+        return TokenResponse()
 
 
 def _same(one: Token, other: Token) -> bool:

@@ -116,7 +116,7 @@ def _read_full(work: EntityWork, cursor: Cursor, result: EntityResult) -> None:
         save_cursor(work, full_started_at=began, full_continue_from=start, **pass_writes)
     if spec.feed_path is None:
         writer = ChunkWriter(work, result, remember_seen=True, pass_began=began)
-        writer.write_all(iter_list(work.client, spec, prefetch=work.settings.prefetch_pages, whole=True))
+        writer.write_all(iter_list(work.client, spec, prefetch=work.settings.prefetch_pages, complete=True))
     else:
         writer = ChunkWriter(work, result, position="full_continue_from", pass_began=began)
         _write_feed(work, writer, result, start=start, restart=None)
@@ -135,7 +135,7 @@ def _read_incremental(work: EntityWork, cursor: Cursor, result: EntityResult) ->
     since = _looking_back(cursor, work.settings.lookback_minutes)
     if spec.feed_path is None:
         writer = ChunkWriter(work, result)
-        pages = iter_list(work.client, spec, modified_from=since, prefetch=work.settings.prefetch_pages, whole=True)
+        pages = iter_list(work.client, spec, modified_from=since, prefetch=work.settings.prefetch_pages, complete=True)
         writer.write_all(pages)
     else:
         writer = ChunkWriter(work, result, position="continue_from")
@@ -172,7 +172,7 @@ def _read_window(work: EntityWork, _cursor: Cursor, result: EntityResult) -> Non
         pages = iter_feed(work.client, work.spec, start=start, prefetch=prefetch)
     else:
         pages = iter_list(
-            work.client, work.spec, modified_from=start, modified_before=end, prefetch=prefetch, whole=True
+            work.client, work.spec, modified_from=start, modified_before=end, prefetch=prefetch, complete=True
         )
     ChunkWriter(work, result).write_all(pages)
 

@@ -21,7 +21,7 @@ from st_pipeline.postgres.database import database_errors
 from st_pipeline.postgres.sync_log import SyncLog, close_abandoned
 from st_pipeline.protocol import Counts, Mode
 from st_pipeline.servicetitan.client import ServiceTitanClient
-from st_pipeline.servicetitan.deadline import NEVER, Deadline, out_of_time, why_ended
+from st_pipeline.servicetitan.deadline import NO_DEADLINE, Deadline, out_of_time, why_ended
 from st_pipeline.servicetitan.pages import count
 from st_pipeline.settings import Settings
 from st_pipeline.streams import STREAMS
@@ -55,7 +55,7 @@ class TenantSync:
         sync_id: uuid.UUID | None = None,
         dagster_run_id: str | None = None,
         wait_seconds: float = 0,
-        deadline: Deadline = NEVER,
+        deadline: Deadline = NO_DEADLINE,
         budget: tuple[float, str] | None = None,
         first_loads: bool = True,
         after_chunk: Callable[[str, Counts], None] = lambda _entity, _counts: None,
@@ -129,9 +129,9 @@ class TenantSync:
     def _client(self, tenant: store.Tenant) -> ServiceTitanClient:
         """Raises ConfigurationError: a secret does not open, there is no app key, or it cannot be sent."""
         with self.connection.begin():
-            access = store.load_access(self.connection, self.settings, self.result.tenant)
+            authentication = store.load_authentication(self.connection, self.settings, self.result.tenant)
         tokens = store.PostgresTokenStore(self.engine, self.settings, tenant)
-        return ServiceTitanClient(access, self.settings, store=tokens, deadline=self.deadline)
+        return ServiceTitanClient(authentication, self.settings, store=tokens, deadline=self.deadline)
 
     def _note_unusable(self, error: ConfigurationError) -> None:
         """A failed row and a status, so that a tenant whose secrets do not open is seen where others are."""

@@ -16,7 +16,7 @@ from sqlalchemy import Connection, Engine, text
 from st_pipeline.errors import ConfigurationError, TenantBusy
 from st_pipeline.postgres import leases
 from st_pipeline.postgres.database import transaction
-from st_pipeline.servicetitan.tenant_authentication import TenantAccess, Token
+from st_pipeline.servicetitan.tenant_authentication import TenantAuthentication, Token
 from st_pipeline.settings import Settings
 from st_pipeline.tenants import store
 from st_pipeline.tenants.audit import Entry, audit_failures
@@ -54,9 +54,9 @@ def rotate_secret(
     with audit_failures(engine, doing, entry):
         check_secret("client secret", secret.get_secret_value())
         with transaction(engine, doing) as connection:
-            access = store.load_access(connection, settings, tenant.partition_key)
-        token = fetch_token(replace(access, client_secret=secret), settings) if try_first else None
-        is_new = secret != access.client_secret
+            authentication = store.load_authentication(connection, settings, tenant.partition_key)
+        token = fetch_token(replace(authentication, client_secret=secret), settings) if try_first else None
+        is_new = secret != authentication.client_secret
         with transaction(engine, doing) as connection:
             values: dict[str, Any] = {"expires_on": expires_on} if is_new or expires_on is not None else {}
             if is_new:
@@ -72,10 +72,12 @@ def rotate_secret(
     return is_new
 
 
-def fetch_token(access: TenantAccess, settings: Settings, shared: store.PostgresTokenStore | None = None) -> Token:
+def fetch_token(
+    authentication: TenantAuthentication, settings: Settings, shared: store.PostgresTokenStore | None = None
+) -> Token:
     """A token fetched now with these keys, shared where a store is given. Raises AuthError and TransientApiError."""
     with http_client(settings) as http:
-        return token_source(access, settings, http, store=NewTokens(shared)).token()
+        return token_source(authentication, settings, http, store=NewTokens(shared)).token()
 
 
 def update_credential(
@@ -91,11 +93,15 @@ def update_credential(
     with audit_failures(engine, doing, entry):
         with transaction(engine, doing) as connection:
             different = _different(connection, settings, tenant, changes)
-            access = store.load_access(connection, settings, tenant.partition_key) if TRIED & set(different) else None
+            authentication = (
+                store.load_authentication(connection, settings, tenant.partition_key)
+                if TRIED & set(different)
+                else None
+            )
         entry.details["changed"] = ", ".join(different)
         tokens, diagnosis = NewTokens(), None
-        if try_first and access is not None:
-            diagnosis = diagnose(_with(access, settings, different), settings, tokens)
+        if try_first and authentication is not None:
+            diagnosis = diagnose(_with(authentication, settings, different), settings, tokens)
             if not diagnosis.connected:
                 with transaction(engine, doing) as connection:
                     entry.write(connection, "refused", verdict=diagnosis.verdict.value)
@@ -147,12 +153,14 @@ def _different(
     return {column: value for column, value in changes.items() if value != held[column]}
 
 
-def _with(access: TenantAccess, settings: Settings, changes: Changes) -> TenantAccess:
-    """The access as it would be. Raises ConfigurationError: it would have no app key."""
+def _with(authentication: TenantAuthentication, settings: Settings, changes: Changes) -> TenantAuthentication:
+    """The authentication after these changes. Raises ConfigurationError when it would have no app key."""
     values: dict[str, Any] = {name: value for name, value in changes.items() if name in TRIED and value is not None}
+    if "tenant_id" in values:
+        values["servicetitan_tenant_id"] = values.pop("tenant_id")
     if "app_key" in changes and changes["app_key"] is None:
-        values["app_key"] = store.app_key_of(settings, access.tenant)
-    return replace(access, **values)
+        values["app_key"] = store.app_key_of(settings, authentication.tenant)
+    return replace(authentication, **values)
 
 
 def _store(connection: Connection, settings: Settings, tenant: store.Tenant, changes: Changes) -> None:

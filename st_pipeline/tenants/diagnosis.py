@@ -29,7 +29,7 @@ from st_pipeline.errors import (
 from st_pipeline.postgres.database import main_url, open_engine, transaction
 from st_pipeline.servicetitan.client import ServiceTitanClient
 from st_pipeline.servicetitan.pages import count
-from st_pipeline.servicetitan.tenant_authentication import TenantAccess, Token
+from st_pipeline.servicetitan.tenant_authentication import TenantAuthentication, Token
 from st_pipeline.settings import Environment, Settings, load_settings
 from st_pipeline.tenants import audit, store
 from st_pipeline.tenants.refusal import (
@@ -104,9 +104,9 @@ def test_credentials(
     with _engine(settings, engine) as opened:
         with transaction(opened, f"load the credentials of tenant {tenant}") as connection:
             found = store.find_tenant(connection, tenant)
-            access = store.load_access(connection, settings, tenant)
+            authentication = store.load_authentication(connection, settings, tenant)
         tokens = NewTokens(store.PostgresTokenStore(opened, settings, found))
-        diagnosis = diagnose(access, settings, tokens)
+        diagnosis = diagnose(authentication, settings, tokens)
         with transaction(opened, f"note the test of tenant {tenant}") as connection:
             note(connection, found.credential_id, diagnosis)
     return diagnosis
@@ -151,8 +151,8 @@ def _engine(settings: Settings, given: Engine | None) -> Iterator[Engine]:
         engine.dispose()
 
 
-def diagnose(access: TenantAccess, settings: Settings, tokens: NewTokens) -> Diagnosis:
-    """Ask ServiceTitan what `access` may read; nothing is noted."""
+def diagnose(authentication: TenantAuthentication, settings: Settings, tokens: NewTokens) -> Diagnosis:
+    """Ask ServiceTitan what `authentication` may read; nothing is noted."""
     patient = settings.model_copy(
         update={
             "max_attempts": MAX_ATTEMPTS,
@@ -162,7 +162,7 @@ def diagnose(access: TenantAccess, settings: Settings, tokens: NewTokens) -> Dia
     )
     entities: list[EntityAccess] = []
     errors: list[tuple[EntitySpec, PipelineError]] = []
-    with ServiceTitanClient(access, patient, store=tokens) as client:
+    with ServiceTitanClient(authentication, patient, store=tokens) as client:
         for spec in LISTS.values():
             granted = any(entity.granted for entity in entities)
             if errors and _holds_for_all(errors[-1][1], granted=granted):
@@ -176,11 +176,11 @@ def diagnose(access: TenantAccess, settings: Settings, tokens: NewTokens) -> Dia
                 errors.append((spec, error))
                 entities.append(_refused_entity(spec, error))
     connected = any(entity.granted for entity in entities)
-    verdict, message = _some(entities) if connected else _none(access, settings, tokens.token, errors)
+    verdict, message = _some(entities) if connected else _none(authentication, settings, tokens.token, errors)
     return Diagnosis(
-        tenant=access.tenant,
-        environment=access.environment,
-        tenant_id=access.tenant_id,
+        tenant=authentication.tenant,
+        environment=authentication.environment,
+        tenant_id=authentication.servicetitan_tenant_id,
         connected=connected,
         complete=verdict is Verdict.COMPLETE,
         verdict=verdict,
@@ -237,20 +237,23 @@ def _some(entities: list[EntityAccess]) -> Finding:
 
 
 def _none(
-    access: TenantAccess, settings: Settings, token: Token | None, errors: list[tuple[EntitySpec, PipelineError]]
+    authentication: TenantAuthentication,
+    settings: Settings,
+    token: Token | None,
+    errors: list[tuple[EntitySpec, PipelineError]],
 ) -> Finding:
     """Nothing can be read: why? The loop stops at an error that holds for all, so the last one speaks for the rest."""
     error = errors[-1][1]
     if isinstance(error, InvalidCredentials):
-        return why_no_token(access, settings)
+        return why_no_token(authentication, settings)
     if all(isinstance(each, ScopeMissing) for _, each in errors):
         every = [_refused_entity(*each) for each in errors]
         return Verdict.NO_SCOPE, f"The keys are good, but the app has none of the scopes. {_ask_for(every)}"
     # ServiceTitan: the body of a 401 is not documented. Whoever waits for a test is told what is likely all the same.
     refused = [spec for spec, each in errors if each.refuses_tenant or isinstance(each, TokenRefreshFailed)]
     if token is not None and refused:
-        return why_refused(access, settings, token, refused[0])
-    return why_no_answer(access, error, has_token=token is not None)
+        return why_refused(authentication, settings, token, refused[0])
+    return why_no_answer(authentication, error, has_token=token is not None)
 
 
 def _names(entities: list[EntityAccess]) -> str:

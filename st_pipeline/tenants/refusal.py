@@ -18,8 +18,8 @@ from pydantic import SecretStr
 
 from st_pipeline.entities.spec import EntitySpec
 from st_pipeline.errors import OAuthHandshakeFailed, PipelineError, RateLimitExceeded, ServiceUnavailable
-from st_pipeline.servicetitan.network import TimeLimits, open_http
-from st_pipeline.servicetitan.tenant_authentication import TenantAccess, Token, TokenStore
+from st_pipeline.servicetitan.network import TimeLimits, open_http_client
+from st_pipeline.servicetitan.tenant_authentication import TenantAuthentication, Token, TokenStore
 from st_pipeline.servicetitan.token import TokenSource
 from st_pipeline.servicetitan.transport import tls
 from st_pipeline.settings import ENVIRONMENTS, Environment, Settings
@@ -58,25 +58,27 @@ class ErrorTitle(msgspec.Struct):
     title: str | None = None
 
 
-def why_no_token(access: TenantAccess, settings: Settings) -> Finding:
+def why_no_token(authentication: TenantAuthentication, settings: Settings) -> Finding:
     """The token address does not know client id and secret: does the other environment's? It is asked once."""
-    other = next(environment for environment in ENVIRONMENTS if environment != access.environment)
-    if _opens(access, settings, other):
+    other = next(environment for environment in ENVIRONMENTS if environment != authentication.environment)
+    if _opens(authentication, settings, other):
         return Verdict.WRONG_ENVIRONMENT, (
-            f"The client id and secret belong to the {other} environment, not to {access.environment}. Store them with "
-            f"`--environment {other}`, or ask {ADMINISTRATOR} for keys of the {access.environment} environment"
+            f"The client id and secret belong to the {other} environment, not to {authentication.environment}. Store "
+            f"them with `--environment {other}`, or ask {ADMINISTRATOR} for keys of the {authentication.environment} "
+            "environment"
         )
     return Verdict.WRONG_KEYS, (
-        f"ServiceTitan does not know this client id and secret, in neither environment. {_looks_odd(access)}Ask "
-        f"{ADMINISTRATOR} for both ({APP_ACCESS}) and store them with `st-pipeline credentials add --replace`; a new "
-        "secret makes the old one useless. The usual cause is a secret that was cut or took a line break along"
+        "ServiceTitan does not know this client id and secret, in either environment. "
+        f"{_looks_odd(authentication)}Ask {ADMINISTRATOR} for both ({APP_ACCESS}) and store them with "
+        "`st-pipeline credentials add --replace`; a new secret makes the old one useless. The usual cause is "
+        "a secret that was cut or took a line break along"
     )
 
 
-def _opens(access: TenantAccess, settings: Settings, environment: Environment) -> bool:
+def _opens(authentication: TenantAuthentication, settings: Settings, environment: Environment) -> bool:
     """Does the environment's token address take these keys? No answer counts as no."""
-    there = replace(access, environment=environment, auth_url=settings.auth_url(environment))
-    if there.auth_url == access.auth_url:
+    there = replace(authentication, environment=environment, auth_url=settings.auth_url(environment))
+    if there.auth_url == authentication.auth_url:
         return False
     try:
         with http_client(settings) as http:
@@ -86,9 +88,9 @@ def _opens(access: TenantAccess, settings: Settings, environment: Environment) -
     return True
 
 
-def _looks_odd(access: TenantAccess) -> str:
+def _looks_odd(authentication: TenantAuthentication) -> str:
     """ServiceTitan: a client id begins with `cid.`, a secret with `cs`."""
-    client_id, secret = access.client_id.get_secret_value(), access.client_secret.get_secret_value()
+    client_id, secret = authentication.client_id.get_secret_value(), authentication.client_secret.get_secret_value()
     if client_id.startswith("cs") and secret.startswith("cid."):
         return "The two stand in each other's place. "
     if not client_id.startswith("cid."):
@@ -96,20 +98,20 @@ def _looks_odd(access: TenantAccess) -> str:
     return ""
 
 
-def why_refused(access: TenantAccess, settings: Settings, token: Token, spec: EntitySpec) -> Finding:
+def why_refused(authentication: TenantAuthentication, settings: Settings, token: Token, spec: EntitySpec) -> Finding:
     """The token is good and every entity is refused, `spec` being one of them."""
-    owner = tenant_of(token)
-    if owner is not None and owner != access.tenant_id:
+    owner, tenant_id = tenant_of(token), authentication.servicetitan_tenant_id
+    if owner is not None and owner != tenant_id:
         return Verdict.WRONG_TENANT_ID, (
-            f"The client id and secret belong to ServiceTitan tenant {owner}, not to {access.tenant_id}: store them "
-            f"with `--tenant-id {owner} --replace`, or ask {ADMINISTRATOR} of tenant {access.tenant_id} for its own"
+            f"The client id and secret belong to ServiceTitan tenant {owner}, not to {tenant_id}: store them with "
+            f"`--tenant-id {owner} --replace`, or ask {ADMINISTRATOR} of tenant {tenant_id} for its own"
         )
-    ours = _refusal(access, settings, token, spec, access.app_key)
+    ours = _refusal(authentication, settings, token, spec, authentication.app_key)
     addresses = (
-        f"check that both addresses of the {access.environment} environment in the settings belong together: "
-        f"{_host(access.api_url)} and {_host(access.auth_url)}"
+        f"check that both addresses of the {authentication.environment} environment in the settings belong together: "
+        f"{_host(authentication.api_url)} and {_host(authentication.auth_url)}"
     )
-    if ours is not None and ours == _refusal(access, settings, token, spec, SecretStr(NO_APP_KEY)):
+    if ours is not None and ours == _refusal(authentication, settings, token, spec, SecretStr(NO_APP_KEY)):
         unauthorized = ours[0] == HTTPStatus.UNAUTHORIZED
         otherwise = addresses if unauthorized else f"{ADMINISTRATOR} must connect the app ({APP_ACCESS})"
         return Verdict.WRONG_APP_KEY, (
@@ -120,16 +122,16 @@ def why_refused(access: TenantAccess, settings: Settings, token: Token, spec: En
     if ours is not None and ours[0] == HTTPStatus.UNAUTHORIZED:
         refused = "The API refuses a token that was fetched a moment ago, though the app key is right"
         return Verdict.TOKEN_REFUSED, f"{refused}: {addresses}"
-    doubt = f"tenant id {access.tenant_id} is right and that " if owner is None else ""
+    doubt = f"tenant id {tenant_id} is right and that " if owner is None else ""
     return Verdict.NOT_CONNECTED, (
-        f"The keys are good, and ServiceTitan tenant {access.tenant_id} lets the app read nothing. Ask {ADMINISTRATOR} "
-        f"to check that {doubt}the app is connected and its newest version accepted ({APP_ACCESS})"
+        f"The keys are good, and ServiceTitan tenant {tenant_id} lets the app read nothing. Ask {ADMINISTRATOR} to "
+        f"check that {doubt}the app is connected and its newest version accepted ({APP_ACCESS})"
     )
 
 
-def why_no_answer(access: TenantAccess, error: PipelineError, *, has_token: bool) -> Finding:
+def why_no_answer(authentication: TenantAuthentication, error: PipelineError, *, has_token: bool) -> Finding:
     """ServiceTitan had no say, or something else spoke in its place."""
-    host = _host(access.api_url if has_token else access.auth_url)
+    host = _host(authentication.api_url if has_token else authentication.auth_url)
     match error:
         case ServiceUnavailable():
             return Verdict.UNREACHABLE, (
@@ -144,8 +146,8 @@ def why_no_answer(access: TenantAccess, error: PipelineError, *, has_token: bool
         case OAuthHandshakeFailed():
             return Verdict.NO_TOKEN, (
                 f"{host} answers, but with neither a token nor a known refusal. Check the token address of the "
-                f"{access.environment} environment in the settings, and a proxy on the way. Nothing is known about the "
-                "credentials"
+                f"{authentication.environment} environment in the settings, and a proxy on the way. Nothing is known "
+                "about the credentials"
             )
         case _:
             return Verdict.UNEXPECTED, (
@@ -168,10 +170,10 @@ def tenant_of(token: Token) -> int | None:
 
 
 def _refusal(
-    access: TenantAccess, settings: Settings, token: Token, spec: EntitySpec, app_key: SecretStr
+    authentication: TenantAuthentication, settings: Settings, token: Token, spec: EntitySpec, app_key: SecretStr
 ) -> tuple[int, str | None] | None:
     """Status and title of the answer to one record of `spec`, asked for with this app key; None without an answer."""
-    url = access.api_url + spec.list_path.replace("{tenant}", str(access.tenant_id))
+    url = authentication.api_url + spec.list_path.replace("{tenant}", str(authentication.servicetitan_tenant_id))
     headers = {"authorization": f"Bearer {token.value.get_secret_value()}", "st-app-key": app_key.get_secret_value()}
     try:
         with http_client(settings) as http:
@@ -187,16 +189,16 @@ def _refusal(
 def http_client(settings: Settings) -> httpx.Client:
     """For a few questions while somebody waits."""
     timeout = min(settings.request_timeout_seconds, TIMEOUT_SECONDS)
-    return open_http(tls(), timeout=httpx.Timeout(timeout, connect=settings.connect_timeout_seconds))
+    return open_http_client(tls(), timeout=httpx.Timeout(timeout, connect=settings.connect_timeout_seconds))
 
 
 def token_source(
-    access: TenantAccess, settings: Settings, http: httpx.Client, store: TokenStore | None = None
+    authentication: TenantAuthentication, settings: Settings, http: httpx.Client, store: TokenStore | None = None
 ) -> TokenSource:
     """Where a token comes from while somebody waits."""
     limits = TimeLimits(min(settings.request_timeout_seconds, TIMEOUT_SECONDS), settings.connect_timeout_seconds)
     threshold = settings.token_refresh_threshold_seconds
-    return TokenSource(access, http, threshold_seconds=threshold, limits=limits, store=store)
+    return TokenSource(authentication, http, threshold_seconds=threshold, limits=limits, store=store)
 
 
 def _host(url: str) -> str:

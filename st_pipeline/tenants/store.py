@@ -14,7 +14,7 @@ from sqlalchemy import Connection, Engine, text
 
 from st_pipeline.errors import ConfigurationError
 from st_pipeline.postgres.database import transaction
-from st_pipeline.servicetitan.tenant_authentication import ClientKeys, TenantAccess, Token
+from st_pipeline.servicetitan.tenant_authentication import ClientKeys, TenantAuthentication, Token
 from st_pipeline.settings import Environment, Settings
 from st_pipeline.tenants import audit
 from st_pipeline.tenants.companies import unknown
@@ -87,17 +87,17 @@ def find_tenant(connection: Connection, tenant: str) -> Tenant:
     return found[tenant]
 
 
-def load_access(connection: Connection, settings: Settings, tenant: str) -> TenantAccess:
+def load_authentication(connection: Connection, settings: Settings, tenant: str) -> TenantAuthentication:
     """All it takes to speak for the tenant. Raises ConfigurationError: unknown, no app key, or it does not open."""
     found = find_tenant(connection, tenant)
     opened = open_secrets(connection, Vault.from_settings(settings), found)
     client_id, client_secret = opened["client_id"], opened["client_secret"]
     if client_id is None or client_secret is None:  # the columns are NOT NULL
         raise ConfigurationError(f"tenant {tenant} has no client id or secret")
-    return TenantAccess(
+    return TenantAuthentication(
         tenant=tenant,
         environment=found.environment,
-        tenant_id=found.tenant_id,
+        servicetitan_tenant_id=found.tenant_id,
         client_id=client_id,
         client_secret=client_secret,
         app_key=opened["app_key"] or app_key_of(settings, tenant),

@@ -59,7 +59,7 @@ class Tenant:
         configuration = SyncConfiguration(only=only, batch_size=ROWS_A_CHUNK, **options)
         with TenantSync(self.engine, self.settings, self.name, configuration) as sync:
             sync.client.close()
-            sync.client = ServiceTitanClient(sync.client.access, sync.settings, transport=transport)
+            sync.client = ServiceTitanClient(sync.client.authentication, sync.settings, transport=transport)
             yield sync
 
     def differences(self, *entities: str) -> list[str]:

@@ -15,8 +15,8 @@ from pydantic import SecretStr
 
 from st_pipeline.rates import Rate
 from st_pipeline.servicetitan.client import ServiceTitanClient
-from st_pipeline.servicetitan.deadline import NEVER, Deadline
-from st_pipeline.servicetitan.tenant_authentication import ClientKeys, TenantAccess, Token
+from st_pipeline.servicetitan.deadline import NO_DEADLINE, Deadline
+from st_pipeline.servicetitan.tenant_authentication import ClientKeys, TenantAuthentication, Token
 from st_pipeline.settings import Settings
 
 SECRETS = {"client_id": "cid.planted", "client_secret": "cs.planted", "app_key": "ak1.planted"}
@@ -136,13 +136,13 @@ class MemoryStore:
         self.token = token
 
 
-def make_access(
+def make_authentication(
     api: str = "https://api.test", auth: str = "https://auth.test/connect/token", **keys: Any
-) -> TenantAccess:
+) -> TenantAuthentication:
     """Access to the scripted vendor, or to what listens at these addresses."""
-    values = {**SECRETS, "tenant_id": 4711, "tenant": "acme", "environment": "production", **keys}
+    values = {**SECRETS, "servicetitan_tenant_id": 4711, "tenant": "acme", "environment": "production", **keys}
     secrets = {name: SecretStr(values.pop(name)) for name in SECRETS}
-    return TenantAccess(**values, **secrets, api_url=api, auth_url=auth)
+    return TenantAuthentication(**values, **secrets, api_url=api, auth_url=auth)
 
 
 @contextmanager
@@ -186,15 +186,15 @@ def make_client(vendor: Vendor, clock: Clock, client_settings: Settings) -> Iter
     def make(
         *,
         store: MemoryStore | None = None,
-        access: TenantAccess | None = None,
-        deadline: Deadline = NEVER,
+        authentication: TenantAuthentication | None = None,
+        deadline: Deadline = NO_DEADLINE,
         **changed: Any,
     ) -> ServiceTitanClient:
         settings = client_settings.model_copy(update=changed)
         transport = httpx.MockTransport(vendor)
         made.append(
             ServiceTitanClient(
-                access or make_access(),
+                authentication or make_authentication(),
                 settings,
                 store=store,
                 deadline=deadline,

@@ -20,7 +20,7 @@ from st_pipeline.servicetitan.client import ServiceTitanClient
 from st_pipeline.servicetitan.pages import Page, count, fetch_by_ids, iter_feed, iter_list
 from st_pipeline.settings import Settings
 from st_pipeline.simulator.control import SimulatedTenant
-from st_pipeline_tests.servicetitan.conftest import make_access
+from st_pipeline_tests.servicetitan.conftest import make_authentication
 
 Simulated = Callable[..., SimulatedTenant]
 INVOICES, CUSTOMERS, CONTACTS = ENTITIES["invoices"], ENTITIES["customers"], ENTITIES["customer_contacts"]
@@ -44,11 +44,12 @@ def connect() -> Iterator[Callable[..., ServiceTitanClient]]:
     made: list[ServiceTitanClient] = []
 
     def connect(simulated: SimulatedTenant, keys: dict[str, Any] | None = None, **changed: Any) -> ServiceTitanClient:
-        names = ("tenant_id", "environment", "client_id", "client_secret", "app_key")
-        values = {name: getattr(simulated, name) for name in names} | (keys or {})
-        access = make_access(simulated.url, f"{simulated.url}/connect/token", **values)
+        names = ("environment", "client_id", "client_secret", "app_key")
+        values = {name: getattr(simulated, name) for name in names}
+        values |= {"servicetitan_tenant_id": simulated.tenant_id, **(keys or {})}
+        authentication = make_authentication(simulated.url, f"{simulated.url}/connect/token", **values)
         quick = {"retry_initial_seconds": 0.001, "list_page_size": 50, "rate_limit": Rate(100_000, 1)}
-        made.append(ServiceTitanClient(access, Settings(**(quick | changed))))
+        made.append(ServiceTitanClient(authentication, Settings(**(quick | changed))))
         return made[-1]
 
     yield connect
@@ -202,7 +203,7 @@ def test_wrong_keys_and_missing_scopes_are_told_apart(tenant: SimulatedTenant, c
     with pytest.raises(PipelineError, match="app key"):
         count(connect(tenant, {"app_key": "ak1.wrong"}), INVOICES)
     with pytest.raises(PipelineError, match="tenant id"):
-        count(connect(tenant, {"tenant_id": 1}), INVOICES)
+        count(connect(tenant, {"servicetitan_tenant_id": 1}), INVOICES)
     tenant.change(scopes=[INVOICES.scope])
     client = connect(tenant)
     assert count(client, INVOICES) > 0

@@ -10,8 +10,8 @@ import pytest
 
 from st_pipeline.errors import InvalidApiResponseFormat, ServiceUnavailable
 from st_pipeline.servicetitan.client import ServiceTitanClient
-from st_pipeline.servicetitan.network import TimeLimits, open_http
-from st_pipeline.servicetitan.transport import BodyTooLarge, exchange, no_tls, unpacked
+from st_pipeline.servicetitan.network import TimeLimits, open_http_client
+from st_pipeline.servicetitan.transport import BodyTooLarge, no_tls, send_request, unpacked
 from st_pipeline_tests.servicetitan.conftest import Vendor, answer, get, list_page, listening, packed, refusal
 
 Make = Callable[..., ServiceTitanClient]
@@ -112,11 +112,11 @@ def test_a_huge_error_page_is_not_read_to_its_end(make_client: Make, vendor: Ven
         get(make_client(max_attempts=1))
 
 
-def _exchange(url: str) -> bytes:
-    limits = TimeLimits(exchange_seconds=5, connect_seconds=5)
-    with open_http(no_tls()) as http:
+def _fetch(url: str) -> bytes:
+    limits = TimeLimits(request_seconds=5, connect_seconds=5)
+    with open_http_client(no_tls()) as http:
         request = http.build_request("GET", url)
-        return exchange(http, request, "read a page", limit_bytes=1 << 20, limits=limits).body
+        return send_request(http, request, "read a page", limit_bytes=1 << 20, limits=limits).body
 
 
 def test_a_connection_that_closes_within_the_body_is_an_outage():
@@ -124,7 +124,7 @@ def test_a_connection_that_closes_within_the_body_is_an_outage():
         connection.sendall(b'HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{"data":[]}')
 
     with listening(short) as url, pytest.raises(ServiceUnavailable, match="RemoteProtocolError"):
-        _exchange(url)
+        _fetch(url)
 
 
 def test_what_the_peer_sent_is_not_quoted():
@@ -134,7 +134,7 @@ def test_what_the_peer_sent_is_not_quoted():
         connection.sendall(b"name: Jane Doe, 12 Main Street\r\n\r\n")
 
     with listening(garbage) as url, pytest.raises(ServiceUnavailable) as caught:
-        _exchange(url)
+        _fetch(url)
     assert "Jane" not in str(caught.value)
     assert caught.value.__cause__ is None
     assert caught.value.__context__ is None

@@ -20,7 +20,7 @@ from st_pipeline_tests.servicetitan.conftest import (
     answer,
     get,
     list_page,
-    make_access,
+    make_authentication,
     packed,
     refusal,
 )
@@ -84,7 +84,7 @@ def test_no_error_traceback_or_log_line_shows_a_secret_or_a_record(make_client: 
     plain = "".join(traceback.format_exception(caught.value)) + repr(lines)
     for secret in (*SECRETS.values(), "token-1", "token-2", "Jane"):
         assert secret not in plain
-    shown = repr(client) + repr(client.access) + repr(client._tokens.__dict__)
+    shown = repr(client) + repr(client.authentication) + repr(client._tokens.__dict__)
     for secret in (*SECRETS.values(), "token-1", "token-2"):
         assert secret not in shown
 
@@ -107,7 +107,7 @@ def test_no_refusal_of_the_token_address_shows_what_was_sent(
 @pytest.mark.parametrize("key", ["", "ak1.two\nlines", "ak1.ends\n", "ak1.ünicode", "ak1. blank", "ak1\0nul"])
 def test_an_app_key_that_http_cannot_carry_is_refused_before_a_library_quotes_it(make_client: Make, key: str):
     with pytest.raises(ConfigurationError, match="ST_PIPELINE_APP_KEY") as caught:
-        make_client(access=make_access(app_key=key))
+        make_client(authentication=make_authentication(app_key=key))
     assert "ak1" not in str(caught.value)
     assert "\n" not in str(caught.value)
 
@@ -115,18 +115,18 @@ def test_an_app_key_that_http_cannot_carry_is_refused_before_a_library_quotes_it
 @pytest.mark.parametrize("address", ["api.test", "", "ftp://api.test", "http://", "http://api:port"])
 def test_an_address_nobody_can_be_reached_at_is_refused_before_the_first_retry(make_client: Make, address: str):
     with pytest.raises(ConfigurationError, match="ST_PIPELINE_PRODUCTION_API_URL"):
-        make_client(access=make_access(api=address))
+        make_client(authentication=make_authentication(api=address))
     with pytest.raises(ConfigurationError, match="ST_PIPELINE_PRODUCTION_AUTH_URL"):
-        make_client(access=make_access(auth=address))
+        make_client(authentication=make_authentication(auth=address))
 
 
 @pytest.mark.parametrize("address", ["http://api.servicetitan.io", "HTTP://10.0.0.7:8080", "http://127.0.0.1.test"])
 def test_no_secret_goes_unencrypted_to_another_machine(make_client: Make, vendor: Vendor, address: str):
     """A mistyped `http://` would show the keys to everybody on the way, before the server answers with a redirect."""
     with pytest.raises(ConfigurationError, match="write https:// in ST_PIPELINE_PRODUCTION_API_URL"):
-        make_client(access=make_access(api=address))
+        make_client(authentication=make_authentication(api=address))
     with pytest.raises(ConfigurationError, match="write https:// in ST_PIPELINE_PRODUCTION_AUTH_URL"):
-        make_client(access=make_access(auth=address))
+        make_client(authentication=make_authentication(auth=address))
     assert (vendor.asked, vendor.token_requests) == ([], [])
 
 
@@ -143,15 +143,18 @@ def test_certificates_are_checked_as_soon_as_one_address_is_https(
     client_settings: Settings, api: str, auth: str, checked: bool
 ):
     """The secret goes to the token address: its certificate counts even where the API is a local simulator."""
-    with ServiceTitanClient(make_access(api=api, auth=auth), client_settings) as client:
+    with ServiceTitanClient(make_authentication(api=api, auth=auth), client_settings) as client:
         context = client._http._transport._pool._ssl_context
         assert context.check_hostname
         assert bool(context.get_ca_certs() or context.cert_store_stats()["x509_ca"]) is checked
 
 
 def test_two_clients_share_the_certificates_and_cost_little(client_settings: Settings):
-    access = make_access("https://a.test", "https://b.test/t")
-    with ServiceTitanClient(access, client_settings) as one, ServiceTitanClient(access, client_settings) as other:
+    authentication = make_authentication("https://a.test", "https://b.test/t")
+    with (
+        ServiceTitanClient(authentication, client_settings) as one,
+        ServiceTitanClient(authentication, client_settings) as other,
+    ):
         assert one._http._transport._pool._ssl_context is other._http._transport._pool._ssl_context
 
 

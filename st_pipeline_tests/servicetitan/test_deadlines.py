@@ -15,8 +15,8 @@ from pydantic import SecretStr
 from st_pipeline.errors import OutOfTime, ServiceUnavailable
 from st_pipeline.rates import Rate
 from st_pipeline.servicetitan.client import ServiceTitanClient
-from st_pipeline.servicetitan.deadline import NEVER, Deadline
-from st_pipeline.servicetitan.network import SecondsLeft, open_http
+from st_pipeline.servicetitan.deadline import NO_DEADLINE, Deadline
+from st_pipeline.servicetitan.network import SecondsLeft, open_http_client
 from st_pipeline.servicetitan.tenant_authentication import Token
 from st_pipeline.settings import Settings
 from st_pipeline_tests.servicetitan.conftest import (
@@ -27,7 +27,7 @@ from st_pipeline_tests.servicetitan.conftest import (
     get,
     list_page,
     listening,
-    make_access,
+    make_authentication,
 )
 
 Make = Callable[..., ServiceTitanClient]
@@ -74,7 +74,7 @@ def after_a_good_answer(connection: socket.socket) -> None:
 def asking(url: str, **changed: object) -> Iterator[ServiceTitanClient]:
     """A client that has its token and tries once."""
     settings = Settings(request_timeout_seconds=LIMIT_SECONDS, max_attempts=1).model_copy(update=changed)
-    with ServiceTitanClient(make_access(url, url), settings, store=MemoryStore(TOKEN)) as client:
+    with ServiceTitanClient(make_authentication(url, url), settings, store=MemoryStore(TOKEN)) as client:
         yield client
 
 
@@ -92,7 +92,7 @@ def test_a_connection_that_is_used_again_has_the_limit_of_the_new_request():
         get(client)
         time.sleep(LIMIT_SECONDS / 2)
         started = time.monotonic()
-        with pytest.raises(ServiceUnavailable, match="no complete answer"):
+        with pytest.raises(ServiceUnavailable, match="no complete response"):
             get(client)
         assert LIMIT_SECONDS * 0.8 < time.monotonic() - started < SLOW_SECONDS / 2
 
@@ -162,8 +162,8 @@ def test_the_earlier_of_two_deadlines_counts():
     tenant = Deadline(150.0, "the tenant's", lambda: 100.0)
     assert tenant.within(120, "a request's") == tenant
     assert tenant.within(20, "a request's").limit == "a request's"
-    assert NEVER.within(1, "a request's").seconds_left <= 1
-    assert not NEVER.has_passed
+    assert NO_DEADLINE.within(1, "a request's").seconds_left <= 1
+    assert not NO_DEADLINE.has_passed
 
 
 def test_tls_and_proxies_have_the_same_limits(monkeypatch: pytest.MonkeyPatch):
@@ -183,7 +183,7 @@ def test_tls_and_proxies_have_the_same_limits(monkeypatch: pytest.MonkeyPatch):
             asked.append(timeout)
             return b""
 
-    with open_http(ssl.create_default_context()) as http:
+    with open_http_client(ssl.create_default_context()) as http:
         direct, proxied = (http._transport_for_url(httpx.URL(url)) for url in ("http://127.0.0.1/", "https://a.test/"))
         assert direct is http._transport
         assert proxied is not direct

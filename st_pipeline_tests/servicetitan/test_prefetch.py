@@ -7,7 +7,7 @@ from contextvars import ContextVar
 
 import pytest
 
-from st_pipeline.servicetitan.prefetch import fetched_ahead
+from st_pipeline.servicetitan.prefetch import prefetched
 
 WAIT_SECONDS = 5
 LABEL: ContextVar[str] = ContextVar("label", default="none")
@@ -43,7 +43,7 @@ class _Source:
 
 @pytest.mark.parametrize("ahead", [0, 1, 2, 8])
 def test_everything_comes_in_order_and_no_thread_is_left(ahead: int):
-    assert list(fetched_ahead(_Source(50), ahead)) == list(range(50))
+    assert list(prefetched(_Source(50), ahead)) == list(range(50))
     assert _fetchers() == []
 
 
@@ -51,7 +51,7 @@ def test_everything_comes_in_order_and_no_thread_is_left(ahead: int):
 def test_it_is_ahead_by_so_much_and_no_more(ahead: int):
     """One page in work and `ahead` waiting: that is the memory it takes."""
     source = _Source(100)
-    pages = fetched_ahead(source, ahead)
+    pages = prefetched(source, ahead)
     for taken in (1, 2, 3):
         next(pages)
         _wait_for(lambda: len(source.begun) == taken + ahead)  # noqa: B023 - called at once
@@ -62,21 +62,21 @@ def test_it_is_ahead_by_so_much_and_no_more(ahead: int):
 
 def test_without_prefetch_there_is_no_thread():
     source = _Source(3)
-    pages = fetched_ahead(source, 0)
+    pages = prefetched(source, 0)
     next(pages)
     assert (_fetchers(), source.begun) == ([], [0])
 
 
 def test_nothing_is_fetched_before_somebody_wants_it():
     source = _Source(3)
-    fetched_ahead(source, 1)
+    prefetched(source, 1)
     assert (_fetchers(), source.begun) == ([], [])
 
 
 @pytest.mark.parametrize("ahead", [0, 1, 4])
 @pytest.mark.parametrize("error", [ValueError("broken"), KeyboardInterrupt()])
 def test_an_error_comes_after_the_items_before_it(ahead: int, error: BaseException):
-    pages = fetched_ahead(_Source(3, error), ahead)
+    pages = prefetched(_Source(3, error), ahead)
     assert [next(pages), next(pages), next(pages)] == [0, 1, 2]
     with pytest.raises(type(error)):
         next(pages)
@@ -87,7 +87,7 @@ def test_a_consumer_that_fails_ends_the_thread():
     source = _Source(1000)
 
     def consume() -> None:
-        for _ in fetched_ahead(source, 2):
+        for _ in prefetched(source, 2):
             raise RuntimeError
 
     with pytest.raises(RuntimeError):
@@ -105,7 +105,7 @@ def test_a_source_that_waits_is_woken_by_the_end():
         waits.set()
         woken.append(stop.wait(60))
 
-    pages = fetched_ahead(source, 1)
+    pages = prefetched(source, 1)
     next(pages)
     assert waits.wait(WAIT_SECONDS)
     started = time.monotonic()
@@ -123,7 +123,7 @@ def test_a_request_under_way_is_not_waited_for_to_its_end():
         release.wait(60)
         yield 2
 
-    pages = fetched_ahead(source, 1)
+    pages = prefetched(source, 1)
     next(pages)
     assert asked.wait(WAIT_SECONDS)
     started = time.monotonic()
@@ -136,5 +136,5 @@ def test_a_request_under_way_is_not_waited_for_to_its_end():
 def test_the_thread_logs_with_the_labels_of_the_sync():
     LABEL.set("sync 7")
     source = _Source(2)
-    list(fetched_ahead(source, 1))
+    list(prefetched(source, 1))
     assert source.labels == ["sync 7", "sync 7"]

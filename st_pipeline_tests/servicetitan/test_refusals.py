@@ -55,7 +55,7 @@ def test_a_403_in_other_words_than_servicetitans_says_nothing_about_the_tenant(
 ):
     """A proxy or a firewall on the way would suspend every tenant it meets."""
     vendor.will(answer(403, body))
-    with pytest.raises(UnclearRefusal, match="not in ServiceTitan's words") as caught:
+    with pytest.raises(UnclearRefusal, match="not in a form that ServiceTitan uses") as caught:
         get(client)
     assert not caught.value.refuses_tenant
 
@@ -90,7 +90,7 @@ def test_a_bad_parameter_is_named_with_the_reason_and_the_trace(client: ServiceT
         get(client)
     assert str(caught.value) == (
         "list invoices for tenant acme, page 3: HTTP 400 (trace 00-abc-def-00), it complains about "
-        "Page (The value 'x' is not valid for Page.); the request is refused and will be again"
+        "Page (The value 'x' is not valid for Page.); ServiceTitan refuses this request and will refuse it again"
     )
 
 

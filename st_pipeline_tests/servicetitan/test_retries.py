@@ -110,7 +110,7 @@ def test_a_silent_host_is_named_with_the_limit_that_ran_out(make_client: Make, v
     vendor.will(httpx.ConnectTimeout("x"), httpx.ReadTimeout("x"), httpx.ConnectError("[Errno 111] Connection refused"))
     with pytest.raises(ServiceUnavailable, match=r"no connection to api\.test within 10 s"):
         get(client)
-    with pytest.raises(ServiceUnavailable, match=r"no complete answer from api\.test within 120 s"):
+    with pytest.raises(ServiceUnavailable, match=r"no complete response from api\.test within 120 s"):
         get(client)
     with pytest.raises(ServiceUnavailable, match="Connection refused"):
         get(client)
@@ -134,7 +134,7 @@ def test_a_redirect_takes_no_keys_to_another_host(client: ServiceTitanClient, ve
 @pytest.mark.parametrize("body", [HTML, b"", b"[1]", b"null", b"  "])
 def test_a_200_that_is_no_json_object_is_asked_again_and_then_reported(make_client: Make, vendor: Vendor, body: bytes):
     vendor.will(answer(200, body), answer(200, body))
-    with pytest.raises(InvalidApiResponseFormat, match="no JSON object"):
+    with pytest.raises(InvalidApiResponseFormat, match="not a JSON object"):
         get(make_client(max_attempts=2))
 
 

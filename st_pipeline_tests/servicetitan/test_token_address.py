@@ -9,7 +9,7 @@ import pytest
 
 from st_pipeline.errors import InvalidCredentials, OAuthHandshakeFailed, RateLimitExceeded, ServiceUnavailable
 from st_pipeline.servicetitan.client import ServiceTitanClient
-from st_pipeline_tests.servicetitan.conftest import Clock, Vendor, answer, get, list_page, make_access, packed
+from st_pipeline_tests.servicetitan.conftest import Clock, Vendor, answer, get, list_page, make_authentication, packed
 
 Make = Callable[..., ServiceTitanClient]
 
@@ -70,7 +70,7 @@ NO_TOKENS = [
 @pytest.mark.parametrize("body", NO_TOKENS, ids=[str(number) for number in range(len(NO_TOKENS))])
 def test_a_200_without_a_usable_token_is_asked_again_and_then_reported(make_client: Make, vendor: Vendor, body: object):
     vendor.token_script = [answer(200, body), answer(200, body)]
-    with pytest.raises(OAuthHandshakeFailed, match=r"the answer holds no token.*auth\.test") as caught:
+    with pytest.raises(OAuthHandshakeFailed, match=r"the response has no token.*auth\.test") as caught:
         get(make_client(max_attempts=2))
     assert caught.value.retry_helps
     assert len(vendor.token_requests) == 2
@@ -80,7 +80,7 @@ def test_a_cut_token_answer_is_asked_again_and_then_reported(make_client: Make, 
     """It is no page that was cut: the error says that the token is missing."""
     client = make_client(max_attempts=2)
     vendor.token_script = [packed({"access_token": "t", "expires_in": 900}, cut=9) for _ in range(3)]
-    with pytest.raises(OAuthHandshakeFailed, match="the answer holds no token"):
+    with pytest.raises(OAuthHandshakeFailed, match="the response has no token"):
         get(client)
     vendor.will(list_page())
     get(client)
@@ -105,6 +105,6 @@ def test_a_token_address_that_is_down_for_good_is_reported(make_client: Make, ve
 def test_special_characters_of_a_secret_arrive_as_they_are(make_client: Make, vendor: Vendor):
     secret = "a+b/c=&d %"
     vendor.will(list_page())
-    get(make_client(access=make_access(client_secret=secret)))
+    get(make_client(authentication=make_authentication(client_secret=secret)))
     assert parse_qs(vendor.token_requests[0].content.decode())["client_secret"] == [secret]
     assert json.dumps(secret) not in repr(vendor.token_requests[0].url)

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 import pytest
 
 from st_pipeline.embedded_postgres.embedded import EmbeddedServer
-from st_pipeline.servicetitan.deadline import NEVER, Deadline
+from st_pipeline.servicetitan.deadline import NO_DEADLINE, Deadline
 from st_pipeline.settings import Settings
 from st_pipeline.simulator.control import SimulatorControl
 from st_pipeline.sync.configuration import SyncConfiguration
@@ -24,7 +24,7 @@ UNLOADED = "UPDATE sync_cursors SET last_full_at = NULL WHERE entity = :entity"
 
 
 @contextmanager
-def turn(acme: Acme, seconds: float = 600, deadline: Deadline = NEVER, only: str = "") -> Iterator[TenantSync]:
+def turn(acme: Acme, seconds: float = 600, deadline: Deadline = NO_DEADLINE, only: str = "") -> Iterator[TenantSync]:
     """A tenant's turn in a run of polls."""
     poll = SyncConfiguration(sync_type="scheduled", only=(only,) if only else ())
     sync = TenantSync(
@@ -147,7 +147,7 @@ def test_after_the_deadline_nothing_is_begun_and_nothing_has_failed(loaded: Acme
     ("deadline", "said"),
     [
         (Deadline(0.0, "a run may take 900 s"), "ended at once, as a run may take 900 s"),
-        (NEVER, "ended at once, by a person or with its service"),
+        (NO_DEADLINE, "ended at once, by a person or with its service"),
     ],
 )
 def test_the_log_says_who_interrupted_a_sync(loaded: Acme, deadline: Deadline, said: str):

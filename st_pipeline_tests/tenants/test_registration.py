@@ -120,8 +120,8 @@ def test_a_replaced_secret_keeps_the_tenants_own_app_key(engine: Engine, setting
     put_tenant(engine, settings, new_credential(app_key=planted.APP_KEY))
     add(engine, settings, new_credential(client_secret="cs1.new"), replace=True)
     with engine.connect() as connection:
-        access = store.load_access(connection, settings, "acme-plumbing")
-    assert access.app_key.get_secret_value() == planted.APP_KEY
+        authentication = store.load_authentication(connection, settings, "acme-plumbing")
+    assert authentication.app_key.get_secret_value() == planted.APP_KEY
 
 
 def test_a_lost_key_is_mended_by_entering_the_secrets_again(engine: Engine, settings: Settings):
@@ -131,7 +131,10 @@ def test_a_lost_key_is_mended_by_entering_the_secrets_again(engine: Engine, sett
         add(engine, fresh, new_credential())
     assert add(engine, fresh, new_credential(), replace=True) == "replaced"
     with engine.connect() as connection:
-        assert store.load_access(connection, fresh, "acme-plumbing").client_id.get_secret_value() == planted.CLIENT_ID
+        assert (
+            store.load_authentication(connection, fresh, "acme-plumbing").client_id.get_secret_value()
+            == planted.CLIENT_ID
+        )
 
 
 def test_a_tenant_with_data_keeps_its_servicetitan_tenant(engine: Engine, settings: Settings):

@@ -23,64 +23,68 @@ def execute(engine: Engine, sql: str, **values: object) -> None:
         connection.execute(text(sql), values)
 
 
-def load_access(engine: Engine, settings: Settings, tenant: str):
+def load_authentication(engine: Engine, settings: Settings, tenant: str):
     with engine.connect() as connection:
-        return store.load_access(connection, settings, tenant)
+        return store.load_authentication(connection, settings, tenant)
 
 
 def test_what_was_added_speaks_for_the_tenant(engine: Engine, settings: Settings):
     put_tenant(engine, settings, new_credential(environment="integration", app_key=planted.APP_KEY))
-    access = load_access(engine, settings, "acme-plumbing@integration")
-    assert (access.tenant, access.environment, access.tenant_id) == ("acme-plumbing@integration", "integration", 1001)
-    assert access.client_id.get_secret_value() == planted.CLIENT_ID
-    assert access.client_secret.get_secret_value() == planted.CLIENT_SECRET
-    assert access.app_key.get_secret_value() == planted.APP_KEY
-    assert access.api_url == "https://api-integration.servicetitan.io"
-    assert access.auth_url == "https://auth-integration.servicetitan.io/connect/token"
+    authentication = load_authentication(engine, settings, "acme-plumbing@integration")
+    assert (authentication.tenant, authentication.environment, authentication.servicetitan_tenant_id) == (
+        "acme-plumbing@integration",
+        "integration",
+        1001,
+    )
+    assert authentication.client_id.get_secret_value() == planted.CLIENT_ID
+    assert authentication.client_secret.get_secret_value() == planted.CLIENT_SECRET
+    assert authentication.app_key.get_secret_value() == planted.APP_KEY
+    assert authentication.api_url == "https://api-integration.servicetitan.io"
+    assert authentication.auth_url == "https://auth-integration.servicetitan.io/connect/token"
 
 
 def test_secrets_are_masked_wherever_they_are_printed(engine: Engine, settings: Settings):
     new = new_credential(app_key=planted.APP_KEY)
     tenant = put_tenant(engine, settings, new)
-    access = load_access(engine, settings, "acme-plumbing")
+    authentication = load_authentication(engine, settings, "acme-plumbing")
     tokens = store.PostgresTokenStore(engine, settings, tenant)
     token = Token(SecretStr(planted.TOKEN), datetime.now(UTC))
     tokens.save(token)
-    shown = f"{new!r} {new} {tenant!r} {access!r} {access} {tokens.load()!r} {vars(tokens)!r} {token!r}"
+    shown = f"{new!r} {new} {tenant!r} {authentication!r} {authentication} {tokens.load()!r} {vars(tokens)!r} {token!r}"
     planted.assert_nothing_planted(engine, shown)
 
 
 def test_the_settings_app_key_is_used_where_a_tenant_has_none(engine: Engine, settings: Settings):
     put_tenant(engine, settings)
-    assert load_access(engine, settings, "acme-plumbing").app_key == settings.app_key
+    assert load_authentication(engine, settings, "acme-plumbing").app_key == settings.app_key
 
 
 @pytest.mark.parametrize("app_key", ["", "ak1.planted\n", "ak1.planted key"])
 def test_a_malformed_app_key_in_the_settings_is_named_and_not_shown(engine: Engine, settings: Settings, app_key: str):
     put_tenant(engine, settings)
     with pytest.raises(ConfigurationError, match="the app key in ST_PIPELINE_APP_KEY") as refused:
-        load_access(engine, settings.model_copy(update={"app_key": SecretStr(app_key)}), "acme-plumbing")
+        load_authentication(engine, settings.model_copy(update={"app_key": SecretStr(app_key)}), "acme-plumbing")
     assert "planted" not in str(refused.value)
 
 
 def test_no_app_key_at_all_says_where_to_put_one(engine: Engine, settings: Settings):
     put_tenant(engine, settings)
     with pytest.raises(ConfigurationError, match="acme-plumbing has no app key: set ST_PIPELINE_APP_KEY"):
-        load_access(engine, settings.model_copy(update={"app_key": None}), "acme-plumbing")
+        load_authentication(engine, settings.model_copy(update={"app_key": None}), "acme-plumbing")
 
 
 def test_an_unknown_tenant_is_told_its_nearest_names(engine: Engine, settings: Settings):
     with pytest.raises(ConfigurationError, match="there is none yet; add one with `st-pipeline credentials add`"):
-        load_access(engine, settings, "acme")
+        load_authentication(engine, settings, "acme")
     put_tenant(engine, settings)
     put_tenant(engine, settings, new_credential(environment="integration", tenant_id=2))
     for name in ("acme-plumbin", "Acme-Plumbing", "acme-plumbing@production", "acme-plumbing@integratoin"):
         with pytest.raises(ConfigurationError, match=r"did you mean .*acme-plumbing.*`st-pipeline credentials list`"):
-            load_access(engine, settings, name)
+            load_authentication(engine, settings, name)
     with pytest.raises(
         ConfigurationError, match=r"^unknown tenant 'zzz\\n': `st-pipeline credentials list` shows all$"
     ):
-        load_access(engine, settings, "zzz\n")
+        load_authentication(engine, settings, "zzz\n")
 
 
 def test_a_secret_copied_from_another_row_speaks_for_nobody(engine: Engine, settings: Settings):
@@ -94,14 +98,14 @@ def test_a_secret_copied_from_another_row_speaks_for_nobody(engine: Engine, sett
         id=other.credential_id,
     )
     with pytest.raises(ConfigurationError, match="client_id of other cannot be decrypted"):
-        load_access(engine, settings, "other")
+        load_authentication(engine, settings, "other")
 
 
 def test_another_keyring_is_told_apart_from_a_wrong_secret(engine: Engine, settings: Settings):
     put_tenant(engine, settings)
     other = settings.model_copy(update={"encryption_keys": SecretStr("9:" + "A" * 43 + "=")})
     with pytest.raises(ConfigurationError, match="was encrypted with key 1, which"):
-        load_access(engine, other, "acme-plumbing")
+        load_authentication(engine, other, "acme-plumbing")
 
 
 def test_only_enabled_tenants_are_listed_for_syncs(engine: Engine, settings: Settings):

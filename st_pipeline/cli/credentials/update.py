@@ -173,12 +173,12 @@ def _fetch_ahead(engine: "Engine", settings: "Settings", tenant: "Tenant") -> No
     from st_pipeline.cli.output import print_text
     from st_pipeline.postgres.database import transaction
     from st_pipeline.tenants.credential_updates import fetch_token
-    from st_pipeline.tenants.store import PostgresTokenStore, load_access
+    from st_pipeline.tenants.store import PostgresTokenStore, load_authentication
 
     try:
         with transaction(engine, f"load the credentials of tenant {tenant.partition_key}") as connection:
-            access = load_access(connection, settings, tenant.partition_key)
-        fetch_token(access, settings, PostgresTokenStore(engine, settings, tenant))
+            authentication = load_authentication(connection, settings, tenant.partition_key)
+        fetch_token(authentication, settings, PostgresTokenStore(engine, settings, tenant))
     except PipelineError:
         return
     print_text(

@@ -80,8 +80,8 @@ def _ask(settings: "Settings", engine: "Engine", tenant: str, entity: str, st_id
     patient = settings.model_copy(update={"max_attempts": MAX_ATTEMPTS, "retry_max_seconds": wait})
     with transaction(engine, f"load the credentials of tenant {tenant}") as connection:
         tokens = store.PostgresTokenStore(engine, settings, store.find_tenant(connection, tenant))
-        access = store.load_access(connection, settings, tenant)
-    with ServiceTitanClient(access, patient, store=tokens) as client:
+        authentication = store.load_authentication(connection, settings, tenant)
+    with ServiceTitanClient(authentication, patient, store=tokens) as client:
         records = fetch_by_ids(client, spec, [st_id])
     head = read_head(bytes(records[0])) if records else None
     return Asked(found=bool(records), modified_on=head.modified_on if head else None)

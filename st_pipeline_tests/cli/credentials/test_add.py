@@ -30,7 +30,7 @@ def _company(command: Command) -> None:
 
 def stored(engine: Engine, settings: Settings, tenant: str = "acme"):
     with engine.connect() as connection:
-        return store.load_access(connection, settings, tenant)
+        return store.load_authentication(connection, settings, tenant)
 
 
 def assert_stored(engine: Engine, settings: Settings, said: Said) -> None:

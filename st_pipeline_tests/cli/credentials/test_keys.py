@@ -63,11 +63,11 @@ def test_everything_moves_to_the_new_key_and_the_old_one_may_go(
     assert command("keys", "status").code == 0
     only_new = settings.model_copy(update={"encryption_keys": SecretStr(new)})
     with engine.connect() as connection:
-        access = store.load_access(connection, only_new, "acme")
+        authentication = store.load_authentication(connection, only_new, "acme")
         third = store.find_tenant(connection, "third")
         actions = connection.execute(text("SELECT actor <> '' FROM audit_log WHERE action = 'keys.rotate'")).all()
-    assert access.client_secret.get_secret_value() == planted.CLIENT_SECRET
-    assert access.app_key.get_secret_value() == planted.APP_KEY
+    assert authentication.client_secret.get_secret_value() == planted.CLIENT_SECRET
+    assert authentication.app_key.get_secret_value() == planted.APP_KEY
     token = store.PostgresTokenStore(engine, only_new, third).load()
     assert token is not None
     assert token.value.get_secret_value() == planted.TOKEN
@@ -92,10 +92,10 @@ def test_a_process_that_runs_through_a_rotation_reads_its_keys_again(
     rekeying.rotate(engine, Vault(SecretStr(f"{new},{stored}")))
     with engine.connect() as connection:
         with pytest.raises(ConfigurationError, match=r"does not hold .*it has 1\).*Nothing is lost .*restart"):
-            store.load_access(connection, settings, "acme")
+            store.load_authentication(connection, settings, "acme")
         write_values({VARIABLE: f"{new},{stored}"})
-        access = store.load_access(connection, settings, "acme")
-    assert access.client_secret.get_secret_value() == planted.CLIENT_SECRET
+        authentication = store.load_authentication(connection, settings, "acme")
+    assert authentication.client_secret.get_secret_value() == planted.CLIENT_SECRET
 
 
 def test_a_rotation_is_refused_while_a_run_lacks_the_new_key(

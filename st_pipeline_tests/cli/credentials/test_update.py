@@ -28,7 +28,7 @@ def new_secret(tmp_path: Path) -> str:
 
 def stored_secret(acme: Acme) -> str:
     with acme.engine.connect() as connection:
-        return store.load_access(connection, acme.settings, "acme").client_secret.get_secret_value()
+        return store.load_authentication(connection, acme.settings, "acme").client_secret.get_secret_value()
 
 
 def assert_nothing_shown(acme: Acme, *texts: str) -> None:
