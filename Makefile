@@ -7,7 +7,7 @@ PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check 
 export PYTHONUNBUFFERED := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo dev test lab test-pythons lint types bench bench-all kill-lab memory docs lock down clean
+.PHONY: help setup demo dev test lab test-pythons lint types bench bench-all kill-lab mutants memory docs lock down clean
 
 help: ## What can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -67,6 +67,9 @@ bench-all: $(VENV)/installed ## What each entity costs: 200,000 records loaded, 
 
 kill-lab: $(VENV)/installed-dev ## Kill N syncs with -9 (N=1000, SEED=7) and check that nothing is lost, doubled or left
 	@$(BIN)/python -m st_pipeline_tests.kill_lab --kills $(or $(N),100) $(if $(SEED),--seed $(SEED)) $(if $(SERIES),--series $(SERIES))
+
+mutants: $(VENV)/installed-dev ## Break the path of a chunk in N small ways (N=40, SEED=7, ONLY=leases); a test must fail each time
+	@$(BIN)/python -m st_pipeline_tests.mutants --count $(or $(N),40) $(if $(SEED),--seed $(SEED)) $(if $(ONLY),--only $(ONLY))
 
 memory: $(VENV)/installed ## Peak memory of a sync of 10,000 and of 500,000 invoices
 	@$(BIN)/python benchmarks/memory.py
