@@ -123,6 +123,14 @@ class SimulatorControl:
         """Make every token of a tenant useless; how many there were."""
         return int(self._ask("POST", f"tenants/{environment}/{tenant_id}/revoke-tokens")["revoked"])
 
+    def remember(self, tenant_id: int, environment: str = "production") -> None:
+        """Keep a tenant as it is now, to `restore` it."""
+        self._ask("POST", f"tenants/{environment}/{tenant_id}/remember")
+
+    def restore(self, tenant_id: int, environment: str = "production") -> None:
+        """Put a tenant back to what it was when it was asked to remember; its tokens stay good."""
+        self._ask("POST", f"tenants/{environment}/{tenant_id}/restore")
+
     def requests(self, tenant_id: int, environment: str = "production", *, reset: bool = False) -> dict[str, Any]:
         """Counters; with `reset` they start anew, and the zeroed ones come back."""
         return dict(self._ask("DELETE" if reset else "GET", f"tenants/{environment}/{tenant_id}/requests"))
@@ -241,6 +249,14 @@ class SimulatedTenant:
     def revoke_tokens(self) -> int:
         """Make every token useless."""
         return self.control.revoke_tokens(self.tenant_id, self.environment)
+
+    def remember(self) -> None:
+        """Keep everything as it is now, to `restore` it."""
+        self.control.remember(self.tenant_id, self.environment)
+
+    def restore(self) -> None:
+        """Be again as `remember` saw it; tokens stay good."""
+        self.control.restore(self.tenant_id, self.environment)
 
     def requests(self, *, reset: bool = False) -> dict[str, Any]:
         """Counters."""

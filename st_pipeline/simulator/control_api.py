@@ -225,6 +225,18 @@ def _delete(world: World, tenant: Tenant, request: Request, rest: list[str]) -> 
     return {"deleted": row.key}
 
 
+def _remember(_world: World, tenant: Tenant, _request: Request, _rest: list[str]) -> Any:
+    tenant.remember()
+    return {"remembered": tenant.tenant_id}
+
+
+def _restore(world: World, tenant: Tenant, _request: Request, _rest: list[str]) -> Any:
+    if not tenant.restore():
+        raise _Wrong(400, f"tenant {tenant.tenant_id} was not asked to remember")
+    tenant.process_settings = world.settings
+    return {"restored": tenant.tenant_id}
+
+
 _CHANGEABLE = ("client_secret", "app_key", "scopes", "connected")
 _TENANT_ROUTES: dict[tuple[str, str], Callable[[World, Tenant, Request, list[str]], Any]] = {
     ("GET", ""): _get,
@@ -237,6 +249,8 @@ _TENANT_ROUTES: dict[tuple[str, str], Callable[[World, Tenant, Request, list[str
     ("GET", "faults"): _get_faults,
     ("DELETE", "faults"): _clear_faults,
     ("POST", "revoke-tokens"): _revoke,
+    ("POST", "remember"): _remember,
+    ("POST", "restore"): _restore,
     ("GET", "requests"): _requests,
     ("DELETE", "requests"): _requests,
     ("GET", "truth"): _truth,

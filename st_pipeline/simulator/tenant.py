@@ -4,6 +4,7 @@ Here: what belongs to a tenant, and the table of all of them. Not here: requests
 """
 
 import asyncio
+import pickle
 from dataclasses import dataclass, field
 from itertools import count
 from typing import Any, Literal
@@ -55,6 +56,7 @@ class Tenant:
     process_settings: Settings = field(default_factory=Settings)
     _effective: tuple[Settings, Settings] | None = None
     _making: asyncio.Lock = field(default_factory=asyncio.Lock)
+    _remembered: bytes | None = None
 
     def __post_init__(self) -> None:
         self.tenant_id, self.environment = self.spec.tenant_id, self.spec.environment
@@ -66,6 +68,18 @@ class Tenant:
     def __setstate__(self, state: dict[str, Any]) -> None:
         """From a file, in another process."""
         self.__dict__.update(state, _making=asyncio.Lock(), traffic=Traffic(), uid=next(_serial))
+
+    def remember(self) -> None:
+        """Keep everything as it is now, to `restore` it."""
+        self._remembered = None
+        self._remembered = pickle.dumps(self, protocol=pickle.HIGHEST_PROTOCOL)
+
+    def restore(self) -> bool:
+        """Be again as `remember` saw it; its tokens stay good. False: it was not asked to remember."""
+        remembered = self._remembered
+        if remembered is not None:
+            self.__setstate__(pickle.loads(remembered).__getstate__() | {"_remembered": remembered})  # noqa: S301 - ours
+        return remembered is not None
 
     async def ready(self, *entities: str) -> None:
         """Wait until the history of these is made up, in a thread. Without any: until none is being made up."""

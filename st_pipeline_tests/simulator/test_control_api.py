@@ -198,3 +198,24 @@ def test_a_factory_makes_tenants_with_keys_of_their_own(servicetitan_tenant: Cal
     assert one.tenant_id != other.tenant_id
     assert one.client_id != other.client_id
     assert one.client_secret != other.client_secret
+
+
+def test_a_tenant_is_put_back_to_what_it_was_as_often_as_asked(small: Callable[..., Stranger]):
+    """Records, feeds, settings, faults and keys; a token from before stays good."""
+    stranger = small()
+    tenant = stranger.tenant
+    with pytest.raises(SimulatorError, match="was not asked to remember"):
+        tenant.restore()
+    tenant.remember()
+    before, feed, faults = tenant.truth(), stranger.feed("customers", **RECENT).content, tenant.faults()
+    for _ in range(2):
+        tenant.advance(created=3, deleted=2)
+        tenant.insert("customers", {"id": 5, "name": "New"})
+        tenant.settings(export_page_size=7)
+        tenant.fault("status", status=500)
+        tenant.change(client_secret="cs.another")
+        assert tenant.truth() != before
+        tenant.restore()
+        assert (tenant.truth(), tenant.faults()) == (before, faults)
+        assert stranger.feed("customers", **RECENT).content == feed
+        assert stranger.token().status_code == 200
