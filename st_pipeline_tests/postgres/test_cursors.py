@@ -126,7 +126,7 @@ def test_a_field_that_is_not_a_cursor_s_is_refused(connection: Connection, tenan
     ],
 )
 def test_what_a_person_is_shown_is_the_token_or_else_the_newest_time_seen(cursor: Cursor, shown: str | None):
-    assert cursor.position == shown
+    assert cursor.value == shown
 
 
 @pytest.mark.parametrize(
