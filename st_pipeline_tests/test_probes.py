@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from st_pipeline.entities import ENTITIES
-from st_pipeline.entities.spec import EntitySpec, Presence
+from st_pipeline.entities.spec import DeletionSign, EntitySpec
 from st_pipeline.simulator.clock import TICKS_PER_SECOND, to_text, to_ticks
 from st_pipeline_tests.acme import ROWS_A_PAGE, Acme
 
@@ -65,7 +65,7 @@ def test_five_records_deleted_at_the_source_are_marked_deleted_and_no_other(acme
     acme.sync()
     there, gone = {}, {}
     for spec in ENTITIES.values():
-        if mode == "full" or spec.presence is Presence.ACTIVE_FLAG or (spec.feed_path and spec.ids_param):
+        if mode == "full" or spec.deletion_sign is DeletionSign.INACTIVE or (spec.feed_path and spec.ids_param):
             there[spec.name] = _live_ids(acme, spec)
             gone[spec.name] = sorted(there[spec.name])[:5]
             for st_id in gone[spec.name]:

@@ -1,6 +1,7 @@
-"""WHAT is synced: every entity, in the order in which a tenant is synced.
+"""WHAT is synced: every entity, in the order of a tenant's sync.
 
-Here: the registry. Not here: an entity's data (one module per ServiceTitan area), and nothing of ours is imported.
+Here: the registry; a module for each of ServiceTitan's areas has the entities. Not here: code that fetches, checks or
+writes; this room imports no other.
 """
 
 from st_pipeline.entities import (
@@ -21,7 +22,7 @@ AREAS = (settings, jbce, marketing, custom_fields, memberships, crm, jpm, sales,
 
 
 def registry(specs: tuple[EntitySpec, ...]) -> dict[str, EntitySpec]:
-    """Specs by name, each after the ones it depends on. Raises ValueError: a name twice, an unknown name, a circle."""
+    """Specs by name, each after those it depends on. Raises ValueError for a repeated or unknown name, and a cycle."""
     by_name = {spec.name: spec for spec in specs}
     if len(by_name) < len(specs):
         names = [spec.name for spec in specs]
@@ -31,12 +32,12 @@ def registry(specs: tuple[EntitySpec, ...]) -> dict[str, EntitySpec]:
     while waiting:
         ready = [spec for spec in waiting.values() if all(name in ordered for name in spec.depends_on)]
         if not ready:
-            raise ValueError(f"entities wait for each other or for an unknown one: {', '.join(waiting)}")
+            raise ValueError(f"these entities depend on each other or on an unknown one: {', '.join(waiting)}")
         for spec in ready:
             ordered[spec.name] = waiting.pop(spec.name)
     return ordered
 
 
 ENTITIES = registry(tuple(spec for area in AREAS for spec in area.ENTITIES))
-# What is read one by one: each entity, and of one that is several lists, each list.
+# What is read one by one: the entities, and instead of one that consists of several lists, its lists.
 LISTS = {one.name: one for spec in ENTITIES.values() for one in spec.read_as}

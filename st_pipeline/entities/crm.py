@@ -2,10 +2,20 @@
 
 from types import MappingProxyType
 
-from st_pipeline.entities.spec import Column, EntitySpec, Group, Kind, Presence, Rule, Severity, key_column, key_rules
+from st_pipeline.entities.spec import (
+    Column,
+    DeletionSign,
+    EntitySpec,
+    Group,
+    Kind,
+    Rule,
+    Severity,
+    key_column,
+    key_rules,
+)
 
 ANY_STATE = MappingProxyType({"active": "Any"})
-# ServiceTitan: lists of contacts have no active filter, and want the ids of owners or a modified date.
+# ServiceTitan: lists of contacts have no active filter, and require the ids of owners or a modification date.
 EVER_MODIFIED = MappingProxyType({"modifiedOnOrAfter": "1900-01-01T00:00:00Z"})
 
 CUSTOMERS = EntitySpec(
@@ -97,12 +107,12 @@ CUSTOMER_CONTACTS = EntitySpec(
     area="crm",
     group=Group.CUSTOMERS,
     title="Customer contacts",
-    description="Phones, mobiles, faxes and e-mails of customers. A changed contact does not move its customer.",
+    description="Phones, mobiles, faxes and e-mails of customers. A changed contact does not change its customer.",
     list_path="/crm/v2/tenant/{tenant}/customers/contacts",
     feed_path="/crm/v2/tenant/{tenant}/export/customers/contacts",
     list_params=EVER_MODIFIED,
     ids_param=False,
-    presence=Presence.ACTIVE_FLAG,
+    deletion_sign=DeletionSign.INACTIVE,
     scope="tn.crm.customers:r",
     refers_to=("customers",),
     columns=(
@@ -135,7 +145,7 @@ LOCATION_CONTACTS = EntitySpec(
     feed_path="/crm/v2/tenant/{tenant}/export/locations/contacts",
     list_params=EVER_MODIFIED,
     ids_param=False,
-    presence=Presence.ACTIVE_FLAG,
+    deletion_sign=DeletionSign.INACTIVE,
     scope="tn.crm.locations:r",
     refers_to=("locations",),
     columns=(

@@ -1,9 +1,9 @@
-"""Custom fields: the fields a company adds to its records. Data only, and odd in three ways.
+"""Custom fields: the fields a company adds to its records. Data only; an exception in three ways.
 
-ServiceTitan: there is no one address. Each owner (jobs, customers, …) has a list of its own, under its own scope, so
-one entity is eight lists here: a list that is refused costs none of the others. Rows do not name their owner: the table
-is partitioned by it, and each list is written into its partition. There is no active flag: what a complete walk of a
-list does not show is gone.
+ServiceTitan: there is no single address. Each owner (jobs, customers, …) has its own list with its own scope, so this
+entity consists of eight lists; when one is refused, the others are read all the same. Records do not name their owner:
+the table is partitioned by it, and each list is written into its partition. There is no active flag: what a complete
+reading of a list does not show was deleted.
 """
 
 from dataclasses import replace
@@ -20,7 +20,7 @@ COLUMNS = (
     Column("createdOn", Kind.TIMESTAMP, description="null where the owner is equipment"),
     Column("modifiedOn", Kind.TIMESTAMP, description="null where the owner is equipment"),
 )
-# Owner, path after the tenant's number, scope.
+# Owner, area, path after the tenant's number, scope.
 SORTED_LISTS = (
     ("jobs", "jpm", "jobs/custom-fields", "tn.jpm.jobs:r"),
     ("projects", "jpm", "projects/custom-fields", "tn.jpm.projects:r"),
@@ -61,7 +61,7 @@ LISTS = (
         list_of(owner, f"/{module}/v2/tenant/{{tenant}}/{path}", scope, {}, "+Id")
         for owner, module, path, scope in SORTED_LISTS
     ),
-    # ServiceTitan: this one has another shape: a direction is required, a sort unknown, no total is told, and options
+    # ServiceTitan: this list is different: it requires a direction, has no sort parameter and no total, and its options
     # are never null.
     list_of(
         "equipment",
@@ -77,10 +77,10 @@ CUSTOM_FIELDS = EntitySpec(
     name="custom_fields",
     area=AREA,
     title="Custom fields",
-    description="The fields a company has added to its records. Their values stand in the records of the owner; "
+    description="The fields a company has added to its records. Their values are in the owners' records; "
     "`st_custom_field_values` has them as rows.",
     columns=(
-        Column("owner", Kind.TEXT, description="whose field it is; not in the record, but known from the list"),
+        Column("owner", Kind.TEXT, description="whose field it is; not in the record, known from the list"),
         *COLUMNS,
     ),
     key=("owner", KEY),

@@ -9,8 +9,8 @@ EQUIPMENT = EntitySpec(
     area="equipmentsystems",
     group=Group.WORK,
     title="Equipment",
-    description="Units installed at customers. Their custom fields and attachments are shown only one unit at a time, "
-    "so they are not read.",
+    description="Units installed at customers. ServiceTitan shows their custom fields and attachments only one unit "
+    "at a time, so they are not read.",
     list_path="/equipmentsystems/v2/tenant/{tenant}/installed-equipment",
     feed_path="/equipmentsystems/v2/tenant/{tenant}/export/installed-equipment",
     list_params=MappingProxyType({"active": "Any"}),

@@ -12,7 +12,7 @@ CALL_REASONS = EntitySpec(
     list_path="/jbce/v2/tenant/{tenant}/call-reasons",
     list_params=MappingProxyType({"active": "Any"}),
     sort="+Id",
-    ids_param=False,  # what is missing is looked for by a second walk of the list
+    ids_param=False,  # what is missing is checked by reading the list a second time
     scope="tn.jbce.callreasons:r",
     columns=(
         key_column(),

@@ -45,10 +45,10 @@ JOBS = EntitySpec(
     area="jpm",
     group=Group.JOBS,
     title="Jobs",
-    description="Work at a location. Its times stand in appointments; `total` is 0, not null, when nothing was billed.",
+    description="Work at a location. Its times are in appointments; `total` is 0, not null, when nothing was billed.",
     list_path="/jpm/v2/tenant/{tenant}/jobs",
     feed_path="/jpm/v2/tenant/{tenant}/export/jobs",
-    # ServiceTitan: the list has no active filter and shows every job; `active` stands in the feed alone.
+    # ServiceTitan: the list has no active filter and shows every job; only the feed has `active`.
     sort="+Id",
     scope="tn.jpm.jobs:r",
     after=("customers", "locations"),
@@ -65,7 +65,7 @@ JOBS = EntitySpec(
             known_values=("Scheduled", "Dispatched", "InProgress", "Hold", "Completed", "Canceled"),
             never_null=True,
         ),
-        Column("completedOn", Kind.TIMESTAMP, description="canceled jobs can have one, too"),
+        Column("completedOn", Kind.TIMESTAMP, description="canceled jobs can have one too"),
         Column("businessUnitId", Kind.INTEGER, never_null=True),
         Column("jobTypeId", Kind.INTEGER, never_null=True),
         Column("priority", Kind.TEXT, known_values=("Low", "Normal", "High", "Urgent"), never_null=True),

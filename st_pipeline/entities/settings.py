@@ -14,7 +14,7 @@ TAG_TYPES = EntitySpec(
     list_path="/settings/v2/tenant/{tenant}/tag-types",
     feed_path="/settings/v2/tenant/{tenant}/export/tag-types",
     list_params=ANY_STATE,
-    ids_param=False,  # what is missing is looked for by a second walk of the list
+    ids_param=False,  # what is missing is checked by reading the list a second time
     scope="tn.stt.tagtypes:r",
     columns=(
         key_column(),
@@ -94,7 +94,7 @@ TECHNICIANS = EntitySpec(
     name="technicians",
     area="settings",
     title="Technicians",
-    description="The people who are sent to jobs. Which one goes to which appointment stands in no entity here.",
+    description="The people who are sent to jobs. No entity here says who goes to which appointment.",
     list_path="/settings/v2/tenant/{tenant}/technicians",
     feed_path="/settings/v2/tenant/{tenant}/export/technicians",
     list_params=ANY_STATE,

@@ -1,8 +1,8 @@
-"""What an entity is: the form that every block of data in this folder fills in.
+"""What describes an entity: the classes that this room's data is written in.
 
-Here: EntitySpec, Column, Rule and their self-checks. Not here: any one entity; nothing that reads, checks or writes.
-The typed decoder, the pandera schema, the table, the COPY columns, Dagster's column schema and the docs are all made
-from an EntitySpec, so a column is written once.
+Here: EntitySpec, Column, Rule and the checks of their consistency. Not here: any one entity; reading, checking and
+writing. The typed decoder, the pandera schema, the table, the COPY columns, Dagster's column schema and the docs are
+all made from an EntitySpec, so a column is declared once.
 """
 
 import re
@@ -17,7 +17,7 @@ KEY = "st_id"
 MODIFIED = "modified_on"
 # What the pipeline adds to every table, after the entity's own columns.
 BOOKKEEPING = ("full_data", "record_hash", "spec_version", "local_synced_at", "deleted_at")
-# `credential_id` leads the key, so one company's rows can never stand for another's.
+# `credential_id` comes first in the key, so one tenant's row can never replace another's.
 RESERVED = frozenset({"credential_id", *BOOKKEEPING})
 
 
@@ -34,36 +34,39 @@ class Kind(Enum):
     JSON = "jsonb"  # lists and what has no fixed shape
 
 
-class Presence(Enum):
-    """How a full pass learns that a record is gone."""
+class DeletionSign(Enum):
+    """How a full sync learns that a record was deleted."""
 
-    LIST = "absent from a complete walk of the list"
-    ACTIVE_FLAG = "the same, or inactive in the feed: whether the list hides inactive records is not documented"
+    ABSENT = "missing from a complete reading of the list"
+    INACTIVE = (
+        "missing from a complete reading of the list, or inactive in the feed (it is not documented whether the list "
+        "shows inactive records)"
+    )
 
 
 class Group(StrEnum):
-    """Which part of the graph an entity stands in; none depends on a later one."""
+    """The part of Dagster's graph that an entity belongs to; no part depends on a later one."""
 
     REFERENCE = "reference"
     CUSTOMERS = "customers"
     JOBS = "jobs"
-    WORK = "work"  # what comes of jobs: appointments, estimates, invoices, payments, equipment
+    WORK = "work"  # what follows from jobs: appointments, estimates, invoices, payments, equipment
 
 
 class Severity(StrEnum):
     """What a broken rule does to a record."""
 
-    REJECT = "reject"  # kept aside with the reason
-    WARN = "warn"  # written, counted
+    REJECT = "reject"  # stored as a reject, with the reason
+    WARN = "warn"  # written, and counted
 
 
 @dataclass(frozen=True, slots=True)
 class Column:
     """One column: `source` is the path in the record (`customer.id`), `name` defaults to its snake_case form.
 
-    `known_values`: usual values of an open enum. `never_null`: what ServiceTitan documents, and no record was seen to
-    break. Other values and nulls are stored all the same, and counted as drift. `feed_only`: lists do not show it, so a
-    record that was read from a list would lose it.
+    `known_values`: usual values of an open enum. `never_null`: ServiceTitan documents it, and no record is known that
+    breaks it. Other values and nulls are stored all the same, and counted as drift. `feed_only`: lists do not have it,
+    so a record read from a list would lose it.
     """
 
     source: str
@@ -86,9 +89,10 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """A named rule about one column. A value breaks it when it is null and `not_null`, or out of `minimum`…`maximum`.
+    """A named rule about one column. A value breaks it when it is null and `not_null`, or outside `minimum`…`maximum`.
 
-    A null breaks no bound: everything but the id may be null in a ServiceTitan record. Bounds: integers and days.
+    A null does not break a bound: everything but the id may be null in a ServiceTitan record. Bounds are for integers
+    and days.
     """
 
     name: str
@@ -100,7 +104,7 @@ class Rule:
 
 
 class Checked(Protocol):
-    """What a table is checked by: its columns and its rules."""
+    """What a table is checked against: its columns and its rules."""
 
     def __hash__(self) -> int: ...
 
@@ -127,14 +131,14 @@ class EntitySpec:
 
     `list_path`, `feed_path`: after the API's base address, with `{tenant}`. `feed_path` None: no export feed is used.
     `list_params`: what a complete list needs; ServiceTitan: lists show active records only unless asked. `sort`: the
-    order in which new records come last, where the API documents one. `ids_param`: can the list be asked by `ids`?
+    order in which new records come last, if the API documents one. `ids_param`: does the list have the parameter `ids`?
     `after`: what must have been read in the same sync; when one of these fails, this entity is not tried. `refers_to`:
-    what its records name as well; read before it, but its failure stops nothing here.
-    `group`: the part of the graph it stands in.
-    `lists`: where one entity is several lists, each with a spec, a scope and positions of its own, and a partition of
-    the table that is named like the list; `key` then has the column that tells them apart.
-    `version`: raise it when a column is added, so that rows written before are written again by a full pass. All begin
-    with 2: rows of version 1 have moments that were rounded.
+    other entities that its records name; they are read before it, but their failure does not stop it.
+    `group`: the part of Dagster's graph it belongs to.
+    `lists`: for an entity that consists of several lists, a spec for each, with its own scope and cursors, and a
+    partition of the table that has the list's name; `key` then includes the column that tells them apart.
+    `version`: raise it when a column is added, so that a full sync writes older rows again. All start at 2: rows of
+    version 1 have rounded timestamps.
     """
 
     name: str
@@ -147,7 +151,7 @@ class EntitySpec:
     list_params: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     ids_param: bool = True
     sort: str | None = None
-    presence: Presence = Presence.LIST
+    deletion_sign: DeletionSign = DeletionSign.ABSENT
     after: tuple[str, ...] = ()
     refers_to: tuple[str, ...] = ()
     rules: tuple[Rule, ...] = ()
@@ -166,7 +170,7 @@ class EntitySpec:
         taken = sorted(RESERVED.intersection(names))
         if taken:
             raise ValueError(
-                f"entity {self.name}: {', '.join(taken)} belongs to the pipeline, name the column otherwise"
+                f"entity {self.name}: {', '.join(taken)} belongs to the pipeline; give the column another name"
             )
         if KEY not in names or not set(self.key) <= set(names):
             raise ValueError(f"entity {self.name}: no key column {', '.join({KEY, *self.key} - set(names))}")
@@ -174,9 +178,9 @@ class EntitySpec:
             raise ValueError(f"entity {self.name}: needs a list and its scope, or several lists that have them")
         unknown = sorted({*(rule.column for rule in self.rules), *self.totals} - set(names))
         if unknown:
-            raise ValueError(f"entity {self.name}: a rule or total names no column: {', '.join(unknown)}")
-        if self.presence is Presence.ACTIVE_FLAG and (self.feed_path is None or "active" not in names):
-            raise ValueError(f"entity {self.name}: goes by its active flag but has no feed or no such column")
+            raise ValueError(f"entity {self.name}: a rule or total names an unknown column: {', '.join(unknown)}")
+        if self.deletion_sign is DeletionSign.INACTIVE and (self.feed_path is None or "active" not in names):
+            raise ValueError(f"entity {self.name}: deletions by active flag need a feed and a column `active`")
 
     @property
     def table(self) -> str:
@@ -185,7 +189,7 @@ class EntitySpec:
 
     @property
     def read_as(self) -> tuple["EntitySpec", ...]:
-        """What is read one by one: the entity itself, or its several lists."""
+        """What is read one by one: the entity itself, or its lists."""
         return self.lists or (self,)
 
     @property
@@ -216,7 +220,7 @@ def key_column() -> Column:
 
 
 def key_rules() -> tuple[Rule, ...]:
-    """The rules every entity has: without a usable key a record cannot be told from another."""
+    """The rules every entity has: a record without a usable id cannot be stored."""
     return (Rule("id is missing or not positive", KEY, Severity.REJECT, not_null=True, minimum=1),)
 
 

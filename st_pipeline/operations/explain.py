@@ -12,7 +12,7 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from st_pipeline.entities.spec import EntitySpec, Presence
+from st_pipeline.entities.spec import DeletionSign, EntitySpec
 from st_pipeline.errors import ConfigurationError
 from st_pipeline.operations import record_facts
 from st_pipeline.operations.record_facts import Built, Failure, KeptAside, Row, StreamOwner, StreamRecord, Sync
@@ -189,7 +189,7 @@ def _judge_row(facts: Facts, spec: EntitySpec) -> tuple[Verdict, str]:
     here = f"{version} was written at {_at(row.local_synced_at)}"
     if reject is not None:
         return Verdict.OUTDATED, f"{here}; a later one was {_rejected(reject)}"
-    if row.active is False and spec.presence is Presence.ACTIVE_FLAG:
+    if row.active is False and spec.deletion_sign is DeletionSign.INACTIVE:
         return Verdict.INACTIVE, f"{here}; removed at the source, but the deletion guard kept it from being marked"
     if row.active is False:
         merged = f", merged into {row.merged_to_id}" if row.merged_to_id else ""
@@ -204,7 +204,7 @@ def _rejected(reject: KeptAside) -> str:
 
 
 def _how_deletion_was_learnt(sync: Sync | None, spec: EntitySpec, active: bool | None) -> str:
-    if spec.presence is Presence.ACTIVE_FLAG and active is False:
+    if spec.deletion_sign is DeletionSign.INACTIVE and active is False:
         return "the feed shows it as inactive, which here means removed"
     if sync is None:
         return "no sync of the log covers that moment"

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from sqlalchemy import Connection, text
 
-from st_pipeline.entities.spec import KEY, EntitySpec, Presence
+from st_pipeline.entities.spec import KEY, DeletionSign, EntitySpec
 
 
 def forget_seen(connection: Connection, credential_id: int, entity: str) -> None:
@@ -32,7 +32,7 @@ def remember_seen(connection: Connection, credential_id: int, entity: str, ids: 
 def absent_ids(connection: Connection, spec: EntitySpec, credential_id: int) -> list[int]:
     """Rows not marked as deleted whose ids the list did not show, or that say so themselves where their flag counts."""
     _join_by_hash(connection)
-    is_absent = f"(s.st_id IS NULL{' OR NOT t.active' if spec.presence is Presence.ACTIVE_FLAG else ''})"
+    is_absent = f"(s.st_id IS NULL{' OR NOT t.active' if spec.deletion_sign is DeletionSign.INACTIVE else ''})"
     rows = connection.execute(
         text(
             f"SELECT t.{KEY} FROM {spec.table} t LEFT JOIN seen_ids s ON s.credential_id = t.credential_id "  # noqa: S608
@@ -75,7 +75,7 @@ def unmark(connection: Connection, spec: EntitySpec, credential_id: int, ids: Se
 def unmark_returned(connection: Connection, spec: EntitySpec, credential_id: int) -> list[int]:
     """Clear deleted_at of rows whose ids the list showed again, and whose flag agrees where it counts. Their ids."""
     _join_by_hash(connection)
-    is_active = " AND t.active" if spec.presence is Presence.ACTIVE_FLAG else ""
+    is_active = " AND t.active" if spec.deletion_sign is DeletionSign.INACTIVE else ""
     query = (
         f"UPDATE {spec.table} t SET deleted_at = NULL FROM seen_ids s "  # noqa: S608 - names of a spec
         f"WHERE t.credential_id = :id AND t.deleted_at IS NOT NULL AND s.credential_id = t.credential_id "

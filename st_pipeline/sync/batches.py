@@ -13,7 +13,7 @@ from datetime import datetime
 import msgspec
 import structlog
 
-from st_pipeline.entities.spec import Presence
+from st_pipeline.entities.spec import DeletionSign
 from st_pipeline.errors import OutOfTime, PipelineError, TransientApiError
 from st_pipeline.postgres import chunks, cursors, drift, rejects, soft_deletes
 from st_pipeline.protocol import Columns, Counts, Mode, Reject
@@ -30,7 +30,7 @@ from st_pipeline.validation.chunk import (
     validate_chunk,
 )
 from st_pipeline.validation.decode import RecordHead, read_head
-from st_pipeline.validation.moments import later
+from st_pipeline.validation.timestamps import later
 
 log = structlog.get_logger()
 
@@ -186,7 +186,7 @@ class ChunkWriter:
     def _mark_deleted(self, ids: list[int], valid: ValidChunk) -> int:
         """Mark what these rows say is gone. A full pass does so at its end, from the list."""
         work, spec = self.work, self.work.spec
-        if spec.presence is Presence.ACTIVE_FLAG:
+        if spec.deletion_sign is DeletionSign.INACTIVE:
             return deletions.mark_inactive(work, ids)
         if work.mode is not Mode.INCREMENTAL or spec.feed_path is None or not spec.has("active"):
             return 0

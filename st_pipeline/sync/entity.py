@@ -25,7 +25,7 @@ from st_pipeline.servicetitan.pages import iter_feed, iter_list
 from st_pipeline.sync import deletions
 from st_pipeline.sync.batches import ChunkWriter, save_cursor
 from st_pipeline.sync.context import EntityResult, EntityWork
-from st_pipeline.validation.moments import later, moment
+from st_pipeline.validation.timestamps import later, parse_timestamp
 
 log = structlog.get_logger()
 EARLIEST = datetime.min.replace(tzinfo=UTC)  # also what .NET writes for "no date"
@@ -191,7 +191,7 @@ def _looking_back(cursor: Cursor, minutes: float) -> str | None:
     """
     if cursor.newest_modified_on is None:
         return None
-    newest = moment(cursor.newest_modified_on)
+    newest = parse_timestamp(cursor.newest_modified_on)
     if cursor.complete_through is not None:
         newest = min(newest, cursor.complete_through)
     back = timedelta(minutes=minutes)

@@ -145,7 +145,7 @@ def _entity(spec: EntitySpec) -> str:
     if spec.lists:
         partitions = [f"{fact[:-1]}; partition `{one.table}`." for fact, one in zip(facts, spec.lists, strict=True)]
         facts = [*partitions, f"Key: `credential_id`, {', '.join(f'`{name}`' for name in spec.key)}."]
-    facts.append(f"Gone when: {spec.presence.value}.")
+    facts.append(f"Gone when: {spec.deletion_sign.value}.")
     if spec.feed_path is None:
         facts.append("Polled when its last look is older than `ST_PIPELINE_REFERENCE_POLL_MINUTES`.")
     if spec.after:

@@ -19,7 +19,7 @@ from sqlalchemy.schema import CreateTable
 
 from st_pipeline.entities import ENTITIES
 from st_pipeline.entities.crm import EVER_MODIFIED
-from st_pipeline.entities.spec import KEY, Column, EntitySpec, Kind, Presence, key_column, key_rules
+from st_pipeline.entities.spec import KEY, Column, DeletionSign, EntitySpec, Kind, key_column, key_rules
 from st_pipeline.errors import ConfigurationError
 from st_pipeline.postgres.tables import table_of
 from st_pipeline.simulator.api_catalogue import FACTS_FILE, EntityFacts, Field, all_facts
@@ -93,7 +93,7 @@ def spec_of(facts: EntityFacts) -> EntitySpec:
         list_params=MappingProxyType({**_every_state(facts), **(EVER_MODIFIED if goes_by_flag else {})}),
         sort="+Id" if "sort" in facts.list_params and "Id" in _documented_sorts(facts.name) else None,
         ids_param="ids" in facts.list_params,
-        presence=Presence.ACTIVE_FLAG if goes_by_flag else Presence.LIST,
+        deletion_sign=DeletionSign.INACTIVE if goes_by_flag else DeletionSign.ABSENT,
         scope=facts.scope,
         columns=tuple(_with_names_that_sql_takes(facts.name, columns)),
         rules=key_rules(),
@@ -153,7 +153,9 @@ def block_of(spec: EntitySpec) -> str:
         "list_params": asked and f"MappingProxyType({{{asked}}})",
         "sort": spec.sort and _quoted(spec.sort),
         "ids_param": None if spec.ids_param else "False",
-        "presence": None if spec.presence is Presence.LIST else f"Presence.{spec.presence.name}",
+        "deletion_sign": None
+        if spec.deletion_sign is DeletionSign.ABSENT
+        else f"DeletionSign.{spec.deletion_sign.name}",
         "scope": _quoted(spec.scope),
     }
     lines = [f"{spec.name.upper()} = EntitySpec("]

@@ -1,1 +1,1 @@
-"""DECODE and VALIDATE: bytes to typed rows to a checked Arrow table, and rejects. No network, no database."""
+"""DECODE and CHECK: from bytes to typed rows to a checked Arrow table, and rejects. Not here: network, database."""

@@ -1,7 +1,7 @@
-"""A chunk of record bytes to rows that may be written and rejects that are kept.
+"""From a chunk of record bytes to rows that may be written, and rejects.
 
-Here: the order of the steps: decode, keep the newest of a repeated key, build the table, check it. Not here: any step
-itself, and the database.
+Here: the order of the steps: decode, keep the newest copy of a repeated key, build the table, check it. Not here: the
+steps themselves, and the database.
 """
 
 from collections import Counter
@@ -17,13 +17,13 @@ from st_pipeline.protocol import Columns, Drift, Known, Reject, record_hash
 from st_pipeline.validation.decode import RecordHead, decode_records, modified_on_text, without_nul
 from st_pipeline.validation.drift import drift_of
 from st_pipeline.validation.frame import build_columns, checked_table
-from st_pipeline.validation.moments import NEVER, instant, moment
 from st_pipeline.validation.schema import failing_rows, warnings
+from st_pipeline.validation.timestamps import OLDEST, epoch_microseconds, parse_timestamp
 
 
 @dataclass(slots=True)
 class ValidChunk:
-    """`columns`: the entity's, one row a key; `records` and `hashes`: of each row, at the same index."""
+    """`columns`: the entity's columns, one row per key; `records`, `hashes`: of each row, at the same index."""
 
     columns: Columns
     records: list[bytes]
@@ -36,12 +36,12 @@ class ValidChunk:
 
     @property
     def ids(self) -> list[int]:
-        """The keys of its rows."""
+        """The ids of its rows."""
         return list(self.columns[KEY])
 
 
 def validate_chunk(spec: EntitySpec, records: Sequence[bytes]) -> ValidChunk:
-    """Decode and check a chunk. Every record ends in `columns`, in `rejects`, or is an older copy of one that does."""
+    """Decode and check a chunk. Each record ends up in `columns` or `rejects`, or is an older copy of one that does."""
     decoded = decode_records(spec, records)
     keep = newest_of_each_key(decoded.rows)
     rows = [decoded.rows[index] for index in keep]
@@ -49,7 +49,7 @@ def validate_chunk(spec: EntitySpec, records: Sequence[bytes]) -> ValidChunk:
     columns, reasons = build_columns(spec, rows)
     table = checked_table(spec, columns)
     for index, more in failing_rows(spec, table).items():
-        # A value that fits no column stands as null here; "is missing" would be a second, false reason.
+        # A value that its column cannot hold is null here; "is missing" would be a second, false reason.
         reasons.setdefault(index, more)
     rejects = decoded.rejects
     if reasons:
@@ -70,9 +70,9 @@ def validate_chunk(spec: EntitySpec, records: Sequence[bytes]) -> ValidChunk:
 
 
 def newest_of_each_key(rows: Sequence[Any]) -> list[int]:
-    """Indexes to keep: pages shift while they are read, and Postgres refuses to write a key twice in one statement.
+    """The index of the newest `modifiedOn` of each key; of equally new ones, the last.
 
-    The newest `modifiedOn` wins, of equals the one that came last.
+    Pages shift while they are read, so records repeat, and Postgres refuses to write a key twice in one statement.
     """
     if len({row.id for row in rows}) == len(rows):
         return list(range(len(rows)))
@@ -85,35 +85,35 @@ def newest_of_each_key(rows: Sequence[Any]) -> list[int]:
 
 
 def _modified(row: Any) -> int:
-    """The row's instant. One that cannot be read is the oldest: the record with it is no good."""
+    """The row's modification time. One that cannot be read counts as the oldest, as its record will be rejected."""
     text: str | None = getattr(row, "modifiedOn", None)
     try:
-        return NEVER if text is None else instant(moment(text))
+        return OLDEST if text is None else epoch_microseconds(parse_timestamp(text))
     except ValueError:
-        return NEVER
+        return OLDEST
 
 
 def _newest(times: Sequence[datetime | None], records: Sequence[bytes]) -> str | None:
-    """`modifiedOn` of the newest record as the source wrote it, None when no record shows one."""
+    """`modifiedOn` of the newest record as the source wrote it, None when no record has one."""
     newest = max((time for time in times if time is not None), default=None)
     return None if newest is None else modified_on_text(records[times.index(newest)])
 
 
 def newest_modified_on(heads: Sequence[RecordHead | None], records: Sequence[bytes]) -> str | None:
-    """`modifiedOn` of the newest record as the source wrote it, None when no record shows one."""
+    """`modifiedOn` of the newest record as the source wrote it, None when no record has one."""
     times = [None if head is None else head.modified_on for head in heads]
     return _newest(times, records)
 
 
 def readable_ids(heads: Sequence[RecordHead | None]) -> list[int]:
-    """The ids among these heads that fit a bigint."""
+    """The ids that fit a bigint."""
     return [head.id for head in heads if head is not None and abs(head.id) < 2**63]
 
 
 def changed_records(
     spec: EntitySpec, records: Sequence[bytes], heads: Sequence[RecordHead | None], known: Mapping[int, Known]
 ) -> tuple[list[int], list[int]]:
-    """Indexes of the records that the table does not hold in every respect, and ids of those that it does."""
+    """Indexes of the records that differ from the table's rows, and ids of those that do not."""
     changed, held = [], []
     for index, (record, head) in enumerate(zip(records, heads, strict=True)):
         if head is not None and _is_held(known.get(head.id), head, record, spec.version):
@@ -124,18 +124,18 @@ def changed_records(
 
 
 def is_older(head: RecordHead, known: Mapping[int, Known]) -> bool:
-    """Does the table hold a newer version of the record?"""
+    """Is the table's version of the record newer?"""
     held = known.get(head.id)
     if head.modified_on is None or held is None or held.modified_on_us is None:
         return False
-    return instant(head.modified_on) < held.modified_on_us
+    return epoch_microseconds(head.modified_on) < held.modified_on_us
 
 
 def _is_held(held: Known | None, head: RecordHead, record: bytes, version: int) -> bool:
     return (
         held is not None
         and held.spec_version == version
-        # The table holds the cleaned record, so one with a NUL is compared by what would be written.
+        # The table has the record with its NULs replaced, so that form is compared.
         and held.record_hash == record_hash(without_nul(record)[0])
-        and held.modified_on_us == (None if head.modified_on is None else instant(head.modified_on))
+        and held.modified_on_us == (None if head.modified_on is None else epoch_microseconds(head.modified_on))
     )

@@ -1,7 +1,7 @@
-"""Record bytes to typed rows.
+"""From record bytes to typed rows.
 
-Here: the decoder made from an EntitySpec, text that Postgres cannot hold, the reading of ids and dates alone. Not here:
-rules about values (schema.py), columns and tables (frame.py).
+Here: the decoder made from an EntitySpec, text that Postgres cannot store, reading only a record's id and modification
+time. Not here: rules about values, columns and tables.
 """
 
 import functools
@@ -18,26 +18,26 @@ from msgspec.structs import astuple
 
 from st_pipeline.entities.spec import KEY, EntitySpec, Kind
 from st_pipeline.protocol import Columns, Reject
-from st_pipeline.validation.moments import moment
+from st_pipeline.validation.timestamps import parse_timestamp
 
 NULL = msgspec.Raw(b"null")
 Bigint = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
-# Everything but the id may be null or missing. ServiceTitan's own documents are optimistic about that.
+# Everything but the id may be null or missing, whatever ServiceTitan's documents promise.
 FIELD_TYPES: dict[Kind, Any] = {
     Kind.INTEGER: Bigint | None,
     Kind.TEXT: str | None,
     Kind.BOOLEAN: bool | None,
-    Kind.DECIMAL: Decimal | None,  # reads 25.1700000000 and "25.17" alike, exactly
+    Kind.DECIMAL: Decimal | None,  # reads 25.1700000000 and "25.17" exactly, to the same number
     Kind.FLOAT: float | None,
-    Kind.TIMESTAMP: str | None,  # msgspec's own reading rounds (moments.py)
+    Kind.TIMESTAMP: str | None,  # msgspec would round it
     Kind.DAY: str | None,  # with a time or without one
     Kind.JSON: msgspec.Raw,
 }
-# An escaped NUL: an odd number of backslashes, then u0000. Postgres cannot hold the character in text or jsonb.
+# An escaped NUL: an odd number of backslashes, then u0000. Postgres cannot store the character in text or jsonb.
 _NUL = re.compile(rb"(?<!\\)((?:\\\\)*)\\u0000")
 NO_RECORD = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
-# The decoder's own limit differs between versions of Python, and with how deep its caller stands. ServiceTitan: .NET's
-# JSON libraries stop at 64 levels.
+# The decoder's own limit depends on the version of Python and on the depth of its caller. ServiceTitan: .NET's JSON
+# libraries stop at 64 levels.
 MAX_NESTING = 200
 _BRACKETS = bytes.maketrans(b"{}", b"[]")
 _NO_STRUCTURE = bytes(byte for byte in range(256) if byte not in b'[]{}"')
@@ -46,7 +46,7 @@ TOO_DEEP = f"nested more than {MAX_NESTING} levels deep"
 
 
 class RecordHead(msgspec.Struct, gc=False):
-    """The two fields that tell whether a record is known. Decoding them alone costs a third of a full decode."""
+    """The two fields that tell whether a record is known. Decoding only them takes a third of a full decode."""
 
     id: int
     modified_on: datetime | None
@@ -67,7 +67,7 @@ class _ModifiedOnText(msgspec.Struct, rename="camel"):
 
 @dataclass(slots=True)
 class Decoded:
-    """Rows and, at the same index, the bytes each came from. `nul_records`: records a NUL was replaced in."""
+    """Rows and, at the same index, the bytes each came from. `nul_records`: records in which a NUL was replaced."""
 
     rows: list[Any] = field(default_factory=list)
     records: list[bytes] = field(default_factory=list)
@@ -77,13 +77,13 @@ class Decoded:
 
 @functools.cache
 def row_type(spec: EntitySpec) -> type[msgspec.Struct]:
-    """The Struct of an entity's record, nested where its columns are."""
+    """The Struct for an entity's record, nested as the record is."""
     return _struct(f"{spec.name}_row", column_tree(spec))
 
 
 @functools.cache
 def column_tree(spec: EntitySpec) -> dict[str, Any]:
-    """The columns by their keys in the record, nested as there, in the order of the Struct's fields."""
+    """The columns by their keys, nested as in the record, in the order of the Struct's fields."""
     tree: dict[str, Any] = {}
     for column in spec.columns:
         node = tree
@@ -106,12 +106,12 @@ def _struct(name: str, tree: dict[str, Any]) -> type[msgspec.Struct]:
 
 
 def attribute(key: str) -> str:
-    """The attribute that holds a key of the record: the key itself, but for Python's own words."""
+    """The attribute for a key of the record: the key itself, with `_` after one of Python's keywords."""
     return f"{key}_" if keyword.iskeyword(key) else key
 
 
 def decode_records(spec: EntitySpec, records: Sequence[bytes]) -> Decoded:
-    """Decode each record on its own, so that a bad one takes no other with it."""
+    """Decode each record on its own, so that a bad one does not cost the others."""
     decoded = Decoded()
     decode = _decoder(spec)
     for record in records:
@@ -120,7 +120,7 @@ def decode_records(spec: EntitySpec, records: Sequence[bytes]) -> Decoded:
             if nests_too_deep(clean):
                 raise RecursionError
             if not clean.isascii():
-                clean.decode()  # msgspec does not look into what it skips
+                clean.decode()  # msgspec does not check the text it skips
             decoded.rows.append(decode(clean))
             decoded.records.append(clean)
             decoded.nul_records += had_nul
@@ -136,7 +136,7 @@ def _decoder(spec: EntitySpec) -> Callable[[bytes], Any]:
 
 def without_nul(record: bytes) -> tuple[bytes, bool]:
     r"""The record with each `\u0000` replaced by U+FFFD, and whether there was one."""
-    # One byte is looked for eight times as fast as six, and most records have no backslash at all: 5 µs become 1.5.
+    # Searching for one byte is eight times as fast as for six, and most records have no backslash: 1.5 µs, not 5.
     if b"\\" not in record or b"\\u0000" not in record:
         return record, False
     clean = _NUL.sub(rb"\1\\ufffd", record)
@@ -144,13 +144,13 @@ def without_nul(record: bytes) -> tuple[bytes, bool]:
 
 
 def nests_too_deep(record: bytes) -> bool:
-    """Does the record have more than MAX_NESTING levels? The same answer from every version of Python."""
-    # Few brackets are no deep nesting. Replacing a byte takes a sixth of counting it: 0.9 µs for 5 KB.
+    """Does the record have more than MAX_NESTING levels? Does not depend on the version of Python."""
+    # Few brackets cannot nest deeply. Replacing a byte takes a sixth of the time of counting it: 0.9 µs for 5 KB.
     if len(record) - len(record.replace(b"{", b"").replace(b"[", b"")) <= MAX_NESTING:
         return False
     unescaped = _ESCAPE.sub(b"", record) if b"\\" in record else record
     structure = unescaped.translate(_BRACKETS, _NO_STRUCTURE)
-    level = b"".join(structure.replace(b'""', b"").split(b'"')[::2])  # what stands in strings is no structure
+    level = b"".join(structure.replace(b'""', b"").split(b'"')[::2])  # without the contents of strings
     for _ in range(MAX_NESTING):
         level = level.replace(b"[]", b"")
     return level != b""
@@ -164,7 +164,7 @@ def reason(error: Exception) -> str:
 
 
 def read_id(record: bytes) -> int | None:
-    """The record's id, None where there is none or it does not fit a bigint."""
+    """The record's id, None when it has none or does not fit a bigint."""
     try:
         st_id = msgspec.json.decode(record, type=_IdOnly).id
     except NO_RECORD:
@@ -176,10 +176,10 @@ _head_decoder = msgspec.json.Decoder(_HeadTexts)
 
 
 def read_head(record: bytes) -> RecordHead | None:
-    """Id and modification time alone; None for a record that shows neither properly (the full decode says why)."""
+    """Only the id and the modification time; None when one cannot be read (the full decode says why)."""
     try:
         head = _head_decoder.decode(record)
-        return RecordHead(head.id, None if head.modified_on is None else moment(head.modified_on))
+        return RecordHead(head.id, None if head.modified_on is None else parse_timestamp(head.modified_on))
     except (*NO_RECORD, ValueError):
         return None
 
@@ -193,14 +193,14 @@ def modified_on_text(record: bytes) -> str | None:
 
 
 def column_values(spec: EntitySpec, rows: Sequence[Any]) -> Columns:
-    """Rows to the values of each column, nested records flattened. JSON stays a piece of its record's bytes."""
+    """The values of each column, nested records flattened. JSON stays a slice of its record's bytes."""
     values: Columns = {}
     _collect(column_tree(spec), rows, values)
     return values
 
 
 def _collect(tree: dict[str, Any], rows: Sequence[Any], values: Columns) -> None:
-    """One level of the record; a nested record may be None. Whole rows at once: one by one costs twice that."""
+    """One level of the record; a nested record may be None. All rows at once: one by one takes twice as long."""
     missing = (None,) * len(tree)
     level = zip(*[missing if row is None else astuple(row) for row in rows], strict=True) if rows else [()] * len(tree)
     for node, taken in zip(tree.values(), level, strict=True):

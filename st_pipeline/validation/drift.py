@@ -1,6 +1,6 @@
-"""What records show that ServiceTitan's documents do not: keys, nulls, values of enums.
+"""Drift: keys, nulls and enum values in records that differ from ServiceTitan's documents.
 
-Here: counting them in a chunk. Not here: refusing a record (schema.py), keeping the counts (postgres/drift.py).
+Here: counting it in a chunk. Not here: rejecting a record, storing the counts.
 """
 
 import functools
@@ -18,19 +18,19 @@ from st_pipeline.plain_text import plain
 from st_pipeline.protocol import Columns, Drift, DriftKind
 from st_pipeline.validation.decode import NO_RECORD, column_tree
 
-# Keys are looked for in the first record of a chunk and every fiftieth: reading all of an invoice costs 37 µs, as much
-# as the whole validation of it. Nulls and values are counted in every record: 0.4 µs.
+# Unknown keys are searched for in the first record of a chunk and every fiftieth after it: reading all of an invoice
+# takes 37 µs, as long as validating it. Nulls and values are counted in every record: 0.4 µs.
 SAMPLED = 50
 MAX_TEXT = 100
-# An enum that has become free text would fill the table: what goes beyond is counted together, without its value.
+# An enum that has become free text would fill the table, so values above this number are counted together.
 MAX_VALUES = 20
 
 
 def drift_of(spec: EntitySpec, columns: Columns, records: Sequence[bytes]) -> Counter[Drift]:
-    """What differs from the documents, in how many of these rows; of unknown keys, in how many of those sampled."""
+    """Each difference from the documents and how many rows have it; unknown keys only in the sampled rows."""
     found: Counter[Drift] = Counter()
     for record in records[::SAMPLED]:
-        with suppress(*NO_RECORD):  # what no column holds was only skipped, not decoded
+        with suppress(*NO_RECORD):  # the parts without a column were skipped when the record was decoded
             found.update(_unknown_keys(column_tree(spec), msgspec.json.decode(record)))
     for column in _never_null(spec):
         nulls = sum(map(is_, columns[column.name], repeat(None)))
@@ -52,7 +52,7 @@ def _enums(spec: EntitySpec) -> tuple[Column, ...]:
 
 
 def _unknown_keys(tree: Mapping[str, Any], record: Mapping[str, Any], above: str = "") -> Iterator[Drift]:
-    """Keys that belong to no column. What a jsonb column holds is all stored, and not looked into."""
+    """Keys without a column. The contents of a jsonb column are stored whole, and not searched."""
     for key, value in record.items():
         node = tree.get(key)
         if node is None:

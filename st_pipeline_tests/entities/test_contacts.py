@@ -3,14 +3,14 @@
 import pytest
 
 from st_pipeline.entities import ENTITIES
-from st_pipeline.entities.spec import Presence
+from st_pipeline.entities.spec import DeletionSign
 from st_pipeline.errors import DeletionRefused
 from st_pipeline_tests.entities.conftest import Tenant
 from st_pipeline_tests.entities.made_records import full_record
 from st_pipeline_tests.entities.shapes import over_shapes
 from st_pipeline_tests.entities.test_every_entity_s_deletions import FULL
 
-CONTACTS = [name for name, spec in ENTITIES.items() if spec.presence is Presence.ACTIVE_FLAG]
+CONTACTS = [name for name, spec in ENTITIES.items() if spec.deletion_sign is DeletionSign.INACTIVE]
 RECORDS = 12
 
 

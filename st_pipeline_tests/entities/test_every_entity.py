@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import pytest
 
 from st_pipeline.entities import ENTITIES
-from st_pipeline.entities.spec import EntitySpec, Presence
+from st_pipeline.entities.spec import DeletionSign, EntitySpec
 from st_pipeline_tests.entities.conftest import Tenant
 from st_pipeline_tests.entities.made_records import empty_record, full_record, simulated_name
 
@@ -52,7 +52,7 @@ def test_an_entity_is_loaded_kept_up_to_date_and_cleaned(tenant: Tenant, entity:
 
     for one in spec.read_as:
         tenant.source.delete(simulated_name(one.name), tenant.ids(one)[1])
-    is_told_by_the_feed = spec.feed_path is not None and (spec.ids_param or spec.presence is Presence.ACTIVE_FLAG)
+    is_told_by_the_feed = spec.feed_path is not None and (spec.ids_param or spec.deletion_sign is DeletionSign.INACTIVE)
     assert tenant.sync(entity).counts.deleted == (1 if is_told_by_the_feed else 0)
     full = tenant.sync(entity, incremental_only=False)
     assert (full.success, full.counts.deleted) == (True, 0 if is_told_by_the_feed else len(spec.read_as))

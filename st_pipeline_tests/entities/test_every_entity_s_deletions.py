@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from st_pipeline.entities import ENTITIES
-from st_pipeline.entities.spec import EntitySpec, Presence
+from st_pipeline.entities.spec import DeletionSign, EntitySpec
 from st_pipeline.protocol import Mode
 from st_pipeline_tests.entities.conftest import ROWS_A_PAGE, Marks, Tenant, worked_on
 from st_pipeline_tests.entities.made_records import simulated_name
@@ -23,7 +23,7 @@ FULL = {"incremental_only": False}
 
 def learns(spec: EntitySpec, mode: Mode) -> bool:
     """Does a sync in that mode learn of deletions?"""
-    if spec.presence is Presence.ACTIVE_FLAG:
+    if spec.deletion_sign is DeletionSign.INACTIVE:
         return True
     return mode is Mode.FULL or (mode is Mode.INCREMENTAL and spec.feed_path is not None and spec.ids_param)
 
@@ -43,7 +43,7 @@ def test_a_deleted_record_is_marked_an_inactive_one_is_not_and_one_that_returns_
     records = [company.source.record(simulated_name(one.name), st_id) for one, st_id in gone]
     for one, st_id in gone:
         company.source.delete(simulated_name(one.name), st_id)
-    if spec.has("active") and spec.presence is Presence.LIST:
+    if spec.has("active") and spec.deletion_sign is DeletionSign.ABSENT:
         company.source.patch(simulated_name(spec.name), company.ids(spec)[4], {"active": False})
     result = company.sync(entity, **asking_for(mode, since))
     assert result.errors == []

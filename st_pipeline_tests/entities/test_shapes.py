@@ -5,7 +5,7 @@ from dataclasses import dataclass, fields, replace
 import pytest
 
 from st_pipeline.entities import ENTITIES
-from st_pipeline.entities.spec import EntitySpec, Presence
+from st_pipeline.entities.spec import DeletionSign, EntitySpec
 from st_pipeline_tests.entities.shapes import EXAMPLES, ONLY_DATA, examples, over_shapes, shape
 
 SPEC = ENTITIES["invoices"]
@@ -19,7 +19,7 @@ def test_each_entity_has_an_example_of_its_shape_in_the_suite():
 
 @pytest.mark.parametrize(
     "changed",
-    [{"feed_path": None}, {"ids_param": False}, {"presence": Presence.ACTIVE_FLAG}, {"sort": "+Id"}],
+    [{"feed_path": None}, {"ids_param": False}, {"deletion_sign": DeletionSign.INACTIVE}, {"sort": "+Id"}],
     ids=lambda changed: next(iter(changed)),
 )
 def test_a_spec_that_the_engine_treats_otherwise_has_another_shape(changed: dict[str, object]):

@@ -109,9 +109,9 @@ WRONG = {
     "no key column": lambda: one_list("a", key=("owner", "st_id")),
     "needs a list and its scope": lambda: one_list("a", scope=""),
     "or several lists": lambda: one_list("a", lists=(one_list("b"),)),
-    "names no column": lambda: one_list("a", totals=("total",)),
+    "names an unknown column": lambda: one_list("a", totals=("total",)),
     "two entities named a": lambda: registry((one_list("a"), one_list("a"))),
-    "wait for each other": lambda: registry((one_list("a", after=("b",)), one_list("b", refers_to=("a",)))),
+    "depend on each other": lambda: registry((one_list("a", after=("b",)), one_list("b", refers_to=("a",)))),
 }
 
 

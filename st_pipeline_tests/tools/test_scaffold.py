@@ -121,7 +121,7 @@ def test_the_command_would_write_what_stands_there(name: str):
         assert column.kind is there.kind or (column.kind, there.kind) == (Kind.TIMESTAMP, Kind.DAY)
         assert (column.known_values, column.feed_only) == (there.known_values, there.feed_only)
     assert (made.list_path, made.scope, made.ids_param) == (stands.list_path, stands.scope, stands.ids_param)
-    assert (made.presence, made.rules[0]) == (stands.presence, stands.rules[0])
+    assert (made.deletion_sign, made.rules[0]) == (stands.deletion_sign, stands.rules[0])
     assert made.feed_path == stands.feed_path or name == "membership_types"
     if name != "custom_fields_equipment":
         assert made.list_params == stands.list_params

@@ -12,7 +12,7 @@ from st_pipeline.entities.spec import EntitySpec, Kind
 from st_pipeline.protocol import Known, record_hash
 from st_pipeline.validation.chunk import changed_records, validate_chunk
 from st_pipeline.validation.decode import MAX_NESTING, read_head
-from st_pipeline.validation.moments import instant
+from st_pipeline.validation.timestamps import epoch_microseconds
 
 INVOICES = ENTITIES["invoices"]
 GOOD = b'{"id":1,"total":"10.50","customer":{"id":7,"name":"A"},"modifiedOn":"2026-01-02T16:28:55.8446003Z"}'
@@ -96,7 +96,7 @@ def test_money_and_days_keep_what_the_source_meant():
 def test_only_a_record_that_is_held_in_every_respect_is_left_out():
     head = read_head(GOOD)
     assert head is not None
-    held = Known(instant(head.modified_on), record_hash(GOOD), INVOICES.version)
+    held = Known(epoch_microseconds(head.modified_on), record_hash(GOOD), INVOICES.version)
 
     def left(known: Known) -> int:
         changed, unchanged = changed_records(INVOICES, [GOOD], [head], {1: known})

@@ -13,7 +13,7 @@ from typing import Any
 from sqlalchemy import Connection, text
 
 from st_pipeline.cli.sync.request import SyncRequest
-from st_pipeline.entities.spec import EntitySpec, Presence
+from st_pipeline.entities.spec import DeletionSign, EntitySpec
 from st_pipeline.postgres import cursors
 from st_pipeline.postgres.cursors import Cursor
 from st_pipeline.protocol import Mode
@@ -118,7 +118,7 @@ class _Reckoning:
 
 
 def _walks_list(spec: EntitySpec, mode: Mode) -> bool:
-    return mode is Mode.FULL and spec.presence is Presence.LIST
+    return mode is Mode.FULL and spec.deletion_sign is DeletionSign.ABSENT
 
 
 def _count_rows(connection: Connection, wanted: Mapping[str, list[int]]) -> dict[tuple[int, str], int]:

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from st_pipeline.validation.moments import later, moment
+from st_pipeline.validation.timestamps import later, parse_timestamp
 
 READ = {
     "2026-01-02T16:28:55.8446003Z": datetime(2026, 1, 2, 16, 28, 55, 844600, UTC),
@@ -19,8 +19,8 @@ READ = {
 
 @pytest.mark.parametrize("text", READ)
 def test_a_moment_is_cut_to_the_microsecond_and_in_utc(text: str):
-    assert moment(text) == READ[text]
-    assert moment(text).tzinfo is UTC
+    assert parse_timestamp(text) == READ[text]
+    assert parse_timestamp(text).tzinfo is UTC
 
 
 @pytest.mark.parametrize(
@@ -28,7 +28,7 @@ def test_a_moment_is_cut_to_the_microsecond_and_in_utc(text: str):
 )
 def test_text_that_is_no_moment_is_refused(text: str):
     with pytest.raises(ValueError, match=r".+"):
-        moment(text)
+        parse_timestamp(text)
 
 
 def test_the_later_of_two_moments_keeps_its_text():
