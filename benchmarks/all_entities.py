@@ -1,4 +1,4 @@
-"""What each of the nineteen entities costs: records, requests, CPU seconds of client and Postgres, in three syncs.
+"""What each entity costs: records, requests, CPU seconds of client and Postgres, in three syncs.
 
 Here: a first load, a sync when nothing changed, and one when 1 % of every entity did, entity by entity. Not here: our
 load beside a bare program, and where the client's time goes (sync.py).

@@ -8,9 +8,11 @@ import re
 import shlex
 import tomllib
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import click
+import grimp
 import pytest
 from sqlalchemy import Engine, inspect
 
@@ -19,7 +21,16 @@ from st_pipeline.cli import cli
 from st_pipeline.entities import LISTS
 from st_pipeline.settings import Settings, variable_name
 from st_pipeline.tools.commands_page import commands_page
-from st_pipeline.tools.documentation import BEGIN, END, entities_part, setting_groups, settings_page, with_part, write
+from st_pipeline.tools.documentation import (
+    BEGIN,
+    END,
+    entities_part,
+    scopes_part,
+    setting_groups,
+    settings_page,
+    with_part,
+    write,
+)
 from st_pipeline_tests.documents import PACKAGE, PAGES, ROOT, Page
 
 SHELL_ENDS = {"|", "||", "&&", ";", "&", ">", ">>", "<"}
@@ -54,13 +65,23 @@ def test_the_entities_in_the_data_model_are_what_the_specs_say():
     assert text == with_part(text, entities_part()), "run python -m st_pipeline.tools.documentation"
 
 
+def test_the_scopes_to_ask_for_are_what_the_specs_say():
+    text = page("real-account.md").text
+    assert text == with_part(text, scopes_part()), "run python -m st_pipeline.tools.documentation"
+    assert {spec.scope for spec in LISTS.values() if f"| `{spec.scope}` |" not in text} == set()
+
+
 def test_the_made_parts_are_written_where_they_belong(tmp_path: Path):
-    (tmp_path / "data-model.md").write_text(f"# Before\n\n{BEGIN}\nzzz\n{END}\n\nAfter\n")
+    parts = {"data-model.md": entities_part(), "real-account.md": scopes_part()}
+    for name in parts:
+        (tmp_path / name).write_text(f"# Before\n\n{BEGIN}\nzzz\n{END}\n\nAfter\n")
     write(tmp_path)
     assert (tmp_path / "settings.md").read_text() == settings_page()
-    written = (tmp_path / "data-model.md").read_text()
-    assert (written.startswith("# Before\n"), written.endswith("\nAfter\n"), "zzz" in written) == (True, True, False)
-    assert entities_part() in written
+    for name, part in parts.items():
+        written = (tmp_path / name).read_text()
+        found = (written.startswith("# Before\n"), written.endswith("\nAfter\n"), "zzz" in written)
+        assert found == (True, True, False)
+        assert part in written
 
 
 @pytest.mark.parametrize("text", ["no mark", BEGIN, f"{END} {BEGIN}"])
@@ -172,6 +193,26 @@ def test_the_folder_listing_names_what_is_there():
     assert [name for name in named if not ((PACKAGE / name).exists() or (ROOT / name).exists())] == []
 
 
+def test_the_picture_of_the_rooms_shows_every_room_and_true_imports():
+    picture = page("architecture.md").blocks("mermaid")[0]
+    contract = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"][0]
+    rooms = {room for layer in contract["layers"] for room in layer.split(" | ")}
+    drawn: set[tuple[str, str]] = set()
+    for line in picture.splitlines():
+        steps = [[room.strip() for room in step.split("&")] for step in re.split(r"-->(?:\|[^|]*\|)?", line)]
+        drawn |= {(above, below) for pair in pairwise(steps) for above in pair[0] for below in pair[1]}
+    assert {room for pair in drawn for room in pair} | {"web"} == rooms
+    imports = grimp.build_graph("st_pipeline", cache_dir=None)
+    wrong = [
+        pair
+        for pair in sorted(drawn)
+        if not imports.direct_import_exists(
+            importer=f"st_pipeline.{pair[0]}", imported=f"st_pipeline.{pair[1]}", as_packages=True
+        )
+    ]
+    assert wrong == []
+
+
 def test_every_error_is_explained_to_the_operator():
     classes = {name for name, one in vars(errors).items() if isinstance(one, type) and issubclass(one, Exception)}
     assert classes > KINDS_OF_ERRORS
@@ -197,16 +238,20 @@ def test_every_decision_has_its_number_and_stands_under_a_subject():
     assert [subject for subject in subjects if "\n### " not in subject or "later" in subject.splitlines()[0]] == []
 
 
+def test_nobody_counts_the_entities():
+    """One entity more would make every such number wrong. Decisions tell what was measured when."""
+    count = re.compile(r"\b(?:\d{2,}|[a-z]+teen|twenty[\w-]*) (?:entities|lists)\b|\bnine" + r"teen\b", re.IGNORECASE)
+    folders = ("st_pipeline", "st_pipeline_tests", "benchmarks")
+    sources = [path for folder in folders for path in ROOT.glob(f"{folder}/**/*.py")]
+    texts = {path: path.read_text() for path in [*sources, *(one.path for one in PAGES if one.name != "decisions.md")]}
+    assert {path.name: found for path, text in texts.items() if (found := count.findall(text))} == {}
+
+
 def test_every_variable_named_is_a_setting():
     known = {variable_name(name) for name in Settings.model_fields} | OTHER_VARIABLES
     named = {word for one in PAGES for word in re.findall(r"\bST_PIPELINE_[A-Z_]+", one.text)}
     assert len(named) > 10
     assert named - known == set()
-
-
-def test_every_scope_is_asked_for():
-    text = page("real-account.md").text
-    assert {spec.scope for spec in LISTS.values() if f"`{spec.scope}`" not in text} == set()
 
 
 def test_the_entity_in_the_guide_is_the_one_in_the_code():

@@ -140,7 +140,7 @@ class SimulatorControl:
     ) -> dict[str, dict[str, Any]]:
         """Figures by entity: live, active, deleted, ids_sum, bytes_checksum, newest_modified_on, totals.
 
-        Of all nineteen, whose history is made up for it, or of those named.
+        Of every entity, whose history is made up for it, or of those named.
         """
         path = f"tenants/{environment}/{tenant_id}/truth"
         return {entity: self._ask("GET", f"{path}/{entity}") for entity in entities} or dict(self._ask("GET", path))
@@ -223,7 +223,7 @@ class SimulatedTenant:
         self.control.change_tenant(self.tenant_id, self.environment, **changes)
 
     def truth(self, *entities: str) -> dict[str, dict[str, Any]]:
-        """Figures by entity, of all nineteen or of those named."""
+        """Figures by entity, of every one or of those named."""
         return self.control.truth(self.tenant_id, self.environment, entities=entities)
 
     def ids(self, entity: str) -> list[int]:

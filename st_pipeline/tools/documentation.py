@@ -1,4 +1,4 @@
-"""The parts of docs/ that are made from code: every setting, every command, every entity with its columns.
+"""The parts of docs/ that are made from code: every setting, every command, every entity with its columns and scope.
 
 Here: their text, and `python -m st_pipeline.tools.documentation`, which writes them. Not here: prose. A test fails when
 a page lags behind the code.
@@ -15,7 +15,7 @@ from typing import Any, Literal, Union, get_args, get_origin
 from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 
-from st_pipeline.entities import ENTITIES
+from st_pipeline.entities import ENTITIES, LISTS
 from st_pipeline.entities.spec import Column, EntitySpec, Kind, Severity
 from st_pipeline.rates import Rate
 from st_pipeline.settings import Settings, variable_name
@@ -163,6 +163,16 @@ def _stream(spec: StreamSpec) -> str:
     return _section(spec, spec.description, [f"Built from: {tables}."], "From")
 
 
+def scopes_part() -> str:
+    """The part of docs/real-account.md between the marks: each scope with the entities that need it."""
+    titles: dict[str, list[str]] = {}
+    for one in [*(one for one in LISTS.values() if one.name in ENTITIES), *LISTS.values()]:
+        if one.title.lower() not in titles.setdefault(one.scope, []):
+            titles[one.scope].append(one.title.lower())
+    rows = [table_row(f"`{scope}`", ", ".join(found)) for scope, found in sorted(titles.items())]
+    return "".join(["| Scope | What it lets the app read |\n|---|---|\n", *rows])
+
+
 def _section(spec: EntitySpec | StreamSpec, about: str, facts: list[str], origin: str) -> str:
     rules = {severity: [rule.name for rule in spec.rules if rule.severity is severity] for severity in Severity}
     facts = [*facts, f"Kept aside as a reject when: {', '.join(rules[Severity.REJECT])}."]
@@ -202,8 +212,9 @@ def write(docs: Path = DOCS) -> None:
     """Write the made parts into the pages of this folder."""
     (docs / "settings.md").write_text(settings_page())
     (docs / "commands.md").write_text(commands_page())
-    data_model = docs / "data-model.md"
-    data_model.write_text(with_part(data_model.read_text(), entities_part()))
+    for name, part in (("data-model.md", entities_part()), ("real-account.md", scopes_part())):
+        page = docs / name
+        page.write_text(with_part(page.read_text(), part))
 
 
 if __name__ == "__main__":

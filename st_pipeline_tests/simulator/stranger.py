@@ -1,4 +1,8 @@
-"""A client written by somebody else: httpx and nothing of ours. What the simulator serves is judged through it."""
+"""A client written by somebody else: httpx, and of ours only the addresses that the facts name.
+
+What the simulator serves is judged through it. A wrong address in the facts shows where the specs name it once more
+(entities/test_specs.py).
+"""
 
 import ssl
 from collections.abc import Iterator
@@ -6,50 +10,27 @@ from typing import Any
 
 import httpx
 
+from st_pipeline.simulator.api_catalogue import all_facts
 from st_pipeline.simulator.control import SimulatedTenant
 
+FACTS = all_facts()
 PATHS = {
-    "business_units": "settings/v2/tenant/{}/{}business-units",
-    "technicians": "settings/v2/tenant/{}/{}technicians",
-    "tag_types": "settings/v2/tenant/{}/{}tag-types",
-    "job_types": "jpm/v2/tenant/{}/{}job-types",
-    "jobs": "jpm/v2/tenant/{}/{}jobs",
-    "appointments": "jpm/v2/tenant/{}/{}appointments",
-    "call_reasons": "jbce/v2/tenant/{}/{}call-reasons",
-    "campaigns": "marketing/v2/tenant/{}/{}campaigns",
-    "estimates": "sales/v2/tenant/{}/{}estimates",
-    "payments": "accounting/v2/tenant/{}/{}payments",
-    "equipment": "equipmentsystems/v2/tenant/{}/{}installed-equipment",
-    "location_contacts": "crm/v2/tenant/{}/{}locations/contacts",
-    "custom_fields.jobs": "jpm/v2/tenant/{}/{}jobs/custom-fields",
-    "custom_fields.projects": "jpm/v2/tenant/{}/{}projects/custom-fields",
-    "custom_fields.customers": "crm/v2/tenant/{}/{}customers/custom-fields",
-    "custom_fields.locations": "crm/v2/tenant/{}/{}locations/custom-fields",
-    "custom_fields.invoices": "accounting/v2/tenant/{}/{}invoices/custom-fields",
-    "custom_fields.payments": "accounting/v2/tenant/{}/{}payments/custom-fields",
-    "custom_fields.memberships": "memberships/v2/tenant/{}/{}memberships/custom-fields",
-    "custom_fields.equipment": "equipmentsystems/v2/tenant/{}/{}installed-equipment/custom-field-types",
-    "customers": "crm/v2/tenant/{}/{}customers",
-    "customer_contacts": "crm/v2/tenant/{}/{}customers/contacts",
-    "locations": "crm/v2/tenant/{}/{}locations",
-    "memberships": "memberships/v2/tenant/{}/{}memberships",
-    "membership_types": "memberships/v2/tenant/{}/{}membership-types",
-    "invoices": "accounting/v2/tenant/{}/{}invoices",
+    name: facts.list_path.replace("/tenant/{tenant}/", "/tenant/{}/{}").lstrip("/") for name, facts in FACTS.items()
 }
-NO_FEED = {"job_types", "call_reasons", "campaigns", *(name for name in PATHS if name.startswith("custom_fields"))}
-FEEDS = [name for name in PATHS if name not in NO_FEED]
+FEEDS = [name for name, facts in FACTS.items() if facts.export_path]
+NO_FEED = FACTS.keys() - set(FEEDS)
 DETAILS = ("customers", "locations", "memberships", "membership_types", "invoices")  # GET by id, of those in our facts
-_STATELESS = ("jobs", "custom_fields.jobs")
-ANY_STATE: dict[str, dict[str, str]] = {
-    **{name: {} if name.startswith(_STATELESS) else {"active": "Any"} for name in PATHS},
+# Or the answer is a 400.
+NEEDED = {
     "customer_contacts": {"modifiedOnOrAfter": "2000-01-01"},
     "location_contacts": {"modifiedOnOrAfter": "2000-01-01"},
     "custom_fields.equipment": {"descending": "false"},
-    "invoices": {"activeState": "All"},
-    "payments": {"activeState": "All"},
 }
-# Or the answer is a 400.
-NEEDED = {name: ANY_STATE[name] for name in ("customer_contacts", "location_contacts", "custom_fields.equipment")}
+_WIDEST = {"active": "Any", "activeState": "All"}
+ANY_STATE: dict[str, dict[str, str]] = {
+    name: {key: _WIDEST[key] for key in (facts.active_filter,) if key} | NEEDED.get(name, {})
+    for name, facts in FACTS.items()
+}
 NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # reading certificates for every client would cost 30 ms a test
 NO_LIMIT = {"rate_limit_per_second": None}
 

@@ -1,4 +1,4 @@
-"""The nineteen entities fit together: what one names the other has, and their sums agree, before and after a month."""
+"""The entities fit together: what one names the other has, and their sums agree, before and after a month."""
 
 # ruff: noqa: SIM905 - a table reads better as text
 

@@ -1,4 +1,4 @@
-"""Time moves in all nineteen entities: jobs are done, estimates sold, payments made, people leave."""
+"""Time moves in every entity: jobs are done, estimates sold, payments made, people leave."""
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor

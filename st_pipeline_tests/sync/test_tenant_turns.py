@@ -75,7 +75,7 @@ def loaded(company: Acme) -> Iterator[Acme]:
 
 
 def test_two_entities_in_a_row_without_an_answer_end_the_tenant_s_sync(loaded: Acme):
-    """Each costs minutes of retries: nineteen held all tenants behind them for an hour."""
+    """Each costs minutes of retries: all of them held all tenants behind them for an hour."""
     loaded.source.fault("status", status=503)
     result = polled(loaded).result
     assert [(one.entity, type(one.error).__name__) for one in result.outcomes] == [

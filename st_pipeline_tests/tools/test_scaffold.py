@@ -1,19 +1,22 @@
-"""A new entity is an errand of minutes: the recipe of CONTRIBUTING.md, performed on one that ServiceTitan has not."""
+"""A new entity or column is an errand of minutes: CONTRIBUTING.md's recipes, performed on what ServiceTitan has not."""
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
+from dataclasses import replace as changed
 from pathlib import Path
 
 import pytest
 
 from st_pipeline.entities import LISTS
-from st_pipeline.entities.spec import Kind
+from st_pipeline.entities.spec import Column, Kind
 from st_pipeline.errors import ConfigurationError
-from st_pipeline.tools.scaffold import add_to_module, main, spec_of
-from st_pipeline_tests.documents import ROOT
+from st_pipeline.tools.entity_block import add_columns, add_entity
+from st_pipeline.tools.scaffold import main, spec_of
+from st_pipeline_tests.documents import PACKAGE, ROOT
 from st_pipeline_tests.entities.made_records import facts_of
 
 # Two oddities among it: a column whose name SQL reserves, and one that only the feed shows.
@@ -50,7 +53,6 @@ GADGETS = {
     "export_only_fields": {"active": "boolean"},
 }
 COPIED = ("st_pipeline", "st_pipeline_tests", "sql", "docs", "pyproject.toml", "CONTRIBUTING.md", "README.md")
-AREAS = "AREAS = (settings, "
 TESTS_OF_EVERY_ENTITY = (
     "entities/test_every_entity.py",
     "entities/test_specs.py",
@@ -62,7 +64,7 @@ TESTS_OF_EVERY_ENTITY = (
 
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
-    """A copy of the project whose facts know one entity more."""
+    """A copy of the project whose facts know one entity more, and one field more of call reasons."""
     for name in COPIED:
         source, target = ROOT / name, tmp_path / name
         if source.is_dir():
@@ -70,7 +72,9 @@ def checkout(tmp_path: Path) -> Path:
         else:
             shutil.copy(source, target)
     facts = tmp_path / "st_pipeline" / "simulator" / "facts.json"
-    facts.write_text(json.dumps({**json.loads(facts.read_text()), "gadgets": GADGETS}))
+    known = json.loads(facts.read_text())
+    known["call_reasons"]["fields"]["shade?"] = "enum:Light|Dark"
+    facts.write_text(json.dumps({**known, "gadgets": GADGETS}))
     return tmp_path
 
 
@@ -91,22 +95,25 @@ def replace(file: Path, old: str, new: str) -> None:
     file.write_text(text.replace(old, new))
 
 
-def test_a_made_up_entity_is_added_by_the_recipe_and_tested_like_the_others(checkout: Path):
-    written = run(checkout, "st_pipeline.tools.scaffold", "gadgets").split()
-    module, migration = (checkout / name for name in written)
-    assert module == checkout / "st_pipeline" / "entities" / "gadgetry.py"
-    assert migration.name.endswith("_gadgets.py")
-
-    replace(module, 'description=""', 'description="Things that are sold."')
-    registry = checkout / "st_pipeline" / "entities" / "__init__.py"
-    replace(registry, AREAS, f"{AREAS}gadgetry, ")
-    replace(registry, "    equipmentsystems,\n", "    equipmentsystems,\n    gadgetry,\n")
+def test_a_made_up_entity_and_a_made_up_column_are_added_by_the_recipes_and_tested_like_the_others(checkout: Path):
+    written = run(checkout, "st_pipeline.tools.scaffold", "gadgets", "call_reasons").split()
+    entities = Path("st_pipeline", "entities")
+    assert [Path(name).name for name in written[:-1]] == ["gadgetry.py", "__init__.py", "jbce.py"], "a new area, too"
+    migration = (checkout / written[-1]).read_text()
+    assert "CREATE TABLE st_gadgets" in migration
+    assert "ALTER TABLE st_call_reasons ADD COLUMN shade text;" in migration
+    assert "ALTER TABLE st_call_reasons DROP COLUMN shade;" in migration
+    replace(checkout / entities / "gadgetry.py", 'description=""', 'description="Things that are sold."')
 
     run(checkout, "st_pipeline.tools.documentation")
     assert "Things that are sold." in (checkout / "docs" / "data-model.md").read_text()
+    assert "| `tn.gdg.gadgets:r` | gadgets |" in (checkout / "docs" / "real-account.md").read_text()
     tests = [f"st_pipeline_tests/{name}" for name in TESTS_OF_EVERY_ENTITY]
-    said = run(checkout, "pytest", "-q", "-p", "no:cacheprovider", "-k", "gadgets or joined or left_over", *tests)
-    assert "8 passed" in said, said
+    wanted = "gadgets or call_reasons or joined or left_over"
+    said = run(checkout, "pytest", "-q", "-p", "no:cacheprovider", "-k", wanted, *tests)
+    passed = re.search(r"(\d+) passed", said)
+    assert passed, said
+    assert int(passed[1]) > 10, said
 
 
 @pytest.mark.parametrize("name", LISTS)
@@ -129,7 +136,11 @@ def test_the_command_would_write_what_stands_there(name: str):
 
 @pytest.mark.parametrize(
     ("names", "words"),
-    [(["gadgets"], "no facts about gadgets"), ([], "no facts"), (["jobs"], "jobs: an entity already")],
+    [
+        (["gadgets"], "no facts about gadgets"),
+        ([], "no facts"),
+        (["jobs"], "jobs: an entity already, with every field"),
+    ],
 )
 def test_a_wrong_name_writes_nothing(names: list[str], words: str, tmp_path: Path):
     with pytest.raises(ConfigurationError, match=words):
@@ -137,8 +148,36 @@ def test_a_wrong_name_writes_nothing(names: list[str], words: str, tmp_path: Pat
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_module_without_a_registry_is_left_alone(tmp_path: Path):
+def test_a_module_or_registry_of_another_form_stays_as_it_is(tmp_path: Path):
     (tmp_path / "settings.py").write_text("# nothing here\n")
-    with pytest.raises(ConfigurationError, match="by hand"):
-        add_to_module(tmp_path, LISTS["tag_types"])
-    assert (tmp_path / "settings.py").read_text() == "# nothing here\n"
+    (tmp_path / "__init__.py").write_text("# nor here\n")
+    with pytest.raises(ConfigurationError, match="the entity by hand"):
+        add_entity(tmp_path, LISTS["tag_types"])
+    with pytest.raises(ConfigurationError, match="the columns by hand"):
+        add_columns(tmp_path, LISTS["tag_types"], [Column("size", Kind.TEXT)])
+    with pytest.raises(ConfigurationError, match="the area by hand"):
+        add_entity(tmp_path, LISTS["jobs"])
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {
+        "settings.py": "# nothing here\n",
+        "__init__.py": "# nor here\n",
+    }
+
+
+def test_new_columns_stand_at_the_end_of_their_block_and_raise_the_version(tmp_path: Path):
+    module, spec = tmp_path / "settings.py", LISTS["tag_types"]
+    shutil.copy(PACKAGE / "entities" / "settings.py", module)
+    before = module.read_text()
+    add_columns(tmp_path, spec, [Column("size", Kind.TEXT, never_null=True), Column("maker.id", Kind.INTEGER)])
+    block = re.search(r"^TAG_TYPES = .*?^\)", module.read_text(), re.DOTALL | re.MULTILINE)
+    assert block is not None
+    lines = block[0].splitlines()
+    at = lines.index('        Column("size", Kind.TEXT, never_null=True),')
+    assert lines[at - 1 : at + 3 : 2] == [
+        '        Column("modifiedOn", Kind.TIMESTAMP, never_null=True),',
+        '        Column("maker.id", Kind.INTEGER),',
+    ]
+    assert lines[-2] == f"    version={spec.version + 1},"
+    assert len(module.read_text().splitlines()) == len(before.splitlines()) + 3
+    add_columns(tmp_path, changed(spec, version=spec.version + 1), [Column("weight", Kind.FLOAT)])
+    assert module.read_text().count("version=") == 1
+    assert f"version={spec.version + 2}," in module.read_text()
