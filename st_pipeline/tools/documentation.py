@@ -145,9 +145,9 @@ def _entity(spec: EntitySpec) -> str:
     if spec.lists:
         partitions = [f"{fact[:-1]}; partition `{one.table}`." for fact, one in zip(facts, spec.lists, strict=True)]
         facts = [*partitions, f"Key: `credential_id`, {', '.join(f'`{name}`' for name in spec.key)}."]
-    facts.append(f"Gone when: {spec.deletion_sign.value}.")
+    facts.append(f"Deleted when: {spec.deletion_sign.value}.")
     if spec.feed_path is None:
-        facts.append("Polled when its last look is older than `ST_PIPELINE_REFERENCE_POLL_MINUTES`.")
+        facts.append("Polled when its last poll is older than `ST_PIPELINE_REFERENCE_POLL_MINUTES`.")
     if spec.after:
         facts.append(f"Not tried in a sync in which one of these failed: {', '.join(spec.after)}.")
     return _section(spec, f"Table `{spec.table}`. {spec.description}", facts, "In the record")
@@ -175,7 +175,7 @@ def scopes_part() -> str:
 
 def _section(spec: EntitySpec | StreamSpec, about: str, facts: list[str], origin: str) -> str:
     rules = {severity: [rule.name for rule in spec.rules if rule.severity is severity] for severity in Severity}
-    facts = [*facts, f"Kept aside as a reject when: {', '.join(rules[Severity.REJECT])}."]
+    facts = [*facts, f"Rejected when: {', '.join(rules[Severity.REJECT])}."]
     if rules[Severity.WARN]:
         facts.append(f"Written, and counted as a warning, when: {', '.join(rules[Severity.WARN])}.")
     lines = [f"### {spec.name}\n\n{about}\n\n", *(f"- {fact}\n" for fact in facts)]
