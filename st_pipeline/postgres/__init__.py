@@ -1,4 +1,5 @@
-"""WRITE: the engine, migrations, tables made from entities, chunks, cursors, the sync log, the embedded server.
+"""WRITE and read: the engine, migrations, tables made from entities, chunks, cursors, leases, the sync log.
 
-No network but Postgres, no Dagster, nothing about ServiceTitan's API.
+Here: what talks to Postgres and to nothing else. Not here: starting a server (embedded_postgres/), ServiceTitan's API
+(servicetitan/), Dagster (defs/).
 """

@@ -1,6 +1,6 @@
-"""Where a tenant's entity stands: the position of incremental reads and of a full pass under way.
+"""Where a tenant's entity stands: the cursor of its incremental syncs, and that of a full sync in progress.
 
-Here: the table sync_cursors. Not here: what a position means to the API, and when it may move (sync.py).
+Here: the table sync_cursors. Not here: what a cursor means to the API (servicetitan/), and when it may move (sync/).
 """
 
 from collections import defaultdict
@@ -15,13 +15,13 @@ from st_pipeline.protocol import Mode
 
 @dataclass(frozen=True, slots=True)
 class Cursor:
-    """One row of sync_cursors; a tenant and entity never synced has every field empty.
+    """One row of sync_cursors; every field is empty for an entity of a tenant that was never synced.
 
-    `continue_from`: feed token of the last page all of whose rows are committed. `newest_modified_on`: as the source
-    wrote it. `full_*`: the pass under way, which there is while `full_started_at` is set: which version of the columns
-    it writes, and whether it writes unchanged rows, too. `last_full_at`: end of the last complete pass (of a stream:
-    since when every chunk notes what it renews). `complete_through`: when the last read that reached its end began;
-    whatever the source had committed by then is here or among the rejects.
+    `continue_from`: the feed token after the last page whose rows are all committed. `newest_modified_on`: as the
+    source wrote it. `full_*`: the full sync in progress, if `full_started_at` is set: its feed token, the version of
+    the columns it writes, and whether it rewrites unchanged rows. `last_full_at`: end of the last complete full sync
+    (of a stream: since when every chunk notes which of its records change). `complete_through`: when the last sync that
+    read to the end began; whatever the source had committed by then is in the table or among the rejects.
     """
 
     continue_from: str | None = None
@@ -38,11 +38,11 @@ class Cursor:
 
     @property
     def value(self) -> str | None:
-        """What a person may be shown as "the cursor"."""
+        """The feed token, else the modification time: what the sync log shows as the cursor."""
         return self.continue_from or self.newest_modified_on
 
     def mode_for(self, asked: Mode) -> Mode:
-        """The mode that is due: the first sync of an entity reads everything, and so does one after a kill in it."""
+        """The mode to sync in: an entity that no full sync has completed yet is read in full."""
         return Mode.FULL if asked is Mode.INCREMENTAL and self.last_full_at is None else asked
 
 
@@ -50,7 +50,7 @@ _FIELDS = ", ".join(Cursor.__slots__)
 
 
 def now(connection: Connection) -> datetime:
-    """The time by Postgres's clock."""
+    """The time on Postgres's clock."""
     moment: datetime = connection.execute(text("SELECT clock_timestamp()")).scalar_one()
     return moment
 
@@ -65,7 +65,7 @@ def load(connection: Connection, credential_id: int, entity: str) -> Cursor:
 
 
 def load_all(connection: Connection, credential_ids: Collection[int]) -> defaultdict[tuple[int, str], Cursor]:
-    """Every cursor of these tenants by credential and entity, empty for an entity never synced."""
+    """The cursors of these tenants by credential and entity, empty for an entity never synced."""
     rows = connection.execute(
         text(f"SELECT credential_id, entity, {_FIELDS} FROM sync_cursors WHERE credential_id = ANY(:ids)"),  # noqa: S608 - fields of Cursor
         {"ids": list(credential_ids)},
@@ -74,7 +74,7 @@ def load_all(connection: Connection, credential_ids: Collection[int]) -> default
 
 
 def save(connection: Connection, credential_id: int, entity: str, **changes: object) -> None:
-    """Set the named fields of Cursor. `"now"` as the value of a moment means the database's own clock."""
+    """Set the named fields of Cursor. `"now"` stands for the time on Postgres's clock."""
     unknown = set(changes) - set(Cursor.__slots__)
     if unknown:
         raise TypeError(f"sync_cursors has no {', '.join(sorted(unknown))}")

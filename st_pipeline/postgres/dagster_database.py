@@ -1,9 +1,9 @@
 """Dagster's own database: which one it is, that it exists, and that no other deployment has it.
 
-Here: its name, creating it, the mark that claims it. Not here: Dagster's tables in it (defs/storage.py), ours.
+Here: its name, creating it, the mark that claims it. Not here: Dagster's tables in it (cli/), our tables.
 
-It is named after the main database. Deployments from before that have `dagster` and keep it: a run of our sync log is
-found there, or our mark.
+It is named after the main database. Older deployments have one named `dagster` and keep it: they recognise it by their
+mark, or by a run that their sync log names, too.
 """
 
 from collections.abc import Iterator
@@ -26,9 +26,9 @@ from st_pipeline.settings import Settings
 
 SETTING = "ST_PIPELINE_DAGSTER_DATABASE_URL"
 SUFFIX = "_dagster"
-FORMER_NAME = "dagster"  # whatever the main database was called
+FORMER_NAME = "dagster"  # of older deployments
 LONGEST_NAME_BYTES = 63
-# Any number of our own: one process at a time claims the database and makes Dagster's tables.
+# An arbitrary number: one process at a time claims the database and creates Dagster's tables.
 LOCK = 7_305_202
 MARK = "st_pipeline_deployment"
 RUNS_COMPARED = 100
@@ -44,7 +44,7 @@ CREATE TABLE IF NOT EXISTS {MARK} (
 
 
 def dagster_url(settings: Settings, engine: Engine) -> URL:
-    """The address of Dagster's database: its setting, else one on the server of our tables, `engine`'s."""
+    """The address of Dagster's database: as set, else on the server of our own tables, to which `engine` connects."""
     if settings.dagster_database_url is not None:
         return read_url(SETTING, settings.dagster_database_url.get_secret_value()).set(drivername=DAGSTER_DRIVER)
     main = main_url(settings)
@@ -53,12 +53,15 @@ def dagster_url(settings: Settings, engine: Engine) -> URL:
         return before
     name = f"{main.database}{SUFFIX}"
     if len(name.encode()) > LONGEST_NAME_BYTES:
-        raise ConfigurationError(f"database name {name} for Dagster's own storage is too long: set {SETTING}")
+        raise ConfigurationError(
+            f"the name {name} for the database of Dagster's own storage is longer than {LONGEST_NAME_BYTES} bytes: set "
+            f"{SETTING} to a database with a shorter name"
+        )
     return before.set(database=name)
 
 
 def _belongs_to(engine: Engine, url: URL) -> bool:
-    """Is a database of that name there, claimed by us; or by nobody, with a run of our sync log in it?"""
+    """Does the database exist, and is it this deployment's: by its mark or, without one, by a run of our sync log?"""
     there = open_engine(url.set(drivername=DRIVER))
     try:
         with there.connect() as connection:
@@ -67,14 +70,14 @@ def _belongs_to(engine: Engine, url: URL) -> bool:
                 return held == deployment_of(engine)
             found = text("SELECT EXISTS (SELECT FROM runs WHERE run_id = ANY(:runs))")
             return bool(connection.execute(found, {"runs": _newest_runs(engine)}).scalar_one())
-    except DBAPIError:  # not there, not for us to read, or without Dagster's tables
+    except DBAPIError:  # it does not exist, we may not read it, or it has no tables of Dagster's
         return False
     finally:
         there.dispose()
 
 
 def _newest_runs(engine: Engine) -> list[str]:
-    """Dagster's runs that the sync log names."""
+    """The newest Dagster runs in the sync log."""
     query = text(
         "SELECT dagster_run_id FROM servicetitan_sync_logs WHERE dagster_run_id IS NOT NULL "
         "ORDER BY id DESC LIMIT :number"
@@ -84,14 +87,14 @@ def _newest_runs(engine: Engine) -> list[str]:
 
 
 def deployment_of(engine: Engine) -> tuple[str, str]:
-    """What marks a database as this deployment's. With the name: a copy of the main database has its id, too."""
+    """This deployment's mark: its id, and the main database's name, as a copy of the database has the same id."""
     with transaction(engine, "read the deployment's id") as connection:
         found = connection.execute(text("SELECT id::text FROM deployment")).scalar_one()
     return found, str(engine.url.database)
 
 
 def owner_of(connection: Connection) -> tuple[str, str] | None:
-    """Whose the database is, by its mark; None without one."""
+    """The deployment that owns the database, by its mark; None without a mark."""
     if connection.execute(text("SELECT to_regclass(:mark)"), {"mark": MARK}).scalar() is None:
         return None
     row = connection.execute(text(f"SELECT deployment::text, main_database FROM {MARK}")).one_or_none()  # noqa: S608
@@ -99,7 +102,7 @@ def owner_of(connection: Connection) -> tuple[str, str] | None:
 
 
 def ensure_database(url: URL) -> None:
-    """Create the database when it is missing. Raises ConfigurationError: it may not be created."""
+    """Create the database if it is missing. Raises ConfigurationError: we may not create it."""
     engine = open_engine(url.set(drivername=DRIVER))
     try:
         engine.connect().close()
@@ -119,8 +122,8 @@ def _create(url: URL) -> None:
                 connection.exec_driver_sql(f'CREATE DATABASE "{url.database}"')
     except ProgrammingError:
         raise ConfigurationError(
-            f"database {url.database} for Dagster's own storage is missing and may not be created: create it, or set "
-            f"{SETTING}"
+            f"database {url.database} for Dagster's own storage does not exist, and the role of DATABASE_URL may not "
+            f"create it: create it, or set {SETTING} to another one"
         ) from None
     finally:
         admin.dispose()
@@ -128,9 +131,9 @@ def _create(url: URL) -> None:
 
 @contextmanager
 def claimed(url: URL, engine: Engine) -> Iterator[Connection]:
-    """The database, ours from now on; other processes that want it wait until the block ends.
+    """Claim the database for this deployment; other processes that claim it wait until the block ends.
 
-    Raises ConfigurationError: another deployment has it.
+    Raises ConfigurationError: it is another deployment's.
     """
     wanted = deployment_of(engine)
     there = open_engine(url.set(drivername=DRIVER)).execution_options(isolation_level="AUTOCOMMIT")
@@ -147,7 +150,7 @@ def claimed(url: URL, engine: Engine) -> Iterator[Connection]:
 
 
 def check_deployment(url: URL, engine: Engine) -> None:
-    """Raise ConfigurationError when the database is another deployment's; one that is not there is nobody's."""
+    """Raise ConfigurationError when the database exists and is another deployment's."""
     wanted = deployment_of(engine)
     there = open_engine(url.set(drivername=DRIVER))
     try:
@@ -165,17 +168,17 @@ def refuse_other_deployments(connection: Connection, wanted: tuple[str, str]) ->
     if held is not None and held != wanted:
         raise ConfigurationError(
             f"database {connection.engine.url.database} holds the Dagster runs of another deployment, whose main "
-            f"database is called {held[1]}: set {SETTING} to a database of this one's own. Only if that deployment is "
-            f"this one, moved or renamed, drop table {MARK} in it"
+            f"database is called {held[1]}: set {SETTING} to another database. Only if it is this deployment after a "
+            f"move or a new name, drop table {MARK} in database {connection.engine.url.database}"
         )
 
 
 def dagster_version_of(connection: Connection) -> str | None:
-    """The Dagster whose tables are in the database, by its mark; None before they are complete."""
+    """The version of Dagster whose tables are in the database, by the mark; None until they are complete."""
     version: str | None = connection.execute(text(f"SELECT dagster_version FROM {MARK}")).scalar_one()  # noqa: S608
     return version
 
 
 def save_dagster_version(connection: Connection, version: str) -> None:
-    """Note that this Dagster's tables are complete."""
+    """Note that the tables of this version of Dagster are complete."""
     connection.execute(text(f"UPDATE {MARK} SET dagster_version = :version"), {"version": version})  # noqa: S608

@@ -1,6 +1,7 @@
 """Which Postgres, and one engine to it.
 
-Here: the address, the engine, and database errors as ours. Not here: starting a server (embedded.py), any table.
+Here: the address, the engine, turning database errors into our own. Not here: starting a server (embedded_postgres/),
+any table.
 """
 
 from collections.abc import Iterator
@@ -20,27 +21,26 @@ DRIVER = "postgresql+psycopg"
 # SQLAlchemy 2.1 takes psycopg 3 for a bare postgresql://, whose NOTIFY dagster-postgres cannot use.
 DAGSTER_DRIVER = "postgresql+psycopg2"
 CONNECT_TIMEOUT_SECONDS = 10
-# A machine that is gone is noticed after 30 + 3 * 10 = 60 s, and after 60 s with data under way. The system's own times
-# are two hours and 15 minutes. This is for us to notice it of Postgres.
+# So that we notice a Postgres that is gone: after 30 + 3 * 10 = 60 s of silence, or 60 s with data not acknowledged.
+# The operating system's own defaults are two hours and 15 minutes.
 CLIENT_KEEPALIVES = {
     "keepalives_idle": 30,
     "keepalives_interval": 10,
     "keepalives_count": 3,
     "tcp_user_timeout": 60_000,  # milliseconds
 }
-# And this for Postgres to notice it of us. It belongs in each statement that takes an advisory lock as a sign of life,
-# and costs no round trip there; as start-up options they would not pass pgbouncer. To be committed.
+# So that Postgres notices when we are gone. It belongs in each statement that takes an advisory lock as a sign of life,
+# where it costs no round trip; start-up options would not pass pgbouncer. The transaction must commit.
 SERVER_KEEPALIVES = (
     "set_config('tcp_keepalives_idle', '30', false), set_config('tcp_keepalives_interval', '10', false), "
     "set_config('tcp_keepalives_count', '3', false), set_config('tcp_user_timeout', '60000', false)"
 )
-# What Postgres answers when a value is the trouble, one row's and not the chunk's: text and numbers out of range, bad
-# JSON, a field or key too large for a page.
+# The errors that one row's value causes: text and numbers out of range, bad JSON, a field or key too large for a page.
 DATA_ERRORS = (psycopg.DataError, psycopg.errors.ProgramLimitExceeded)
 
 
 def main_url(settings: Settings) -> URL:
-    """The address of our tables. Raises ConfigurationError: no server is set and the embedded one is not running."""
+    """The address of our tables. Raises ConfigurationError: none is set and the embedded server is not running."""
     if settings.database_url is not None:
         return read_url("DATABASE_URL", settings.database_url.get_secret_value()).set(drivername=DRIVER)
     return embedded_url(settings, MAIN_DATABASE).set(drivername=DRIVER)
@@ -63,7 +63,7 @@ def read_url(name: str, text: str) -> URL:
 
 
 def embedded_folder(settings: Settings) -> Path:
-    """Where the embedded server keeps its state."""
+    """The folder of the embedded server."""
     return settings.home / "postgres"
 
 
@@ -72,18 +72,18 @@ def embedded_url(settings: Settings, database: str) -> URL:
     server = embedded.attach(embedded_folder(settings))
     if server is None:
         raise ConfigurationError(
-            f"no Postgres: the embedded server in {settings.home} is not running. Start it with `st-pipeline up`, "
-            "or set DATABASE_URL"
+            f"there is no Postgres to connect to: the embedded server in {settings.home} is not running. Start it with "
+            "`st-pipeline up`, or set DATABASE_URL"
         )
     return make_url(server.url(database))
 
 
 def open_engine(url: URL) -> Engine:
-    """An engine on our tables. Pooled connections are tested before use; sessions speak UTC."""
+    """An engine. Pooled connections are tested before use; sessions use UTC."""
     return create_engine(
         url,
         pool_pre_ping=True,
-        hide_parameters=True,  # an error's text would carry a record's values into tracebacks
+        hide_parameters=True,  # an error's text would show a record's values in tracebacks
         pool_size=4,
         connect_args={
             "connect_timeout": CONNECT_TIMEOUT_SECONDS,
@@ -96,47 +96,48 @@ def open_engine(url: URL) -> Engine:
 
 @contextmanager
 def database_errors(doing: str) -> Iterator[None]:
-    """Turn Postgres's errors into ours: `doing` says what was going on, without data.
+    """Turn Postgres's errors into ours. `doing` says what was being done, without data.
 
-    Raises DatabaseUnavailable (a lost or refused connection), DatabaseFull, and DatabaseRefused (a broken constraint, a
-    bad value). COPY goes past SQLAlchemy, so the driver's own errors come here too.
+    Raises DatabaseUnavailable (a lost or refused connection), DatabaseFull, and DatabaseRefused (a violated constraint,
+    a bad value). COPY does not pass through SQLAlchemy, so the driver's own errors are handled, too.
     """
     try:
         yield
     except (DBAPIError, psycopg.Error) as error:
-        told = as_pipeline_error(doing, error)
-        if told is None:
+        ours = as_pipeline_error(doing, error)
+        if ours is None:
             raise
-        # Chained only where the cause says more: Postgres's words quote a refused row, and the way of a full disk's
-        # error through the drivers is hundreds of lines.
-        raise told from (error if type(told) is DatabaseUnavailable else None)
+        # Chained only where the cause says more: Postgres's message would quote a refused row, and the traceback of a
+        # full disk is hundreds of lines of drivers.
+        raise ours from (error if type(ours) is DatabaseUnavailable else None)
 
 
 def as_pipeline_error(doing: str, error: Exception) -> DatabaseUnavailable | DatabaseRefused | None:
-    """A database's error as one of ours; None: it is something else."""
+    """Our own error for one of the database; None when it is none of those we know."""
     if isinstance(error, (OperationalError, InterfaceError, psycopg.OperationalError, psycopg.InterfaceError)):
         if _code(error) == psycopg.errors.DiskFull.sqlstate:
             return DatabaseFull(
-                f"{doing}: the disk of Postgres is full: free space there. What is committed stays, the next sync goes "
-                "on from there"
+                f"{doing}: the disk of Postgres is full. Free space on it; what is committed stays, and the next sync "
+                "continues from there"
             )
         return DatabaseUnavailable(f"{doing}: Postgres does not answer ({_name(error)})")
     if isinstance(error, (IntegrityError, DataError, psycopg.IntegrityError, psycopg.DataError)):
         return DatabaseRefused(
-            f"{doing}: Postgres refuses a row ({_name(error)}) by a rule that is not ours; was a table changed by hand?"
+            f"{doing}: Postgres refuses a row ({_name(error)}) that passed our own checks. Was a table changed by "
+            "hand? Undo that change, then sync again"
         )
     return None
 
 
 def _name(error: DBAPIError | psycopg.Error) -> str:
-    """What Postgres calls it, with the constraint where one is broken; never its text."""
+    """The name of Postgres's error, and of the constraint where one is violated; never its message."""
     cause = error.orig if isinstance(error, DBAPIError) else error
     constraint = cause.diag.constraint_name if isinstance(cause, psycopg.Error) else None
     return f"{type(cause).__name__} of {constraint}" if constraint else type(cause).__name__
 
 
 def _code(error: DBAPIError | psycopg.Error) -> str | None:
-    """Postgres's code for it; None where it said nothing. Dagster's storage has another driver with another name."""
+    """Postgres's error code; None without one. Dagster's storage uses psycopg2, which names it differently."""
     cause = error.orig if isinstance(error, DBAPIError) else error
     return getattr(cause, "sqlstate", None) or getattr(cause, "pgcode", None)
 

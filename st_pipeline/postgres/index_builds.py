@@ -1,21 +1,21 @@
 """Indexes on tables that hold rows: built while others read and write, and built again after an interruption.
 
-Here: what a migration calls for that. Not here: indexes of a table that the same migration makes; those are plain SQL.
+Here: functions for migrations. Not here: indexes of a table that the same migration creates; those are plain SQL.
 """
 
 from alembic import op
 from sqlalchemy import text
 
-# Waiting here is in nobody's way; a transaction that somebody forgot to end should be told of all the same.
+# Nobody waits behind us here, so it may be long; but a transaction that somebody forgot to end must be reported.
 WAIT_SECONDS = 600
 
 
 def build_index(name: str, definition: str, *, unique: bool = False) -> None:
     """CREATE INDEX CONCURRENTLY. `definition` is what follows the name: `ON st_invoices (credential_id, job_id)`.
 
-    It ends the migration's transaction, so a migration that calls this does nothing else: killed in between, it is run
-    again from its start. What an interrupted build left is dropped first; an index that is there already is kept.
-    Not for partitioned tables (st_custom_fields), which Postgres cannot index concurrently.
+    It ends the migration's transaction, so a migration that calls this must do nothing else: if killed, it is run again
+    from its start. What an interrupted build left is dropped first; a complete index is kept. Not for partitioned
+    tables (st_custom_fields), which Postgres cannot index concurrently.
     """
     kind = "UNIQUE INDEX" if unique else "INDEX"
     with op.get_context().autocommit_block():

@@ -1,9 +1,9 @@
-"""One run works on a tenant at a time.
+"""One process at a time works on a tenant: the one that holds its lease.
 
-Here: taking, awaiting, extending and giving back a tenant's lease. Not here: what is done under it.
-A row with an expiry, which every chunk checks: a lock alone could not stop a holder that lost its connection. Beside
-the row the holder's session has an advisory lock, its sign of life: Postgres releases it when the session ends, and
-every database role sees it, while pg_stat_activity hides another role's sessions.
+Here: taking, awaiting, extending and releasing a tenant's lease. Not here: what is done under it.
+A lease is a row with an expiry, which every chunk checks: a lock alone could not stop a holder that lost its
+connection. The holder's session also has an advisory lock as its sign of life: Postgres releases it when the session
+ends, and every database role sees it, whereas pg_stat_activity hides another role's sessions.
 """
 
 import os
@@ -19,14 +19,15 @@ from st_pipeline.postgres import stops
 from st_pipeline.postgres.database import SERVER_KEEPALIVES
 
 WAIT_STEP_SECONDS = 1.0
-# Advisory locks with two numbers: this one, and a tenant's. Whoever takes its lease has it until the transaction ends.
+# The first of the two numbers of an advisory lock; the second is the tenant's. Held by whoever takes the lease, until
+# the transaction ends.
 TAKING = 7_305_202
 LARGEST_INTEGER = 2**31 - 1
 
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """A tenant's lease, held by the connection it was taken on. `sync_id`: the sync it is for, None: no sync."""
+    """A tenant's lease, held by the connection that took it. `sync_id`: the sync that it is for, if any."""
 
     credential_id: int
     tenant: str
@@ -35,9 +36,9 @@ class Lease:
     sync_id: uuid.UUID | None = None
 
     def extend(self, connection: Connection) -> None:
-        """Check that the lease is still ours and extend it.
+        """Check that the lease is still ours, and extend it.
 
-        Raises LeaseLost and, where the sync is to end, SyncStopped: the transaction must not commit.
+        Raises LeaseLost, or SyncStopped when the sync was asked to end: the transaction must not commit.
         """
         extended = connection.execute(
             text(
@@ -49,13 +50,14 @@ class Lease:
         ).one_or_none()
         if extended is None:
             raise LeaseLost(
-                f"sync {self.tenant}: another run took the tenant over, or it was removed; nothing more is written here"
+                f"sync {self.tenant}: another run took the tenant over, or the tenant was removed; this sync writes "
+                "nothing more"
             )
         if extended.reason is not None:
             raise stopped(self.tenant, extended.reason)
 
     def release(self, connection: Connection) -> None:
-        """Give the tenant back, unless another run has it by now."""
+        """Release the tenant, unless another run has taken it."""
         connection.execute(
             text(
                 "WITH given_back AS (DELETE FROM tenant_leases WHERE credential_id = :id AND holder = :holder) "
@@ -67,7 +69,7 @@ class Lease:
 
 def stopped(tenant: str, reason: str) -> SyncStopped:
     """The error of a sync that was asked to end."""
-    return SyncStopped(f"sync {tenant}: {reason}; what is committed stays, the next sync goes on from there")
+    return SyncStopped(f"sync {tenant}: {reason}; what is committed stays, and the next sync continues from there")
 
 
 def take(
@@ -78,9 +80,9 @@ def take(
     seconds: float,
     sync_id: uuid.UUID | None = None,
 ) -> Lease | None:
-    """Take a tenant that is free, or whose holder's lease ran out or session is gone. None: it is held.
+    """Take a tenant that is free, or whose holder's lease has expired or session has ended. None: it is held.
 
-    Never waits: a row that another transaction has locked belongs to somebody who is at work.
+    Never waits: whoever has locked the row is at work.
     """
     lease = Lease(credential_id, tenant, uuid.uuid4(), seconds, sync_id)
     taken = connection.execute(
@@ -117,7 +119,7 @@ def take(
 
 
 def holder_name(connection: Connection, credential_id: int) -> str | None:
-    """Who holds the tenant, for a person to read."""
+    """Who holds the tenant, in words."""
     query = text("SELECT holder_name FROM tenant_leases WHERE credential_id = :id")
     name: str | None = connection.execute(query, {"id": credential_id}).scalar()
     return name
@@ -133,9 +135,9 @@ def take_or_wait(
     sync_id: uuid.UUID | None = None,
     wait_seconds: float = 0,
 ) -> Lease:
-    """Take the tenant, in transactions of its own, waiting while another run has it.
+    """Take the tenant, in separate transactions, waiting while another run has it.
 
-    Raises TenantBusy after `wait_seconds`, and SyncStopped when the sync is asked to end before it began.
+    Raises TenantBusy after `wait_seconds`, and SyncStopped when the sync is asked to end meanwhile.
     """
     give_up_at = time.monotonic() + wait_seconds
     while True:
@@ -149,14 +151,14 @@ def take_or_wait(
             return lease
         if time.monotonic() >= give_up_at:
             raise TenantBusy(
-                f"{purpose} of tenant {tenant}: the tenant is busy with another sync, {holder or 'which just ended'}; "
-                f"waited {wait_seconds:g} s. Try again when it has ended"
+                f"{purpose} of tenant {tenant}: the tenant is busy with another run, {holder or 'which has just ended'}"
+                f"; waited {wait_seconds:g} s. Try again when that run has ended"
             )
         time.sleep(min(WAIT_STEP_SECONDS, max(0.0, give_up_at - time.monotonic())))
 
 
 def held_tenants(connection: Connection) -> dict[int, str]:
-    """Who works on which tenant now, by credential; leases of sessions that are gone are not counted."""
+    """Who works on which tenant now, by credential; leases whose sessions have ended do not count."""
     rows = connection.execute(
         text(
             "SELECT credential_id, holder_name FROM tenant_leases "

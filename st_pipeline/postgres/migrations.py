@@ -1,4 +1,4 @@
-"""Bring a database to the version this code was written for, and refuse one that is not ours or is newer.
+"""Bring a database to the version this code needs, and refuse one that is not ours or is newer.
 
 Here: running Alembic over sql/ and comparing versions. Not here: the SQL itself (sql/versions), starting a server.
 """
@@ -19,7 +19,7 @@ from st_pipeline.postgres.database import database_errors, transaction
 from st_pipeline.postgres.readers import grant_reading
 
 MINIMUM_SERVER_VERSION = 15
-# Any number of our own, so that two processes that start at once migrate one after the other.
+# An arbitrary number: processes that start at once migrate one after the other.
 MIGRATION_LOCK = 7_305_201
 OTHER_MIGRATION_SECONDS = 1800
 
@@ -34,7 +34,7 @@ def newest_version() -> str:
     """The version this code needs."""
     head = ScriptDirectory(str(sql_folder())).get_current_head()
     if head is None:
-        raise ConfigurationError(f"no migrations in {sql_folder()}: the installation is broken, install it again")
+        raise ConfigurationError(f"there are no migrations in {sql_folder()}: install st-pipeline again")
     return head
 
 
@@ -43,15 +43,18 @@ def migrate(
 ) -> tuple[str | None, str | None]:
     """Bring the database up (or, named, down) to a version. Returns the versions before and after.
 
-    Versions are numbered, so they compare as text; `head` is the newest, `base` none at all. Each is a transaction of
-    its own: what fails leaves the versions before it in place. A table that others use is waited for, but not for long:
-    everybody else would wait behind us.
-    Raises ConfigurationError: the database is not ours or newer than this code, its server too old, or the version
-    unknown. Raises DatabaseUnavailable: Postgres is away, a table stayed in use, another migration does not end.
+    Versions are numbered, so they compare as text; `head` is the newest, `base` the empty database. Each is a separate
+    transaction: when one fails, those before it stay. A table in use is waited for, but not for long: everybody else
+    would wait behind us.
+    Raises ConfigurationError: the database is not ours or is newer than this code, its server is too old, or the
+    version is unknown. Raises DatabaseUnavailable: Postgres does not answer, a table stays in use, another migration
+    does not end.
     """
     folder = folder or sql_folder()
     if version not in {"head", "base", *_known(folder)}:
-        raise ConfigurationError(f"no version {version}: take one of {', '.join(sorted(_known(folder)))}, head or base")
+        raise ConfigurationError(
+            f"unknown version {version!r} of the database: use {', '.join(sorted(_known(folder)))}, head or base"
+        )
     with database_errors("migrate the database"), engine.connect() as connection:
         _take_lock(connection)
         try:
@@ -64,7 +67,7 @@ def migrate(
             connection.commit()
             return before, _version(connection)
         finally:
-            connection.invalidate()  # with its lock and its timeout
+            connection.invalidate()  # in the pool it would keep the lock and the timeout
 
 
 def _run(connection: Connection, folder: Path, version: str, *, is_down: bool) -> None:
@@ -73,10 +76,10 @@ def _run(connection: Connection, folder: Path, version: str, *, is_down: bool) -
     config.attributes["connection"] = connection
     try:
         (command.downgrade if is_down else command.upgrade)(config, version)
-    except PendingRollbackError as error:  # what Alembic makes of a connection that is gone
+    except PendingRollbackError as error:  # what Alembic raises when the connection is lost
         raise DatabaseUnavailable(
             f"migrate database {connection.engine.url.database} to {version}: the connection to Postgres was lost. Run "
-            "`st-pipeline migrate` again: it goes on where this one ended"
+            "`st-pipeline migrate` again: it continues where this one ended"
         ) from error
     except OperationalError as error:
         if not isinstance(error.orig, psycopg.errors.LockNotAvailable):
@@ -84,13 +87,13 @@ def _run(connection: Connection, folder: Path, version: str, *, is_down: bool) -
         connection.rollback()
         raise DatabaseUnavailable(
             f"migrate database {connection.engine.url.database} to {version}: a table stayed in use by another session "
-            f"({_open_transactions(connection)}). The database is at version {_version(connection) or 'none'}, whole "
-            "and usable. Wait until that session is done, or end it, and run `st-pipeline migrate` again"
+            f"({_open_transactions(connection)}). The database is at version {_version(connection) or 'none'}, and can "
+            "be used. Wait until that session is done, or end it, and run `st-pipeline migrate` again"
         ) from None
 
 
 def _take_lock(connection: Connection) -> None:
-    """One migration at a time. We ask again and again: waiting in Postgres would hold up CREATE INDEX CONCURRENTLY."""
+    """One migration at a time. We poll, as waiting inside Postgres would block CREATE INDEX CONCURRENTLY."""
     give_up_at = time.monotonic() + OTHER_MIGRATION_SECONDS
     query = text("SELECT pg_try_advisory_lock(:key)")
     while not connection.execute(query, {"key": MIGRATION_LOCK}).scalar_one():
@@ -98,14 +101,14 @@ def _take_lock(connection: Connection) -> None:
         if time.monotonic() > give_up_at:
             raise DatabaseUnavailable(
                 f"another process has been migrating database {connection.engine.url.database} for "
-                f"{OTHER_MIGRATION_SECONDS} s: see pg_stat_activity for what it waits for, then try again"
+                f"{OTHER_MIGRATION_SECONDS} s: see in pg_stat_activity what it waits for, then try again"
             )
         time.sleep(0.2)
     connection.commit()
 
 
 def _open_transactions(connection: Connection) -> str:
-    """Who may be in the way: the oldest open transactions of this database."""
+    """The oldest open transactions of this database: one of them probably uses the table."""
     query = text("""
         SELECT pid, application_name, extract(epoch FROM clock_timestamp() - xact_start) AS seconds
         FROM pg_stat_activity
@@ -117,7 +120,7 @@ def _open_transactions(connection: Connection) -> str:
 
 
 def check_database(connection: Connection, folder: Path | None = None) -> str | None:
-    """The database's version, None when it is empty. Raises ConfigurationError when it is not for this code."""
+    """The database's version, None when it is empty. Raises ConfigurationError when this code cannot use it."""
     server = connection.dialect.server_version_info
     if server is not None and int(server[0]) < MINIMUM_SERVER_VERSION:
         raise ConfigurationError(f"Postgres {server[0]} is too old: {MINIMUM_SERVER_VERSION} or newer is needed")
@@ -125,16 +128,20 @@ def check_database(connection: Connection, folder: Path | None = None) -> str | 
     database = connection.engine.url.database
     if current is not None and current not in _known(folder or sql_folder()):
         raise ConfigurationError(
-            f"database {database} is at version {current}, which this code does not know (its newest is "
-            f"{newest_version()}): install the newer st-pipeline, or point DATABASE_URL at the right database"
+            f"database {database} is at version {current}, which this version of st-pipeline does not know (its newest "
+            f"is {newest_version()}): install a newer st-pipeline, or point DATABASE_URL at the right database"
         )
     tables = set() if current is not None else set(inspect(connection).get_table_names()) - {"alembic_version"}
     if tables:
         raise ConfigurationError(
-            f"database {database} holds tables that are not ours ({', '.join(sorted(tables)[:3])}…): "
-            "point DATABASE_URL at an empty database"
+            f"database {database} holds tables that are not st-pipeline's ({_some_of(tables)}): point DATABASE_URL at "
+            "an empty database"
         )
     return current
+
+
+def _some_of(tables: set[str]) -> str:
+    return ", ".join(sorted(tables)[:3]) + (", …" if len(tables) > 3 else "")  # noqa: PLR2004
 
 
 def check_current(engine: Engine) -> None:

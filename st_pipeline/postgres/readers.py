@@ -1,7 +1,7 @@
-"""What a role that only reads may read: `st_pipeline_reader`, where a database administrator made it.
+"""What the read-only role `st_pipeline_reader` may read, where a database administrator created it.
 
-Here: the tables, and the grants that `migrate` brings up to date. Not here: making the role, which is a right that the
-pipeline's own role need not have (docs/operating.md).
+Here: the tables, and the grants that `migrate` brings up to date. Not here: creating the role, for which the pipeline's
+own role needs no right (docs/operating.md).
 """
 
 from sqlalchemy import Connection, text
@@ -16,7 +16,7 @@ TABLES = (
     "sync_cursors",
     "sync_log_entities",
 )
-# What views need of tables that hold more than a reader may see: secrets, and the bytes of rejected records.
+# The columns that views need of tables with more than a reader may see: secrets, and the bytes of rejected records.
 COLUMNS = {
     "servicetitan_credentials": (
         "id, company_id, environment, tenant_id, enabled, connection_status, connection_message, last_tested_at, "
@@ -24,7 +24,7 @@ COLUMNS = {
     ),
     "sync_rejects": "credential_id, entity, dismissed_at",
 }
-# Only what is ours to grant: a role that does not own the tables runs `migrate`, too, when there is nothing to do.
+# Only what we may grant: a role that does not own the tables can still run `migrate` when there is nothing to do.
 NOT_GRANTED = """
     SELECT CAST(CAST(c.oid AS regclass) AS text) FROM pg_class c
     WHERE c.relnamespace = CAST(current_schema() AS regnamespace) AND c.relkind IN ('r', 'p', 'v')
@@ -36,7 +36,7 @@ OWNED = "SELECT count(*) FROM pg_class WHERE oid = to_regclass(:table) AND pg_ha
 
 
 def grant_reading(connection: Connection) -> None:
-    """Let the role read what there is now. Without the role: nothing."""
+    """Let the role read the present tables. Without the role nothing happens."""
     if not connection.execute(text("SELECT count(*) FROM pg_roles WHERE rolname = :role"), {"role": ROLE}).scalar_one():
         return
     bound = {"role": ROLE, "tables": list(TABLES)}

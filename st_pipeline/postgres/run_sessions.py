@@ -1,7 +1,7 @@
 """A run's sign of life: an advisory lock that each of its database sessions has, and that every role sees.
 
-Here: giving it and asking for it. Not here: a tenant's lease (leases.py), what becomes of a run that is gone (defs/).
-It is not a process id: a run may be on another machine, or in a container with ids of its own.
+Here: taking it, and asking who has it. Not here: a tenant's lease (leases), what happens to a run that has died
+(defs/). A process id would not do: a run may be on another machine, or in a container with process ids of its own.
 """
 
 import uuid
@@ -16,7 +16,7 @@ LOCK = f"SELECT pg_advisory_lock_shared(session_key('{{run_id}}')), {SERVER_KEEP
 
 
 def hold_run_lock(engine: Engine, run_id: uuid.UUID) -> None:
-    """From now on the engine's sessions have the run's lock, new ones after a restart of Postgres, too."""
+    """From now on every session of the engine holds the run's lock, also those opened after Postgres restarted."""
     lock = LOCK.format(run_id=run_id)
 
     def on_connect(connection: Any, _record: object) -> None:
@@ -30,6 +30,6 @@ def hold_run_lock(engine: Engine, run_id: uuid.UUID) -> None:
 
 
 def living_runs(connection: Connection, run_ids: Collection[uuid.UUID]) -> set[uuid.UUID]:
-    """Those of them that have a session."""
+    """Those of the runs that have a database session."""
     query = text("SELECT id FROM unnest(CAST(:ids AS uuid[])) id WHERE session_lives(id)")
     return set(connection.execute(query, {"ids": list(run_ids)}).scalars())

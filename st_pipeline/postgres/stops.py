@@ -1,17 +1,17 @@
 """Requests to end a sync at its next chunk, whichever process it runs in.
 
-Here: the table sync_stops. Not here: obeying a request (leases.py, in every chunk's transaction).
+Here: the table sync_stops. Not here: obeying a request, which extending a lease does in every chunk (leases).
 """
 
 import uuid
 
 from sqlalchemy import Connection, text
 
-KEPT = "1 day"  # a request outlives its sync by this much
+KEPT = "1 day"  # then a request is deleted
 
 
 def request(connection: Connection, sync_id: uuid.UUID, reason: str) -> None:
-    """Let the sync end. The first reason stays. `reason` continues a sentence: "stopped by a person"."""
+    """Ask the sync to end. The first reason stays. `reason` completes a sentence: "stopped by a person"."""
     connection.execute(
         text(f"DELETE FROM sync_stops WHERE requested_at < now() - interval '{KEPT}'")  # noqa: S608 - a constant
     )
@@ -22,7 +22,7 @@ def request(connection: Connection, sync_id: uuid.UUID, reason: str) -> None:
 
 
 def reason(connection: Connection, sync_id: uuid.UUID) -> str | None:
-    """Why the sync is to end, None: it is not."""
+    """Why the sync was asked to end; None when it was not."""
     query = text("SELECT reason FROM sync_stops WHERE sync_id = :sync_id")
     found: str | None = connection.execute(query, {"sync_id": sync_id}).scalar()
     return found

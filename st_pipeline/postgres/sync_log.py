@@ -1,7 +1,6 @@
-"""The sync log: one row per sync and tenant, one per entity that it touched.
+"""The sync log: one row for each sync of a tenant, and one for each entity in it.
 
-Here: servicetitan_sync_logs and sync_log_entities. Not here: when a poll that found nothing is worth a row
-(tenant_sync.py).
+Here: servicetitan_sync_logs and sync_log_entities. Not here: when a poll that found nothing gets a row (sync/).
 """
 
 import json
@@ -22,11 +21,11 @@ _COUNTED = ("processed", "successful", "failed", "created", "updated", "unchange
 
 @dataclass(slots=True)
 class SyncLog:
-    """One tenant's row of a sync, written when `ensure` is first called: polls that find nothing leave no row.
+    """A tenant's row of one sync, written when `ensure` is first called: polls that find nothing leave no row.
 
-    `sync_id` is shared by the tenants of one sync and stands in the Dagster run's tags. `derived`: what is built from
-    entities read before; it has rows of its own, and no part in the tenant's figures. `asked`: what the sync was told
-    to do, as JSON, so that it can be done again.
+    `sync_id` is shared by the tenants of one sync, and is in the Dagster run's tags. `derived`: the streams, which are
+    built from entities; they have rows of their own and do not count in the tenant's figures. `asked`: what the sync
+    was asked to do, as JSON, so that it can be repeated.
     """
 
     credential_id: int
@@ -43,7 +42,7 @@ class SyncLog:
     expected: int | None = None
 
     def ensure(self, connection: Connection) -> int:
-        """Write the row, status `running`, if there is none yet. Returns its id once committed by the caller."""
+        """Write the row, with status `running`, unless it exists. Returns its id; the caller commits."""
         if self.id is None:
             self.id = connection.execute(
                 text("""
@@ -66,7 +65,7 @@ class SyncLog:
 
     @contextmanager
     def forgotten_on_rollback(self) -> Iterator[None]:
-        """Within a transaction: a row written in it is not there when the transaction fails."""
+        """For a block in a transaction: forget a row written in it when the transaction fails."""
         before = self.id
         try:
             yield
@@ -75,7 +74,7 @@ class SyncLog:
             raise
 
     def total(self) -> Counts:
-        """The figures of all entities that were read."""
+        """The sum of the figures of all entities that were read."""
         total = Counts()
         for name, counts in self.counts.items():
             if name not in self.derived:
@@ -118,7 +117,7 @@ class SyncLog:
         error_kind: str | None = None,
         cursor_after: str | None = None,
     ) -> None:
-        """Close an entity's row; a message means it failed. `error_kind`: the class of the error."""
+        """Close an entity's row; a message means that it failed. `error_kind`: the class of the error."""
         connection.execute(
             text("""
                 UPDATE sync_log_entities SET completed_at = clock_timestamp(), message = :message,
@@ -130,10 +129,10 @@ class SyncLog:
         )
 
     def ended(self, connection: Connection, message: str | None, details: Mapping[str, Any]) -> None:
-        """Close the tenant's row; a message means the sync failed.
+        """Close the tenant's row; a message means that the sync failed.
 
-        An entity's row that still runs is closed, too: Postgres may have been gone for the moment its failure was to be
-        noted, and nobody looks at the entities of a closed row again.
+        Entities' rows that are still `running` are closed, too: Postgres may have been away when their failure was to
+        be written, and nothing reads the entities of a closed row again.
         """
         self.ensure(connection)
         self._write_totals(connection)
@@ -170,14 +169,14 @@ def _figures(counts: Counts) -> dict[str, int]:
 
 
 def close_abandoned(connection: Connection, credential_id: int | None = None) -> int:
-    """Mark as failed what a dead process left running. Returns how many rows.
+    """Close as failed the rows that a dead process left `running`. Returns how many syncs.
 
-    For one tenant the caller holds its lease, so nobody else can be running it. For all (None), tenants whose lease is
-    held by a living session are left alone.
+    For one tenant, the caller must hold its lease, so that nobody else can be syncing it. For all (None), tenants whose
+    lease is held by a living session are skipped.
     """
     held = "SELECT credential_id FROM tenant_leases WHERE session_lives(holder)"
     where = "credential_id = :id" if credential_id is not None else f"credential_id NOT IN ({held})"
-    message = "the process ended without finishing; the next sync goes on from the last committed chunk"
+    message = "the process ended before the sync was finished; the next sync continues from the last committed chunk"
     ended = "status = 'failed', completed_at = clock_timestamp(), message = :message"
     parameters = {"id": credential_id, "message": message}
     connection.execute(

@@ -1,6 +1,6 @@
-"""EntitySpec to SQLAlchemy table.
+"""The SQLAlchemy table of an EntitySpec.
 
-Here: the one translation. Not here: creating tables (sql/ does; a test compares the two).
+Here: the translation. Not here: creating tables, which the migrations in sql/ do; a test compares the two.
 """
 
 import functools
@@ -27,7 +27,7 @@ METADATA = MetaData()
 
 @functools.cache
 def table_of(spec: EntitySpec) -> Table:
-    """The table of an entity: credential_id, its columns, then what the pipeline adds."""
+    """The table of an entity: credential_id, the entity's columns, then those that the pipeline adds."""
     return Table(
         spec.table,
         METADATA,

@@ -1,6 +1,6 @@
-"""What schedules do with a tenant, where it differs from the settings, and when each was last looked at.
+"""A tenant's own schedule, where it differs from the settings, and when each tenant was last polled.
 
-Here: the table tenant_schedules and the looks. Not here: what follows from them (due.py).
+Here: the table tenant_schedules, and the times of the last polls. Not here: which tenants are due (tenants/).
 """
 
 from collections.abc import Collection, Sequence
@@ -12,7 +12,7 @@ from sqlalchemy import Connection, text
 
 @dataclass(frozen=True, slots=True)
 class TenantSchedule:
-    """One row; a tenant without one has the defaults. `poll_minutes` None: every tick. `nightly_full` None: yes."""
+    """One row; a tenant without one has the defaults. None for `poll_minutes`: every tick; for `nightly_full`: yes."""
 
     paused_at: datetime | None = None
     paused_because: str | None = None
@@ -21,7 +21,7 @@ class TenantSchedule:
 
     @property
     def is_read_nightly(self) -> bool:
-        """Does the nightly schedule read it in full?"""
+        """Does the tenant take part in the nightly full sync?"""
         return self.paused_at is None and self.nightly_full is not False
 
 
@@ -30,13 +30,13 @@ _FIELDS = ", ".join(TenantSchedule.__slots__)
 
 
 def load_all(connection: Connection) -> dict[int, TenantSchedule]:
-    """The schedules that differ from the default, by credential."""
+    """The tenants' own schedules, by credential."""
     rows = connection.execute(text(f"SELECT credential_id, {_FIELDS} FROM tenant_schedules"))  # noqa: S608
     return {credential_id: TenantSchedule(*row) for credential_id, *row in rows}
 
 
 def save(connection: Connection, credential_id: int, **changes: object) -> None:
-    """Set the named fields; `"now"` as the value of paused_at means the database's clock."""
+    """Set the named fields; `"now"` stands for the time on Postgres's clock."""
     unknown = set(changes) - set(TenantSchedule.__slots__)
     if unknown:
         raise TypeError(f"tenant_schedules has no {', '.join(sorted(unknown))}")
@@ -52,7 +52,7 @@ def save(connection: Connection, credential_id: int, **changes: object) -> None:
 
 
 def last_turns(connection: Connection, tenants: Sequence[str]) -> dict[str, datetime]:
-    """When anything of a tenant was last asked for, well or in vain, by partition key. Never: it is missing."""
+    """When any entity of a tenant was last polled, successfully or not, by partition key; never polled: missing."""
     rows = connection.execute(
         text("""
             SELECT t.partition_key, max(greatest(c.last_polled_at, c.last_failed_at)) AS turn
@@ -66,15 +66,15 @@ def last_turns(connection: Connection, tenants: Sequence[str]) -> dict[str, date
 
 
 def last_polls(connection: Connection, entities: Collection[str]) -> dict[int, datetime]:
-    """When the one of these entities that was looked at longest ago was, well or in vain, by credential.
+    """When the last poll of these entities was, successful or not, by credential: the longest ago counts.
 
-    Only those that a poll looks at: what was never read to its end waits for its first load.
+    Without entities that were never read to the end: they wait for their first load, and no poll reads them.
     """
     rows = connection.execute(
         text("""
-            SELECT credential_id, min(greatest(last_polled_at, last_failed_at)) AS looked FROM sync_cursors
+            SELECT credential_id, min(greatest(last_polled_at, last_failed_at)) AS polled FROM sync_cursors
             WHERE entity = ANY(:entities) AND last_full_at IS NOT NULL GROUP BY credential_id
         """),
         {"entities": list(entities)},
     )
-    return {row.credential_id: row.looked for row in rows}
+    return {row.credential_id: row.polled for row in rows}

@@ -1,8 +1,8 @@
-"""Who did what to a company or a credential, and how it ended.
+"""The audit trail: who did what to a company or a credential, and how it ended.
 
-Here: writing and reading rows of `audit_log`. Not here: deciding what deserves one. Rows hold no secret: `details`
-takes plain values only, and a masked secret fails to serialise instead of being written. Rows are never changed: a
-trigger refuses it, also to the table's owner.
+Here: writing and reading rows of `audit_log`. Not here: deciding what gets a row. Rows hold no secret: `details` takes
+plain values only, and a SecretStr fails to serialise instead of being written. Rows never change: a trigger refuses
+that even to the table's owner.
 """
 
 import contextlib
@@ -39,7 +39,7 @@ def record(
     result: Result,
     details: Mapping[str, Plain] | None = None,
 ) -> None:
-    """One row, in the caller's transaction. `action` is dotted (`credentials.add`). Raises TypeError on a SecretStr."""
+    """Write a row, in the caller's transaction. `action`: like `credentials.add`. Raises TypeError on a SecretStr."""
     connection.execute(
         INSERT,
         {
@@ -56,7 +56,7 @@ def record(
 
 @dataclass(slots=True)
 class Entry:
-    """A change under way: what its row will say. `details` may grow until it is written."""
+    """What the row of a change will say. `details` may be added to until it is written."""
 
     action: str
     tenant: str | None
@@ -64,7 +64,7 @@ class Entry:
     details: dict[str, Plain] = field(default_factory=dict)
 
     def write(self, connection: Connection, result: Result, **more: Plain) -> None:
-        """The row, in the caller's transaction."""
+        """Write the row, in the caller's transaction."""
         details = {**self.details, **more}
         record(connection, self.action, tenant=self.tenant, credential_id=self.credential_id, result=result,
                details=details)  # fmt: skip
@@ -72,9 +72,9 @@ class Entry:
 
 @contextmanager
 def audited(engine: Engine, doing: str, entry: Entry) -> Iterator[Connection]:
-    """One transaction with its row in the trail; when it is refused or fails, a row of its own says why.
+    """A transaction that ends with its row in the trail; when it is refused or fails, a separate row says why.
 
-    Raises what the body raised. Without Postgres there is no trail, and nothing to tell of.
+    Raises what the body raises. When Postgres is not available, no row is written, and nothing was changed either.
     """
     with audit_failures(engine, doing, entry), transaction(engine, doing) as connection:
         yield connection
@@ -83,7 +83,7 @@ def audited(engine: Engine, doing: str, entry: Entry) -> Iterator[Connection]:
 
 @contextmanager
 def audit_failures(engine: Engine, doing: str, entry: Entry) -> Iterator[None]:
-    """What refuses or fails inside leaves its row. Our errors' texts hold no secret."""
+    """An error in the block leaves a row in the trail. The messages of our errors hold no secret."""
     try:
         yield
     except DatabaseUnavailable:
@@ -97,7 +97,7 @@ def audit_failures(engine: Engine, doing: str, entry: Entry) -> Iterator[None]:
 
 @dataclass(frozen=True, slots=True)
 class TrailRow:
-    """One row of the trail. `at` is timezone-aware; `origin` is the machine's name."""
+    """A row of the trail. `at` is timezone-aware; `origin` is the machine's name."""
 
     id: int
     at: datetime
@@ -118,7 +118,7 @@ def trail(
     since: datetime | None = None,
     limit: int | None = None,
 ) -> list[TrailRow]:
-    """The newest rows first. `action`: a whole one (`credentials.add`) or the part before the dot (`credentials`)."""
+    """The rows, newest first. `action`: such as `credentials.add`, or only the part before the dot."""
     wanted = {
         "tenant = :tenant": tenant,
         "(action = :action OR action LIKE :action || '.%')": action,
@@ -131,8 +131,8 @@ def trail(
 
 
 def actor() -> str:
-    """The user of the operating system: of the process, not of the `USER` variable, which anybody can set."""
-    with contextlib.suppress(ImportError, KeyError, AttributeError):  # Windows has no pwd; a container may have no name
+    """The operating system's user of this process, and not the variable `USER`, which anybody can set."""
+    with contextlib.suppress(ImportError, KeyError, AttributeError):  # no pwd on Windows, no name in some containers
         import pwd
 
         return pwd.getpwuid(os.geteuid()).pw_name

@@ -1,6 +1,6 @@
 """The companies of the platform: table `companies`.
 
-Here: adding, changing and finding them. Not here: their credentials (store.py).
+Here: adding, changing and finding them. Not here: their credentials (store).
 """
 
 import difflib
@@ -14,12 +14,13 @@ from sqlalchemy.exc import IntegrityError
 from st_pipeline.errors import ConfigurationError
 
 SLUG = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
+SLUG_FORM = "use a to z, 0 to 9 and hyphens, at most 63 characters, and do not begin with a hyphen"
 INTACCT_ID_TAKEN = "companies_intacct_id_key"
 
 
 @dataclass(frozen=True, slots=True)
 class Company:
-    """One row. `intacct_id` is the company's id downstream; without it the company feeds no stream."""
+    """A row. `intacct_id`: the company's id downstream; without it the company has no records in the streams."""
 
     id: int
     slug: str
@@ -33,21 +34,18 @@ _FIELDS = ", ".join(Company.__slots__)
 
 
 def check_slug(slug: str) -> str:
-    """The slug. Raises ConfigurationError unless it is one: it becomes a partition key and never changes."""
+    """The slug. Raises ConfigurationError unless it is valid: it becomes a partition key and never changes."""
     if not SLUG.fullmatch(slug):
-        raise ConfigurationError(
-            f"{slug!r} is no company slug: use a to z, 0 to 9 and hyphens, not first a hyphen, at most 63 "
-            "characters, like acme-plumbing"
-        )
+        raise ConfigurationError(f"{slug!r} is not a valid company slug: {SLUG_FORM}, like acme-plumbing")
     return slug
 
 
 def add_company(
     connection: Connection, slug: str, *, name: str, intacct_id: str | None = None, trade: str | None = None
 ) -> bool:
-    """Add a company. False: it exists with these values (one that is None is not compared).
+    """Add a company. False: it exists with these values already; one that is None is not compared.
 
-    Raises ConfigurationError: a malformed value, other values than before, an Intacct id that another company has.
+    Raises ConfigurationError: an invalid value, other values than the stored ones, another company's Intacct id.
     """
     check_slug(slug)
     values = {"name": name, "intacct_id": intacct_id, "trade": trade}
@@ -68,7 +66,7 @@ def add_company(
     if others:
         now = ", ".join(f"{field} {getattr(company, field)!r}" for field in others)
         raise ConfigurationError(
-            f"company {slug} exists with {now}: to change it, use `st-pipeline companies update {slug}`"
+            f"company {slug} already exists with {now}: to change it, use `st-pipeline companies update {slug}`"
         )
     return False
 
@@ -82,9 +80,9 @@ def update_company(
     trade: str | None = None,
     enabled: bool | None = None,
 ) -> bool:
-    """Change some fields; None leaves one as it is. False: nothing was different.
+    """Change some fields; None keeps one as it is. False: nothing was different.
 
-    Raises ConfigurationError: an unknown company, a malformed value, an Intacct id that another company has.
+    Raises ConfigurationError: an unknown company, an invalid value, another company's Intacct id.
     """
     company = get_company(connection, slug)
     wanted: dict[str, str | bool | None] = {"name": name, "intacct_id": intacct_id, "trade": trade, "enabled": enabled}
@@ -103,7 +101,7 @@ def update_company(
 
 
 def get_company(connection: Connection, slug: str) -> Company:
-    """The company. Raises ConfigurationError that names the nearest ones."""
+    """The company. Raises ConfigurationError that suggests similar names."""
     check_slug(slug)
     row = connection.execute(text(f"SELECT {_FIELDS} FROM companies WHERE slug = :slug"), {"slug": slug}).one_or_none()  # noqa: S608
     if row is None:
@@ -118,10 +116,10 @@ def list_companies(connection: Connection) -> list[Company]:
 
 
 def unknown(kind: str, name: str, names: Iterable[str], group: str) -> str:
-    """The line for a name that is not there: the nearest ones, and the command that lists or adds them."""
+    """The message for an unknown name: similar names, and the command that lists or adds them."""
     known = sorted(names)
     if not known:
-        return f"unknown {kind} {name!r}: there is none yet; add one with `st-pipeline {group} add`"
+        return f"unknown {kind} {name!r}: none has been added yet; add one with `st-pipeline {group} add`"
     begun = [known_name for known_name in known if name and known_name.startswith(name.lower())]
     near = begun[:3] or difflib.get_close_matches(name.lower(), known, n=3, cutoff=0.5)
     hint = f"did you mean {' or '.join(near)}? " if near else ""
@@ -129,25 +127,25 @@ def unknown(kind: str, name: str, names: Iterable[str], group: str) -> str:
 
 
 def check_texts(values: Mapping[str, str | bool | None]) -> None:
-    """Stored text ends up in tables, logs and terminals: no blanks around it, no control characters."""
+    """Raise ConfigurationError for a text that is empty, has blanks around it, or would not print in a terminal."""
     for field, value in values.items():
         if isinstance(value, str) and (not value or value != value.strip() or not value.isprintable()):
             raise ConfigurationError(
-                f"the company's {field.replace('_', ' ')} is empty, has blanks around it or characters that cannot "
-                "be printed: write it plainly"
+                f"the company's {field.replace('_', ' ')} is empty, has blanks around it, or contains characters that "
+                "cannot be printed: write it without those"
             )
 
 
 def _taken(connection: Connection, error: IntegrityError, intacct_id: object) -> Exception:
-    """Our error for a taken Intacct id; any other broken constraint as it came."""
+    """Our own error for an Intacct id that is taken; the error itself for any other constraint."""
     if constraint_of(error) != INTACCT_ID_TAKEN:
         return error
     sql = text("SELECT slug FROM companies WHERE intacct_id = :intacct_id")
     slug = connection.execute(sql, {"intacct_id": intacct_id}).scalar_one_or_none()
-    return ConfigurationError(f"Intacct id {intacct_id} belongs to company {slug}: each company has its own")
+    return ConfigurationError(f"Intacct id {intacct_id} belongs to company {slug}: give each company its own")
 
 
 def constraint_of(error: IntegrityError) -> str | None:
-    """The constraint Postgres names, from its protocol and not from the message."""
+    """The constraint that was violated, from Postgres's protocol and not from the message."""
     name: str | None = getattr(getattr(error.orig, "diag", None), "constraint_name", None)
     return name

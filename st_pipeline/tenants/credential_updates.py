@@ -1,8 +1,8 @@
-"""Change a credential that is in use: another secret, client id, app key, tenant id or end date; switch it off and on.
+"""Change a credential that is in use: its secret, client id, app key, tenant id or end date; disable and enable it.
 
-Here: what is tried before it replaces what works, what is written, the audit trail. Not here: adding (registration.py),
-removing (removal.py). A sync that runs meanwhile is not disturbed: it holds a token, and asks the database for the keys
-when ServiceTitan refuses its own.
+Here: testing new keys before they replace those that work, storing them, the audit trail. Not here: adding
+(registration), removing (removal). A running sync is not disturbed: it has a token, and reads the keys from the
+database again when ServiceTitan refuses its own.
 """
 
 from collections.abc import Mapping
@@ -26,7 +26,7 @@ from st_pipeline.tenants.registration import check_no_rows, check_tenant_id, one
 from st_pipeline.tenants.secret_text import check_secret
 from st_pipeline.vault.encryption import Vault
 
-# What `update_credential` changes; None takes the value away where the column may be null.
+# What `update_credential` changes; None removes the value where the column may be null.
 CHANGEABLE = frozenset({"tenant_id", "client_id", "app_key", "expires_on"})
 TRIED = CHANGEABLE - {"expires_on"}
 LONGEST_REASON = 200
@@ -44,10 +44,10 @@ def rotate_secret(
     expires_on: date | None = None,
     try_first: bool = True,
 ) -> bool:
-    """Put a new client secret in the old one's place, once ServiceTitan gave a token for it. False: it was there.
+    """Replace the client secret, after ServiceTitan gave a token for the new one. False: it is stored already.
 
-    The token is shared, so that syncs go on with it. The end date is the old secret's: without a new one there is none.
-    Raises ConfigurationError, AuthError and TransientApiError; the old secret then stays.
+    The token is shared, so that syncs continue with it. The old secret's end date is dropped, and `expires_on`, if any,
+    takes its place. Raises ConfigurationError, AuthError and TransientApiError; the old secret then stays.
     """
     doing = f"rotate the client secret of tenant {tenant.partition_key}"
     entry = Entry("credentials.rotate_secret", tenant.partition_key, tenant.credential_id, {"tried": try_first})
@@ -75,7 +75,7 @@ def rotate_secret(
 def fetch_token(
     authentication: TenantAuthentication, settings: Settings, shared: store.PostgresTokenStore | None = None
 ) -> Token:
-    """A token fetched now with these keys, shared where a store is given. Raises AuthError and TransientApiError."""
+    """A new token for these keys, shared if a store is given. Raises AuthError and TransientApiError."""
     with http_client(settings) as http:
         return token_source(authentication, settings, http, store=NewTokens(shared)).token()
 
@@ -83,10 +83,10 @@ def fetch_token(
 def update_credential(
     engine: Engine, settings: Settings, tenant: store.Tenant, changes: Changes, *, try_first: bool = True
 ) -> tuple[list[str], Diagnosis | None]:
-    """Change some of CHANGEABLE; returns the columns that were different, and what ServiceTitan said of the new keys.
+    """Change some of CHANGEABLE. Returns the columns that were different, and the test of the new keys.
 
-    Keys with which nothing can be read are not stored: the diagnosis then says why, and nothing is changed.
-    Raises ConfigurationError (a bad value, a tenant id while rows of another are here) and TenantBusy.
+    Keys that can read nothing are not stored: nothing is changed then, and the diagnosis says why. Raises
+    ConfigurationError (an invalid value, or another tenant id although rows are stored) and TenantBusy.
     """
     doing = f"update the credentials of tenant {tenant.partition_key}"
     entry = Entry("credentials.update", tenant.partition_key, tenant.credential_id, {"tried": try_first})
@@ -117,13 +117,16 @@ def update_credential(
 
 
 def set_enabled(engine: Engine, tenant: store.Tenant, *, enabled: bool, reason: str | None = None) -> bool:
-    """Switch a tenant's syncs on or off; its rows stay. False: it was so. A sync under way goes on to its end."""
+    """Enable or disable a tenant; its rows stay. False: it was so already. A running sync continues to its end."""
     action = "credentials.enable" if enabled else "credentials.disable"
     doing = f"{'enable' if enabled else 'disable'} tenant {tenant.partition_key}"
     entry = Entry(action, tenant.partition_key, tenant.credential_id, {"reason": reason})
     with audit_failures(engine, doing, entry), transaction(engine, doing) as connection:
         if reason is not None and (not reason.strip() or not reason.isprintable() or len(reason) > LONGEST_REASON):
-            raise ConfigurationError(f"the reason is empty, not printable or longer than {LONGEST_REASON} characters")
+            raise ConfigurationError(
+                f"the reason is empty, longer than {LONGEST_REASON} characters, or contains characters that cannot be "
+                "printed: write it without those, on one line"
+            )
         sql = text("""
             UPDATE servicetitan_credentials c SET enabled = :enabled, disabled_reason = new.reason, updated_at = now()
             FROM (SELECT id, CASE WHEN NOT :enabled THEN coalesce(CAST(:reason AS text), disabled_reason) END AS reason
@@ -140,7 +143,7 @@ def set_enabled(engine: Engine, tenant: store.Tenant, *, enabled: bool, reason: 
 def _different(
     connection: Connection, settings: Settings, tenant: store.Tenant, changes: Changes
 ) -> dict[str, SecretStr | int | date | None]:
-    """The changes that are any, checked."""
+    """The checked changes, without those that are stored already."""
     opened = store.open_secrets(connection, Vault.from_settings(settings), tenant)
     sql = text("SELECT tenant_id, expires_on FROM servicetitan_credentials WHERE id = :id")
     held = {**opened, **connection.execute(sql, {"id": tenant.credential_id}).mappings().one()}
@@ -154,7 +157,7 @@ def _different(
 
 
 def _with(authentication: TenantAuthentication, settings: Settings, changes: Changes) -> TenantAuthentication:
-    """The authentication after these changes. Raises ConfigurationError when it would have no app key."""
+    """The authentication with the changes. Raises ConfigurationError: it would have no app key."""
     values: dict[str, Any] = {name: value for name, value in changes.items() if name in TRIED and value is not None}
     if "tenant_id" in values:
         values["servicetitan_tenant_id"] = values.pop("tenant_id")
@@ -176,10 +179,10 @@ def _store(connection: Connection, settings: Settings, tenant: store.Tenant, cha
     if "tenant_id" not in changes:
         _write(connection, tenant, values)
         return
-    # A sync that runs would go on writing rows of the old tenant id.
+    # A running sync would continue to write rows of the old tenant id.
     lease = leases.take(connection, tenant.credential_id, key, "change of its tenant id", CHANGE_SECONDS)
     if lease is None:
-        raise TenantBusy(f"tenant {key} is being synced: change its tenant id when that has ended")
+        raise TenantBusy(f"tenant {key} is being synced: change its tenant id when the sync has ended")
     wanted = changes["tenant_id"]
     assert isinstance(wanted, int)  # noqa: S101 - the column is NOT NULL
     check_no_rows(connection, key, tenant.credential_id, tenant.tenant_id, wanted)
@@ -189,13 +192,13 @@ def _store(connection: Connection, settings: Settings, tenant: store.Tenant, cha
 
 
 def _no_longer_refused(tenant: store.Tenant) -> dict[str, Any]:
-    """Polls skip a suspended tenant; nobody has refused the new keys yet."""
+    """What ends a suspension: nobody has refused the new keys yet."""
     is_refused = tenant.connection_status == "error"
     return {"connection_status": "pending", "connection_message": None, **store.NOT_REFUSED} if is_refused else {}
 
 
 def _write(connection: Connection, tenant: store.Tenant, values: Mapping[str, Any]) -> None:
-    """Raises ConfigurationError: the credential was removed meanwhile."""
+    """Store the values. Raises ConfigurationError: the credential was removed meanwhile."""
     assignments = "".join(f"{column} = :{column}, " for column in values)
     sql = text(f"UPDATE servicetitan_credentials SET {assignments}updated_at = now() WHERE id = :id")  # noqa: S608
     if not connection.execute(sql, {**values, "id": tenant.credential_id}).rowcount:
@@ -203,7 +206,7 @@ def _write(connection: Connection, tenant: store.Tenant, values: Mapping[str, An
 
 
 def _shown(changes: Changes) -> list[str]:
-    """The columns whose values may stand in the trail."""
+    """The columns whose values may be shown in the trail."""
     return [column for column in changes if column in ("tenant_id", "expires_on")]
 
 

@@ -1,7 +1,7 @@
-"""Try a tenant's credentials against ServiceTitan and say what they open, or what is wrong and whom to ask for what.
+"""Test a tenant's credentials against ServiceTitan: what they may read, or what is wrong and whom to ask for what.
 
-Here: `test_credentials`, what it reports and what it notes in the database; `diagnose`, for keys not stored yet. Not
-here: why an answer is no (refusal.py). Works without Dagster; takes no lease, as it asks for one record per entity.
+Here: `test_credentials`, what it reports and what it stores; `diagnose`, for keys that are not stored yet. Not here:
+why ServiceTitan refuses (refusal). Works without Dagster; takes no lease, as it asks for one record per entity.
 """
 
 from collections.abc import Iterator
@@ -48,15 +48,15 @@ MAX_ATTEMPTS = 2  # somebody is waiting
 LONGEST_WAIT_SECONDS = 5.0
 NOT_ASKED = "not asked"
 
-# ServiceTitan had no say: the network, an outage, a limit. The stored status stays what it was.
+# They say nothing about the credentials: the network, an outage, a limit. The stored status stays as it is.
 INCONCLUSIVE = frozenset({Verdict.UNREACHABLE, Verdict.BUSY, Verdict.NO_TOKEN, Verdict.UNEXPECTED})
 
 
 @dataclass(frozen=True, slots=True)
 class EntityAccess:
-    """May the tenant's records of one kind be read? `granted` None: not known. `rows`: how many there are.
+    """May the tenant's records of one entity be read? `granted` None: unknown. `rows`: how many there are.
 
-    `entity`: its name; of an entity that is several lists, each list's.
+    `entity`: the entity's name or, where it consists of several lists, the list's.
     """
 
     entity: str
@@ -70,7 +70,7 @@ class EntityAccess:
 class Diagnosis:
     """What a test found. `connected`: something can be read; `complete`: everything can.
 
-    `message` says what to do about it and holds no secret. `tested_at` is timezone-aware.
+    `message` says what to do next, and holds no secret. `tested_at` is timezone-aware.
     """
 
     tenant: str
@@ -84,21 +84,21 @@ class Diagnosis:
     entities: tuple[EntityAccess, ...]
 
     def as_dict(self) -> dict[str, Any]:
-        """For JSON; `tested_at` stays a datetime."""
+        """As plain values for JSON, except `tested_at`, which stays a datetime."""
         return {**asdict(self), "verdict": self.verdict.value, "entities": [asdict(e) for e in self.entities]}
 
 
 def test_credentials(
     tenant: str,
     *,
-    settings: Settings | None = None,  # noqa: PT028 - it is no test
+    settings: Settings | None = None,  # noqa: PT028 - not a test of pytest's
     engine: Engine | None = None,  # noqa: PT028
 ) -> Diagnosis:
-    """Ask ServiceTitan what the tenant's credentials may read, and note the outcome: status, message, audit trail.
+    """Ask ServiceTitan what the tenant's credentials may read, and store the result: status, message, audit trail.
 
-    `tenant` is a partition key. Settings are loaded, and an engine opened, where none is given. Raises
-    ConfigurationError (an unknown tenant, a secret that does not open) and DatabaseUnavailable; what ServiceTitan
-    says is never an error but the result.
+    `tenant` is a partition key. Without `settings` they are loaded, without an `engine` one is opened. Raises
+    ConfigurationError (an unknown tenant, a secret that cannot be decrypted) and DatabaseUnavailable. A refusal by
+    ServiceTitan is not an error but the result.
     """
     settings = settings or load_settings()
     with _engine(settings, engine) as opened:
@@ -112,13 +112,13 @@ def test_credentials(
     return diagnosis
 
 
-test_credentials.__test__ = False  # type: ignore[attr-defined]  # pytest must not take it for a test
+test_credentials.__test__ = False  # type: ignore[attr-defined]  # or pytest would collect it as a test
 
 
 class NewTokens:
-    """Gives no stored token, so that the secret is put to the test, and shares the new one as any client does.
+    """A token store that gives no stored token, so that the secret is tested, but stores the new one for others.
 
-    `shared` None: keys that are not stored yet are tried; whoever stores them shares the token.
+    `shared` None: the keys are not stored yet; whoever stores them stores the token, too.
     """
 
     def __init__(self, shared: store.PostgresTokenStore | None = None) -> None:
@@ -126,11 +126,11 @@ class NewTokens:
         self.token: Token | None = None
 
     def load(self) -> Token | None:
-        """None: the stored token may outlive the secret it came from."""
+        """None: the stored token may be valid for longer than the secret that it came from."""
         return None
 
     def save(self, token: Token | None) -> None:
-        """Remember and share."""
+        """Remember the token, and share it."""
         self.token = token
         if self._shared is not None:
             self._shared.save(token)
@@ -152,7 +152,7 @@ def _engine(settings: Settings, given: Engine | None) -> Iterator[Engine]:
 
 
 def diagnose(authentication: TenantAuthentication, settings: Settings, tokens: NewTokens) -> Diagnosis:
-    """Ask ServiceTitan what `authentication` may read; nothing is noted."""
+    """Ask ServiceTitan what `authentication` may read; nothing is stored."""
     patient = settings.model_copy(
         update={
             "max_attempts": MAX_ATTEMPTS,
@@ -191,7 +191,7 @@ def diagnose(authentication: TenantAuthentication, settings: Settings, tokens: N
 
 
 def _holds_for_all(error: PipelineError, *, granted: bool) -> bool:
-    """Would the next entity fail the same way? A silent host is not waited for entity by entity."""
+    """Would the next entity fail the same way? A host that does not answer is not asked for every entity."""
     if isinstance(error, InvalidCredentials | OAuthHandshakeFailed | TokenRefreshFailed):
         return True
     return isinstance(error, ServiceUnavailable | RateLimitExceeded) and not granted
@@ -218,7 +218,7 @@ def _refused_entity(spec: EntitySpec, error: PipelineError) -> EntityAccess:
 
 
 def _some(entities: list[EntityAccess]) -> Finding:
-    """Something can be read: everything?"""
+    """Something can be read: is it everything?"""
     missing = [entity for entity in entities if entity.status == "scope missing"]
     refused = [entity for entity in entities if entity.granted is False and entity not in missing]
     unknown = [entity for entity in entities if entity.granted is None]
@@ -242,14 +242,14 @@ def _none(
     token: Token | None,
     errors: list[tuple[EntitySpec, PipelineError]],
 ) -> Finding:
-    """Nothing can be read: why? The loop stops at an error that holds for all, so the last one speaks for the rest."""
+    """Nothing can be read: why? The test ends at an error that holds for all entities, so the last one decides."""
     error = errors[-1][1]
     if isinstance(error, InvalidCredentials):
         return why_no_token(authentication, settings)
     if all(isinstance(each, ScopeMissing) for _, each in errors):
         every = [_refused_entity(*each) for each in errors]
         return Verdict.NO_SCOPE, f"The keys are good, but the app has none of the scopes. {_ask_for(every)}"
-    # ServiceTitan: the body of a 401 is not documented. Whoever waits for a test is told what is likely all the same.
+    # ServiceTitan: the body of a 401 is not documented. A person who waits for the test is told the likely reason.
     refused = [spec for spec, each in errors if each.refuses_tenant or isinstance(each, TokenRefreshFailed)]
     if token is not None and refused:
         return why_refused(authentication, settings, token, refused[0])
@@ -269,7 +269,7 @@ def _ask_for(missing: list[EntityAccess]) -> str:
 
 
 def note(connection: Connection, credential_id: int, diagnosis: Diagnosis) -> None:
-    """Status, message and audit trail, in one transaction."""
+    """Store status, message and a row of the audit trail, in the caller's transaction."""
     result: audit.Result = "done"
     if diagnosis.connected:
         store.mark_connected(connection, credential_id, None if diagnosis.complete else diagnosis.message)

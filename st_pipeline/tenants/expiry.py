@@ -1,7 +1,7 @@
-"""The last day a credential's keys are good for, where somebody stated one, and who is told of it.
+"""The last day on which a credential's secret works, where somebody stated it, and the warnings before it.
 
-Here: finding what ends soon, and one log line a day. Not here: stating the date (changes.py). A date is a reminder:
-nothing is refused because of it, as only ServiceTitan knows whether the keys still work.
+Here: finding secrets that end soon, and one log line a day. Not here: stating the date (credential_updates). The date
+is a reminder and refuses nothing, as only ServiceTitan knows whether the secret still works.
 """
 
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class Expiry:
-    """An enabled tenant whose keys end. `days`: from today, by Postgres's calendar; negative: they ended before."""
+    """An enabled tenant whose secret ends. `days`: from today on Postgres's clock; negative when it has ended."""
 
     tenant: str
     expires_on: date
@@ -34,13 +34,13 @@ class Expiry:
             case days:
                 when = f"ends in {days} days"
         return (
-            f"{self.tenant}: its client secret {when}, on {self.expires_on}: make a new one in ServiceTitan, then "
+            f"{self.tenant}: its client secret {when}, on {self.expires_on}: make a new one in ServiceTitan, then run "
             f"`st-pipeline credentials rotate-secret {self.tenant}`"
         )
 
 
 def expiring(connection: Connection, within_days: int) -> list[Expiry]:
-    """The enabled tenants whose keys end within so many days or have ended, the soonest first."""
+    """The enabled tenants whose secrets end within so many days or have ended, the earliest first."""
     sql = text("""
         SELECT t.partition_key, c.expires_on, c.expires_on - current_date
         FROM tenants t JOIN servicetitan_credentials c ON c.id = t.credential_id
@@ -51,7 +51,7 @@ def expiring(connection: Connection, within_days: int) -> list[Expiry]:
 
 
 def warn_once_a_day(connection: Connection, credential_id: int, tenant: str, within_days: int) -> None:
-    """A log line when the credential in use ends within so many days, unless there was one in the last day."""
+    """Log a warning when the secret in use ends within so many days, unless one was logged in the last day."""
     sql = text("""
         UPDATE servicetitan_credentials SET expiry_warned_at = now()
         WHERE id = :id AND expires_on <= current_date + CAST(:days AS integer)
@@ -63,5 +63,5 @@ def warn_once_a_day(connection: Connection, credential_id: int, tenant: str, wit
         expiry = Expiry(tenant, *row)
         log.warning(
             "credential expires", tenant=tenant, expires_on=str(expiry.expires_on), days=expiry.days,
-            mend=f"st-pipeline credentials rotate-secret {tenant}",
+            fix=f"st-pipeline credentials rotate-secret {tenant}",
         )  # fmt: skip

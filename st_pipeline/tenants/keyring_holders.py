@@ -1,8 +1,8 @@
-"""Which running processes hold which encryption keys: a rotation to a key that one of them lacks would break it.
+"""Which running processes hold which encryption keys: rotating to a key that one of them lacks would break it.
 
-Here: noting a process, and asking who lacks a key. Not here: the keyring (vault.py), the rotation (rekeying.py).
-A process reads its keyring again when a key is missing, from the `.env` file of its working folder; one that shares
-that file with whoever rotates does not break.
+Here: noting a process, and asking which ones lack a key. Not here: the keyring (vault/), the rotation (rekeying).
+A process without a key reads its keyring again, from the `.env` file of its working folder; so one that shares this
+file with the process that rotates does not break.
 """
 
 import os
@@ -26,7 +26,7 @@ def note(connection: Connection, settings: Settings, holder: uuid.UUID = THIS_PR
     try:
         key_ids = Vault.from_settings(settings).key_ids
     except ConfigurationError:
-        return  # it opens nothing as it is: what it is used for says so
+        return  # without a valid keyring it can decrypt nothing, and says so where it tries
     connection.execute(
         text("""
             INSERT INTO keyring_holders AS h (holder, name, key_ids, environment_file, seen_at)
@@ -46,7 +46,7 @@ def note(connection: Connection, settings: Settings, holder: uuid.UUID = THIS_PR
 
 
 def lacking(connection: Connection, key_id: int) -> list[str]:
-    """The living processes that could not open what is encrypted with this key."""
+    """The living processes that could not decrypt what is encrypted with this key."""
     query = text("""
         SELECT name, environment_file FROM keyring_holders
         WHERE NOT :key_id = ANY(key_ids)

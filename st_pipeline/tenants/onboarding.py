@@ -1,8 +1,8 @@
-"""Many companies at once, from a CSV file: checked whole before anything is written, then written in one transaction.
+"""Many companies at once, from a CSV file: all of it is checked, then written in one transaction.
 
-Here: the file's form, every mistake in it with its line, and writing it. Not here: one company (companies.py), one
-credential (registration.py), asking ServiceTitan (diagnosis.py). No message shows a value of the file: where columns
-have slipped, it may be a secret.
+Here: the file's format, every mistake in it with its line, and writing it. Not here: one company (companies), one
+credential (registration), asking ServiceTitan (diagnosis). No message shows a value from the file: where columns are
+out of place, it may be a secret.
 """
 
 import csv
@@ -20,7 +20,7 @@ from st_pipeline.errors import ConfigurationError
 from st_pipeline.postgres.database import database_errors
 from st_pipeline.settings import ENVIRONMENTS, Environment
 from st_pipeline.tenants.audit import Entry
-from st_pipeline.tenants.companies import SLUG, add_company, check_texts
+from st_pipeline.tenants.companies import SLUG, SLUG_FORM, add_company, check_texts
 from st_pipeline.tenants.registration import NewCredential, OtherCredentials, add_credential
 from st_pipeline.tenants.secret_text import check_secret, clean_secret, others_may_read, read_key_file
 from st_pipeline.vault.encryption import Vault
@@ -29,7 +29,7 @@ NEEDED = ("slug", "name", "tenant_id", "client_id", "secret")
 COLUMNS = ("slug", "name", "intacct_id", "trade", "environment", "tenant_id", "client_id", "secret")
 LARGEST_FILE_BYTES = 4 * 1024 * 1024  # some 40,000 companies
 FORM = f"columns: {', '.join(COLUMNS)}; secret is env:NAME or file:PATH"
-# Variables that the pipeline itself, Dagster or Postgres's library reads.
+# Variables that the pipeline, Dagster or Postgres's client library reads.
 SETTINGS = ("ST_PIPELINE_", "DATABASE_URL", "DAGSTER_", "PGPASSWORD")
 _NAME = re.compile(r"[a-z_]{1,24}")
 _NUMBER = re.compile(r"[0-9]{1,19}", re.ASCII)
@@ -37,7 +37,7 @@ _NUMBER = re.compile(r"[0-9]{1,19}", re.ASCII)
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """A mistake, and the line it stands in (of the file, from 1)."""
+    """A mistake, and its line in the file, from 1."""
 
     line: int
     message: str
@@ -45,7 +45,7 @@ class Problem:
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One company and credential as the file states them."""
+    """One company and its credential, as the file states them."""
 
     number: int
     name: str
@@ -56,7 +56,7 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """What became of a line: the company `added` or `unchanged`, its credentials likewise."""
+    """The result of a line: its company was `added` or `unchanged`, and so were its credentials."""
 
     line: int
     tenant: str
@@ -66,7 +66,7 @@ class Written:
 
 @dataclass(slots=True)
 class Sheet:
-    """A file as it was read: its good lines, its mistakes, and lines whose secret's file others may read."""
+    """A file as it was read: its valid lines, its mistakes, and the lines whose secret is in a file others may read."""
 
     lines: list[Line] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
@@ -74,7 +74,7 @@ class Sheet:
 
 
 def read_sheet(path: Path) -> Sheet:
-    """Read and check every line. Raises ConfigurationError: no such file, no text, no or a wrong header."""
+    """Read and check every line. Raises ConfigurationError: the file cannot be read, or its header is wrong."""
     sheet = Sheet()
     rows = _rows(path)
     header = _header(path, next(rows, (1, []))[1])
@@ -82,29 +82,33 @@ def read_sheet(path: Path) -> Sheet:
         if not any(cells):
             continue
         if len(cells) != len(header):
-            sheet.problems.append(Problem(number, f"{len(cells)} values where the header has {len(header)} columns"))
+            sheet.problems.append(
+                Problem(
+                    number, f"{len(cells)} {_plural('value', len(cells))}, but the header has {len(header)} columns"
+                )
+            )
             continue
         values = dict.fromkeys(COLUMNS, "") | dict(zip(header, cells, strict=True))
         _read_line(sheet, path, number, values)
     if not sheet.lines and not sheet.problems:
-        raise ConfigurationError(f"{path} holds no company: one a line, below the header; {FORM}")
+        raise ConfigurationError(f"{path} lists no company: write one on each line below the header; {FORM}")
     sheet.problems += _repetitions(sheet.lines)
     sheet.problems.sort(key=lambda problem: problem.line)
     return sheet
 
 
 def _rows(path: Path) -> Iterator[tuple[int, list[str]]]:
-    """Line numbers and cells, without blanks around them. Excel may write a mark in front, CRLF, and semicolons."""
+    """Line numbers, and cells without blanks around them. Excel may write a byte order mark, CRLF, and semicolons."""
     try:
         with path.open("rb") as file:
             data = file.read(LARGEST_FILE_BYTES + 1)
         if len(data) > LARGEST_FILE_BYTES:
-            raise ConfigurationError(f"{path} is larger than {LARGEST_FILE_BYTES // 1024**2} MB: split it")
+            raise ConfigurationError(f"{path} is larger than {LARGEST_FILE_BYTES // 1024**2} MB: split it into several")
         text = data.decode("utf-8-sig")
     except OSError as error:
         raise ConfigurationError(f"cannot read {path}: {error.strerror}") from None
     except UnicodeDecodeError:
-        raise ConfigurationError(f"{path} is no UTF-8 text: save it as CSV UTF-8") from None
+        raise ConfigurationError(f"{path} is not valid UTF-8 text: save it as CSV UTF-8") from None
     first = text.partition("\n")[0]
     reader = csv.reader(
         io.StringIO(text, newline=""), strict=True, delimiter=";" if first.count(";") > first.count(",") else ","
@@ -115,34 +119,42 @@ def _rows(path: Path) -> Iterator[tuple[int, list[str]]]:
             yield number, [cell.strip() for cell in cells]
             number = reader.line_num + 1
     except csv.Error:
-        raise ConfigurationError(f"{path} breaks at line {number}: a quote that is not closed, or no CSV") from None
+        raise ConfigurationError(
+            f"{path} is not valid CSV from line {number} on: is a quote not closed? {FORM}"
+        ) from None
 
 
 def _header(path: Path, cells: list[str]) -> list[str]:
-    """The columns. A name that does not look like one may be a secret of a file without a header; it is not shown."""
+    """The columns. What does not look like a name may be a secret, in a file without a header, and is not shown."""
     header = [cell.lower() for cell in cells]
     missing = [name for name in NEEDED if name not in header]
     if missing:
-        raise ConfigurationError(f"{path}: the first line names no column {', '.join(missing)}; {FORM}")
+        raise ConfigurationError(
+            f"{path}: the first line lacks {_plural('column', len(missing))} {', '.join(missing)}; {FORM}"
+        )
     unknown = [name for name in header if name not in COLUMNS]
     if unknown:
         shown = ", ".join(name for name in unknown if _NAME.fullmatch(name)) or "(not shown)"
-        raise ConfigurationError(f"{path}: unknown column {shown}; {FORM}")
+        raise ConfigurationError(f"{path}: unknown {_plural('column', len(unknown))} {shown}; {FORM}")
     if len(set(header)) < len(header):
-        raise ConfigurationError(f"{path}: a column stands there twice; {FORM}")
+        raise ConfigurationError(f"{path}: a column appears twice; {FORM}")
     return header
 
 
+def _plural(noun: str, count: int) -> str:
+    return noun if count == 1 else f"{noun}s"
+
+
 def _problems(values: dict[str, str]) -> Iterator[str]:
-    """All that is wrong with a line by itself."""
+    """Every mistake of a line that shows without the other lines."""
     if empty := [name for name in NEEDED if not values[name]]:
-        yield f"{', '.join(empty)} is empty"
+        yield f"{', '.join(empty)} {'are' if len(empty) > 1 else 'is'} empty"
     if values["slug"] and not SLUG.fullmatch(values["slug"]):
-        yield "slug is none: a to z, 0 to 9 and hyphens, not first a hyphen, at most 63 characters"
+        yield f"slug is not valid: {SLUG_FORM}"
     if values["environment"] and values["environment"] not in ENVIRONMENTS:
-        yield f"environment is neither {' nor '.join(ENVIRONMENTS)}; empty means {ENVIRONMENTS[0]}"
+        yield f"environment is not valid: write {' or '.join(ENVIRONMENTS)}; empty means {ENVIRONMENTS[0]}"
     if values["tenant_id"] and not (_NUMBER.fullmatch(values["tenant_id"]) and 0 < int(values["tenant_id"]) < 2**63):
-        yield "tenant_id is no positive number"
+        yield "tenant_id is not a positive number"
     texts = {name: values[name] or None for name in ("name", "intacct_id", "trade")}
     for check in (lambda: check_texts(texts), lambda: check_secret("client_id", values["client_id"] or "x")):
         try:
@@ -167,14 +179,14 @@ def _read_line(sheet: Sheet, path: Path, number: int, values: dict[str, str]) ->
 
 
 def _secret(sheet: Sheet, path: Path, number: int, reference: str) -> SecretStr:
-    """What `env:NAME` or `file:PATH` stands for; a path is relative to the file that names it.
+    """The secret that `env:NAME` or `file:PATH` refers to; a path is relative to the CSV file.
 
-    The test of the credentials sends it out, so a CSV that others wrote may not name just anything of this machine.
+    A test of the credentials sends the secret to ServiceTitan, so a CSV that others wrote must not name any file.
     """
     kind, _, place = reference.partition(":")
     if kind == "env" and place:
         if place.upper().startswith(SETTINGS):
-            raise ConfigurationError("secret: the variable that it names is one of the settings; export another")
+            raise ConfigurationError("secret: the variable that it names is a setting; use another variable")
         value = os.environ.get(place)
         if value is None:
             raise ConfigurationError("secret: the variable that it names is not set; export it")
@@ -184,26 +196,26 @@ def _secret(sheet: Sheet, path: Path, number: int, reference: str) -> SecretStr:
         if others_may_read(file):
             sheet.readable.append(number)
         return clean_secret("secret in the file", read_key_file(file, "the file that secret names"))[0]
-    raise ConfigurationError("secret is no reference: write env:NAME or file:PATH, and never the secret itself")
+    raise ConfigurationError("secret is not valid: write env:NAME or file:PATH, and never the secret itself")
 
 
 def _beside(path: Path, place: str) -> Path:
-    """The file in the CSV's folder, or below it, links followed. Raises ConfigurationError: it is not, or is hidden."""
+    """The file, links followed. Raises ConfigurationError: it is not in or below the CSV's folder, or is hidden."""
     folder = path.parent.resolve()
     try:
         file = (folder / Path(place).expanduser()).resolve()
     except (OSError, RuntimeError, ValueError):  # a circle of links, no home, a NUL
-        raise ConfigurationError("secret: the file that it names is not a valid path") from None
+        raise ConfigurationError("secret: what follows file: is not a valid path") from None
     if not file.is_relative_to(folder):
         raise ConfigurationError("secret: the file that it names is outside the CSV's folder; put it there")
-    # `.env` and `.st-pipeline` hold what is ours. Mounted secrets are links to folders that begin with two dots.
+    # `.env` and `.st-pipeline` hold our own secrets. Mounted secrets are links to folders that begin with two dots.
     if any(part.startswith(".") and not part.startswith("..") for part in file.relative_to(folder).parts):
         raise ConfigurationError("secret: the file that it names is hidden; give it a name without a leading dot")
     return file
 
 
 def _repetitions(lines: list[Line]) -> Iterator[Problem]:
-    """What cannot be true of two lines at once."""
+    """Lines that contradict each other."""
     tenants: dict[str, int] = {}
     numbers: dict[tuple[str, int], int] = {}
     companies: dict[str, Line] = {}
@@ -211,25 +223,27 @@ def _repetitions(lines: list[Line]) -> Iterator[Problem]:
     for line in lines:
         new = line.new
         if (at := tenants.setdefault(new.partition_key, line.number)) != line.number:
-            yield Problem(line.number, f"tenant {new.partition_key} stands in line {at} already")
+            yield Problem(line.number, f"tenant {new.partition_key} is in line {at} already")
         elif (at := numbers.setdefault((new.environment, new.tenant_id), line.number)) != line.number:
-            yield Problem(line.number, f"tenant_id is that of line {at}")
+            yield Problem(line.number, f"tenant_id is the same as in line {at}, which is another tenant's")
         first = companies.setdefault(new.company, line)
         if (first.name, first.intacct_id, first.trade) != (line.name, line.intacct_id, line.trade):
-            yield Problem(line.number, f"name, intacct_id or trade differ from line {first.number}, the same company's")
+            yield Problem(
+                line.number, f"name, intacct_id or trade differs from line {first.number}, the same company's"
+            )
         if line.intacct_id is not None:
             slug, at = intacct.setdefault(line.intacct_id, (new.company, line.number))
             if slug != new.company:
-                yield Problem(line.number, f"intacct_id is that of line {at}, another company's")
+                yield Problem(line.number, f"intacct_id is the same as in line {at}, which is another company's")
 
 
 def write_sheet(
     engine: Engine, vault: Vault, sheet: Sheet, *, dry_run: bool = False
 ) -> tuple[list[Written], list[Problem]]:
-    """Add what is new; lines that are there already change nothing. With any problem, or dry, nothing is written.
+    """Add what is new; lines that are stored already change nothing. With a problem, or dry, nothing is written.
 
-    Returns what became (or would become) of each line, and the problems: those of the sheet, and what the database
-    knows otherwise.
+    Returns the result of each line (of a dry run, what it would be), and the problems: those of the sheet, and
+    contradictions to the database.
     """
     doing = "onboard companies"
     written: list[Written] = []
@@ -244,7 +258,7 @@ def write_sheet(
                 problems.append(
                     Problem(
                         line.number,
-                        f"tenant {key} has other credentials already: change them with `st-pipeline credentials "
+                        f"tenant {key} already has other credentials: change them with `st-pipeline credentials "
                         f"rotate-secret {key}`, `update`, or `add --replace`",
                     )
                 )
@@ -264,10 +278,10 @@ def write_sheet(
 
 
 def _write(connection: Connection, vault: Vault, line: Line) -> Written:
-    new, facts = line.new, {"name": line.name, "intacct_id": line.intacct_id, "trade": line.trade}
+    new, values = line.new, {"name": line.name, "intacct_id": line.intacct_id, "trade": line.trade}
     is_new = add_company(connection, new.company, name=line.name, intacct_id=line.intacct_id, trade=line.trade)
     if is_new:
-        Entry("companies.add", None, details={"company": new.company, **facts}).write(connection, "done")
+        Entry("companies.add", None, details={"company": new.company, **values}).write(connection, "done")
     outcome, credential_id = add_credential(connection, vault, new)
     details = {"servicetitan_tenant_id": new.tenant_id, "outcome": outcome, "onboarded": True}
     Entry("credentials.add", new.partition_key, credential_id, {**details}).write(connection, "done")

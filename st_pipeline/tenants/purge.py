@@ -1,8 +1,8 @@
-"""Delete the rows of removed credentials, in batches, wherever the last purge was stopped.
+"""Delete the rows of removed credentials in batches, from where the last purge stopped.
 
-Here: table `purges` and working it off. Not here: removing the credential (removal.py), after which no sync can write a
-row under its id again; ids are never given twice, so a company added anew is safe from a purge of its old rows.
-A batch and its figures are one transaction: a kill loses nothing, and two that purge at once take turns.
+Here: table `purges`, and deleting the rows it lists. Not here: removing the credential (removal). After that, no sync
+can write a row under its id again; ids are never reused, so a company that is added again is safe from the purge.
+A batch and its figures are one transaction: a kill loses nothing, and two purges at once take turns.
 """
 
 import time
@@ -17,14 +17,14 @@ from st_pipeline.errors import ConfigurationError
 from st_pipeline.postgres.database import transaction
 from st_pipeline.tenants.audit import Entry
 
-ROWS_PER_BATCH = 5_000  # a tenth of a second each, so that autovacuum and other writers get their turn
-# What belongs to a credential and does not go with it by a cascade.
+ROWS_PER_BATCH = 5_000  # a tenth of a second per batch, so that autovacuum and other writers get their turn
+# The tables whose rows belong to a credential and are not deleted with it by a cascade.
 TABLES = (*dict.fromkeys(spec.table for spec in LISTS.values()), "seen_ids", "members_stream", "invoices_stream")
 
 
 @dataclass(frozen=True, slots=True)
 class Purge:
-    """One row of `purges`; `completed_at` None: rows may be left."""
+    """A row of `purges`. `completed_at` None: rows may be left."""
 
     credential_id: int
     tenant: str
@@ -37,7 +37,7 @@ _FIELDS = ", ".join(Purge.__slots__)
 
 
 def request(connection: Connection, credential_id: int, tenant: str) -> None:
-    """Note that the rows are to go; once is enough, and one that was completed begins again."""
+    """Ask for the rows to be purged. Asking twice is harmless; a completed purge begins again."""
     sql = text(
         "INSERT INTO purges (credential_id, tenant) VALUES (:id, :tenant) "
         "ON CONFLICT (credential_id) DO UPDATE SET completed_at = NULL"
@@ -46,13 +46,16 @@ def request(connection: Connection, credential_id: int, tenant: str) -> None:
 
 
 def request_for_kept_rows(engine: Engine, credential_id: int) -> None:
-    """Note that rows which a removal kept are to go now. Raises ConfigurationError: it is there, or never was."""
+    """Ask for a purge of rows that a removal kept. Raises ConfigurationError unless the credential was removed."""
     doing = f"purge the rows of credential {credential_id}"
     with transaction(engine, doing) as connection:
         held = text("SELECT partition_key FROM tenants WHERE credential_id = :id")
         tenant = connection.execute(held, {"id": credential_id}).scalar()
         if tenant is not None:
-            raise ConfigurationError(f"credential {credential_id} is tenant {tenant}'s: remove that first")
+            raise ConfigurationError(
+                f"credential {credential_id} belongs to tenant {tenant}, which has not been removed: remove it first, "
+                f"with `st-pipeline credentials remove {tenant}`"
+            )
         removed = text(
             "SELECT tenant FROM audit_log WHERE credential_id = :id AND action = 'credentials.remove' "
             "AND result = 'done' ORDER BY id DESC LIMIT 1"
@@ -60,20 +63,20 @@ def request_for_kept_rows(engine: Engine, credential_id: int) -> None:
         tenant = connection.execute(removed, {"id": credential_id}).scalar()
         if tenant is None:
             raise ConfigurationError(
-                f"no credential {credential_id} was removed: `st-pipeline audit list --action credentials.remove "
-                "--json` shows the ids"
+                f"no removed credential has the id {credential_id}: `st-pipeline audit list --action "
+                "credentials.remove --json` shows the ids"
             )
         request(connection, credential_id, tenant)
 
 
 def waiting(connection: Connection) -> list[Purge]:
-    """What is not completed, the oldest first."""
+    """The purges that are not completed, oldest first."""
     sql = f"SELECT {_FIELDS} FROM purges WHERE completed_at IS NULL ORDER BY requested_at, credential_id"  # noqa: S608
     return [Purge(*row) for row in connection.execute(text(sql))]
 
 
 def purge_for(engine: Engine, seconds: float) -> int:
-    """Go on with whatever waits, for about so long: what a sensor's tick does. Returns how many rows went."""
+    """Purge what is waiting, for about so long: what the sensor does. Returns how many rows were deleted."""
     end = time.monotonic() + seconds
     rows_deleted = 0
     with transaction(engine, "look for rows to purge") as connection:
@@ -93,9 +96,10 @@ def purge_rows(
     rows_per_batch: int = ROWS_PER_BATCH,
     keep_going: Callable[[str, int], bool] = lambda _table, _rows: True,
 ) -> Purge:
-    """Delete a removed credential's rows batch by batch; `keep_going` hears of each (table, rows) and may stop it.
+    """Delete a removed credential's rows batch by batch; `keep_going(table, rows)` is asked after each.
 
-    Returns how far it came. Stopped, killed or failed, it goes on when called again. Raises DatabaseUnavailable.
+    Returns the purge as it stands. Stopped, killed or failed, it continues when called again. Raises
+    DatabaseUnavailable.
     """
     doing = f"purge the rows of credential {credential_id}"
     for table in TABLES:
@@ -121,14 +125,14 @@ def purge_rows(
 
 
 def _delete_batch(connection: Connection, table: str, credential_id: int, rows: int) -> int:
-    """Some rows of one table, and their number added up; the lock makes a second purge wait for its turn."""
+    """Delete some rows of one table, and count them; the lock makes a second purge wait for its turn."""
     lock = text("SELECT completed_at FROM purges WHERE credential_id = :id FOR UPDATE")
     if connection.execute(lock, {"id": credential_id}).scalar_one() is not None:
         return 0
     delete = text(
         f"DELETE FROM {table} WHERE ctid = ANY(ARRAY("  # noqa: S608 - names of ours
         f"SELECT ctid FROM {table} WHERE credential_id = :id LIMIT :rows)) "
-        # Asked again: a stream's record may be taken over by the company added anew between the two.
+        # Checked again: meanwhile a stream's record may have passed to the company that was added again.
         "AND credential_id = :id"
     )
     deleted = connection.execute(delete, {"id": credential_id, "rows": rows}).rowcount
@@ -140,5 +144,5 @@ def _delete_batch(connection: Connection, table: str, credential_id: int, rows: 
 
 def _load(engine: Engine, credential_id: int) -> Purge:
     sql = text(f"SELECT {_FIELDS} FROM purges WHERE credential_id = :id")  # noqa: S608
-    with transaction(engine, "look at the purge") as connection:
+    with transaction(engine, "read how far the purge is") as connection:
         return Purge(*connection.execute(sql, {"id": credential_id}).one())

@@ -1,7 +1,7 @@
-"""Why ServiceTitan refuses a tenant: told apart by asking it again, a little differently.
+"""Why ServiceTitan refuses a tenant: found out by asking again, slightly differently.
 
-Here: the questions and what each answer means. Not here: trying the credentials first (diagnosis.py).
-ServiceTitan documents no body for most refusals, so nothing is read from texts: answers are compared with each other.
+Here: the requests, and what each response means. Not here: testing the credentials in the first place (diagnosis).
+ServiceTitan documents no body for most refusals, so no text is interpreted: responses are compared with each other.
 """
 
 import base64
@@ -25,7 +25,7 @@ from st_pipeline.servicetitan.transport import tls
 from st_pipeline.settings import ENVIRONMENTS, Environment, Settings
 
 TIMEOUT_SECONDS = 30.0  # ServiceTitan's own limit is 100 s; one record takes less than one
-NO_APP_KEY = "ak1.none"  # certainly wrong
+WRONG_APP_KEY = "ak1.none"
 ADMINISTRATOR = "the company's ServiceTitan administrator"
 APP_ACCESS = "Settings > Integrations > API Application Access"
 APP_OWNER = "whoever owns the app in ServiceTitan's developer portal"
@@ -42,7 +42,7 @@ class Verdict(StrEnum):
     WRONG_APP_KEY = "wrong app key"
     NOT_CONNECTED = "app not connected"
     NO_SCOPE = "no scope granted"
-    TOKEN_REFUSED = "token refused"  # noqa: S105 - words, no secret
+    TOKEN_REFUSED = "token refused"  # noqa: S105 - words, not a secret
     NO_TOKEN = "no token"  # noqa: S105
     UNREACHABLE = "unreachable"
     BUSY = "too many requests"
@@ -53,30 +53,30 @@ Finding = tuple[Verdict, str]
 
 
 class ErrorTitle(msgspec.Struct):
-    """The one field that two refusals are compared by; besides, bodies hold trace ids that always differ."""
+    """The field by which two refusals are compared: whole bodies contain trace ids, which always differ."""
 
     title: str | None = None
 
 
 def why_no_token(authentication: TenantAuthentication, settings: Settings) -> Finding:
-    """The token address does not know client id and secret: does the other environment's? It is asked once."""
+    """The token address does not know client id and secret: does that of the other environment, which is asked once?"""
     other = next(environment for environment in ENVIRONMENTS if environment != authentication.environment)
     if _opens(authentication, settings, other):
         return Verdict.WRONG_ENVIRONMENT, (
             f"The client id and secret belong to the {other} environment, not to {authentication.environment}. Store "
-            f"them with `--environment {other}`, or ask {ADMINISTRATOR} for keys of the {authentication.environment} "
+            f"them with `--environment {other}`, or ask {ADMINISTRATOR} for keys to the {authentication.environment} "
             "environment"
         )
     return Verdict.WRONG_KEYS, (
-        "ServiceTitan does not know this client id and secret, in either environment. "
-        f"{_looks_odd(authentication)}Ask {ADMINISTRATOR} for both ({APP_ACCESS}) and store them with "
-        "`st-pipeline credentials add --replace`; a new secret makes the old one useless. The usual cause is "
-        "a secret that was cut or took a line break along"
+        f"ServiceTitan does not know this client id and secret in either environment. {_hint(authentication)}"
+        f"Usually a part of the secret is missing, or a line break was copied with it. Ask {ADMINISTRATOR} for both "
+        f"({APP_ACCESS}) and store them with `st-pipeline credentials add --replace`; a new secret makes the "
+        "old one useless"
     )
 
 
 def _opens(authentication: TenantAuthentication, settings: Settings, environment: Environment) -> bool:
-    """Does the environment's token address take these keys? No answer counts as no."""
+    """Does the environment's token address accept these keys? No answer counts as no."""
     there = replace(authentication, environment=environment, auth_url=settings.auth_url(environment))
     if there.auth_url == authentication.auth_url:
         return False
@@ -88,78 +88,79 @@ def _opens(authentication: TenantAuthentication, settings: Settings, environment
     return True
 
 
-def _looks_odd(authentication: TenantAuthentication) -> str:
+def _hint(authentication: TenantAuthentication) -> str:
     """ServiceTitan: a client id begins with `cid.`, a secret with `cs`."""
     client_id, secret = authentication.client_id.get_secret_value(), authentication.client_secret.get_secret_value()
     if client_id.startswith("cs") and secret.startswith("cid."):
-        return "The two stand in each other's place. "
+        return "The two are swapped: each stands in the other's place. "
     if not client_id.startswith("cid."):
         return "The client id does not begin with `cid.` as ServiceTitan's do. "
     return ""
 
 
 def why_refused(authentication: TenantAuthentication, settings: Settings, token: Token, spec: EntitySpec) -> Finding:
-    """The token is good and every entity is refused, `spec` being one of them."""
+    """The token is valid and every entity is refused, among them `spec`."""
     owner, tenant_id = tenant_of(token), authentication.servicetitan_tenant_id
     if owner is not None and owner != tenant_id:
         return Verdict.WRONG_TENANT_ID, (
-            f"The client id and secret belong to ServiceTitan tenant {owner}, not to {tenant_id}: store them with "
-            f"`--tenant-id {owner} --replace`, or ask {ADMINISTRATOR} of tenant {tenant_id} for its own"
+            f"The client id and secret belong to ServiceTitan tenant {owner}, not to {tenant_id}: store them "
+            f"with `--tenant-id {owner} --replace`, or ask the ServiceTitan administrator of tenant {tenant_id} "
+            "for that tenant's"
         )
     ours = _refusal(authentication, settings, token, spec, authentication.app_key)
     addresses = (
-        f"check that both addresses of the {authentication.environment} environment in the settings belong together: "
+        f"check in the settings that both addresses of the {authentication.environment} environment belong together: "
         f"{_host(authentication.api_url)} and {_host(authentication.auth_url)}"
     )
-    if ours is not None and ours == _refusal(authentication, settings, token, spec, SecretStr(NO_APP_KEY)):
+    if ours is not None and ours == _refusal(authentication, settings, token, spec, SecretStr(WRONG_APP_KEY)):
         unauthorized = ours[0] == HTTPStatus.UNAUTHORIZED
         otherwise = addresses if unauthorized else f"{ADMINISTRATOR} must connect the app ({APP_ACCESS})"
         return Verdict.WRONG_APP_KEY, (
-            "ServiceTitan answers as it does to an app key that is certainly wrong. Ask "
+            "ServiceTitan gives the same answer to this app key as to one that is certainly wrong. Ask "
             f"{APP_OWNER} for the key (`ak1.…`, My Apps) and set ST_PIPELINE_APP_KEY, or store the tenant's own with "
             f"--app-key-file --replace. If the key is right, {otherwise}"
         )
     if ours is not None and ours[0] == HTTPStatus.UNAUTHORIZED:
-        refused = "The API refuses a token that was fetched a moment ago, though the app key is right"
+        refused = "The API refuses a token that was fetched a moment ago, although the app key is right"
         return Verdict.TOKEN_REFUSED, f"{refused}: {addresses}"
     doubt = f"tenant id {tenant_id} is right and that " if owner is None else ""
     return Verdict.NOT_CONNECTED, (
-        f"The keys are good, and ServiceTitan tenant {tenant_id} lets the app read nothing. Ask {ADMINISTRATOR} to "
-        f"check that {doubt}the app is connected and its newest version accepted ({APP_ACCESS})"
+        f"The keys are right, but ServiceTitan tenant {tenant_id} lets the app read nothing. Ask "
+        f"{ADMINISTRATOR} to check that {doubt}the app is connected and its newest version accepted ({APP_ACCESS})"
     )
 
 
 def why_no_answer(authentication: TenantAuthentication, error: PipelineError, *, has_token: bool) -> Finding:
-    """ServiceTitan had no say, or something else spoke in its place."""
+    """ServiceTitan did not answer, or something else answered in its place."""
     host = _host(authentication.api_url if has_token else authentication.auth_url)
     match error:
         case ServiceUnavailable():
             return Verdict.UNREACHABLE, (
-                f"{host} does not answer, or answers with an outage. Check the network, a proxy or firewall, "
-                "and the addresses in the settings, then test again. Nothing is known about the credentials"
+                f"{host} does not answer, or reports an outage. Check the network, any proxy or firewall, and the "
+                "addresses in the settings, then test again. The credentials could not be tested"
             )
         case RateLimitExceeded():
             return (
                 Verdict.BUSY,
-                f"{host} asks to wait: test again in some minutes. Nothing is known about the credentials",
+                f"{host} asks us to wait: test again in a few minutes. The credentials could not be tested",
             )
         case OAuthHandshakeFailed():
             return Verdict.NO_TOKEN, (
                 f"{host} answers, but with neither a token nor a known refusal. Check the token address of the "
-                f"{authentication.environment} environment in the settings, and a proxy on the way. Nothing is known "
-                "about the credentials"
+                f"{authentication.environment} environment in the settings, and any proxy on the way. The credentials "
+                "could not be tested"
             )
         case _:
             return Verdict.UNEXPECTED, (
-                f"{host} answers, but not with a page of records. Check the addresses in the settings, and a proxy on "
-                "the way. Nothing is known about the credentials"
+                f"{host} answers, but not with a page of records. Check the addresses in the settings, and any proxy "
+                "on the way. The credentials could not be tested"
             )
 
 
 def tenant_of(token: Token) -> int | None:
-    """The tenant a token names itself, None where it does not. Seen live; not promised, so it is only a hint.
+    """The tenant that a token names, None where it names none. Seen live but not documented, so it is only a hint.
 
-    The signature is not checked: nothing is allowed because of it.
+    The signature is not checked: nothing is allowed because of the hint.
     """
     parts = token.value.get_secret_value().split(".")
     try:
@@ -172,7 +173,7 @@ def tenant_of(token: Token) -> int | None:
 def _refusal(
     authentication: TenantAuthentication, settings: Settings, token: Token, spec: EntitySpec, app_key: SecretStr
 ) -> tuple[int, str | None] | None:
-    """Status and title of the answer to one record of `spec`, asked for with this app key; None without an answer."""
+    """Status and title of the response when one record of `spec` is asked for with this app key; None without one."""
     url = authentication.api_url + spec.list_path.replace("{tenant}", str(authentication.servicetitan_tenant_id))
     headers = {"authorization": f"Bearer {token.value.get_secret_value()}", "st-app-key": app_key.get_secret_value()}
     try:
@@ -187,7 +188,7 @@ def _refusal(
 
 
 def http_client(settings: Settings) -> httpx.Client:
-    """For a few questions while somebody waits."""
+    """A client with short time limits, for a few requests while a person waits."""
     timeout = min(settings.request_timeout_seconds, TIMEOUT_SECONDS)
     return open_http_client(tls(), timeout=httpx.Timeout(timeout, connect=settings.connect_timeout_seconds))
 
@@ -195,12 +196,12 @@ def http_client(settings: Settings) -> httpx.Client:
 def token_source(
     authentication: TenantAuthentication, settings: Settings, http: httpx.Client, store: TokenStore | None = None
 ) -> TokenSource:
-    """Where a token comes from while somebody waits."""
+    """A source of tokens with short time limits, while a person waits."""
     limits = TimeLimits(min(settings.request_timeout_seconds, TIMEOUT_SECONDS), settings.connect_timeout_seconds)
     threshold = settings.token_refresh_threshold_seconds
     return TokenSource(authentication, http, threshold_seconds=threshold, limits=limits, store=store)
 
 
 def _host(url: str) -> str:
-    """Host, and port where it is not the usual one."""
+    """The host, and the port unless it is the usual one."""
     return httpx.URL(url).netloc.decode()

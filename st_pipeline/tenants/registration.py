@@ -1,6 +1,6 @@
-"""Put a company's credential into the database, or another in its place.
+"""Store a company's credential, or replace it.
 
-Here: what is new, what is the same, what may be replaced. Not here: reading credentials (store.py).
+Here: what is new, what is stored already, what may be replaced. Not here: reading credentials (store).
 """
 
 from collections.abc import Iterator
@@ -25,12 +25,12 @@ Outcome = Literal["added", "unchanged", "replaced"]
 
 
 class OtherCredentials(ConfigurationError):
-    """The tenant has credentials, and they are not these."""
+    """The tenant already has other credentials."""
 
 
 @dataclass(frozen=True, slots=True)
 class NewCredential:
-    """What `add_credential` stores; `app_key` None says nothing about it. Raises ConfigurationError on a bad value."""
+    """What `add_credential` stores; `app_key` None: not given. Raises ConfigurationError on an invalid value."""
 
     company: str
     environment: Environment
@@ -41,25 +41,25 @@ class NewCredential:
 
     def __post_init__(self) -> None:
         if self.environment not in ENVIRONMENTS:
-            raise ConfigurationError(f"unknown environment: take {' or '.join(ENVIRONMENTS)}")
+            raise ConfigurationError(f"unknown environment: use {' or '.join(ENVIRONMENTS)}")
         check_tenant_id(self.tenant_id)
         for column, secret in self.secrets().items():
             check_secret(column.replace("_", " "), secret.get_secret_value())
 
     @property
     def partition_key(self) -> str:
-        """The tenant's name everywhere: the view `tenants` says the same."""
+        """The tenant's name, as in the view `tenants`."""
         return self.company if self.environment == "production" else f"{self.company}@{self.environment}"
 
     def secrets(self) -> dict[str, SecretStr]:
-        """The given secrets by column."""
+        """The secrets that are given, by column."""
         return {column: getattr(self, column) for column in SECRET_COLUMNS if getattr(self, column) is not None}
 
 
 def check_tenant_id(tenant_id: int) -> int:
-    """The number. Raises ConfigurationError unless it can be one of ServiceTitan's."""
+    """The number. Raises ConfigurationError unless ServiceTitan could have given it."""
     if not 0 < tenant_id <= LARGEST_TENANT_ID:
-        raise ConfigurationError(f"{tenant_id} is no ServiceTitan tenant id: it is a positive number")
+        raise ConfigurationError(f"{tenant_id} is not a valid ServiceTitan tenant id: write a positive number")
     return tenant_id
 
 
@@ -68,12 +68,12 @@ def add_credential(
 ) -> tuple[Outcome, int]:
     """Store a company's credential for one environment. Returns what happened and the credential's id.
 
-    The same values again change nothing. Others need `replace`, which also forgets the token and the status; an app key
-    that is not given stays as it is. Raises ConfigurationError: an unknown company, other values without `replace`, a
-    ServiceTitan tenant that is another company's, or another tenant id for a credential whose rows are already here.
+    The same values again change nothing. Other values need `replace`, which also deletes the token and the status; an
+    app key that is not given stays. Raises ConfigurationError: an unknown company, other values without `replace`, a
+    ServiceTitan tenant that is another company's, or another tenant id for a credential that has rows already.
     """
     company = get_company(connection, new.company)
-    # Two that add at once go one after the other.
+    # Two processes that add at once take turns.
     connection.execute(text("SELECT FROM companies WHERE id = :id FOR NO KEY UPDATE"), {"id": company.id})
     sql = text(
         "SELECT id, tenant_id FROM servicetitan_credentials WHERE company_id = :id AND environment = :environment"
@@ -86,8 +86,8 @@ def add_credential(
             return "unchanged", row.id
         if not replace:
             raise OtherCredentials(
-                f"tenant {new.partition_key} has other credentials already: to put these in their place, "
-                "repeat the command with --replace"
+                f"tenant {new.partition_key} already has other credentials: to replace them with these, repeat the "
+                "command with --replace"
             )
         _replace(connection, vault, new, row.id, row.tenant_id)
         return "replaced", row.id
@@ -95,7 +95,7 @@ def add_credential(
 
 @contextmanager
 def one_company_per_tenant(connection: Connection, environment: Environment, tenant_id: int) -> Iterator[None]:
-    """Within a savepoint: raises ConfigurationError when another company has the ServiceTitan tenant."""
+    """Run the block in a savepoint. Raises ConfigurationError when another company has the ServiceTitan tenant."""
     try:
         with connection.begin_nested():
             yield
@@ -103,8 +103,8 @@ def one_company_per_tenant(connection: Connection, environment: Environment, ten
         if constraint_of(error) != TENANT_ID_TAKEN:
             raise
         raise ConfigurationError(
-            f"ServiceTitan tenant {tenant_id} ({environment}) is registered for another company: see "
-            "`st-pipeline credentials list`"
+            f"ServiceTitan tenant {tenant_id} ({environment}) already belongs to another company: "
+            "`st-pipeline credentials list` shows which"
         ) from None
 
 
@@ -132,19 +132,19 @@ def _replace(connection: Connection, vault: Vault, new: NewCredential, credentia
 
 
 def check_no_rows(connection: Connection, tenant: str, credential_id: int, tenant_id: int, wanted: int) -> None:
-    """A credential's rows belong to one ServiceTitan tenant for ever; only a typing error may still be mended.
+    """Raise ConfigurationError when `wanted` is another tenant id and rows of `tenant_id` are stored.
 
-    Raises ConfigurationError: `wanted` is another tenant id, and rows of `tenant_id` are here.
+    A credential's rows belong to one ServiceTitan tenant for good; a typing error can be corrected until there are any.
     """
     if wanted != tenant_id and _has_rows(connection, credential_id):
         raise ConfigurationError(
-            f"tenant {tenant} holds data of ServiceTitan tenant {tenant_id}, and {wanted} is another one: add that as "
-            "a company of its own"
+            f"tenant {tenant} holds data of ServiceTitan tenant {tenant_id}, so its tenant id cannot become {wanted}: "
+            f"add ServiceTitan tenant {wanted} as a separate company"
         )
 
 
 def _has_rows(connection: Connection, credential_id: int) -> bool:
-    """Did a page ever arrive? Positions and figures are committed with the rows they stand for."""
+    """Was a page ever written? Cursors and figures are committed together with their rows."""
     sql = text("""
         SELECT EXISTS (SELECT FROM sync_cursors WHERE credential_id = :id AND (
             continue_from IS NOT NULL OR newest_modified_on IS NOT NULL OR full_continue_from IS NOT NULL
@@ -160,7 +160,7 @@ def _encrypted(vault: Vault, new: NewCredential) -> dict[str, Any]:
 
 
 def _is_stored(connection: Connection, vault: Vault, new: NewCredential, tenant_id: int, *, forgiving: bool) -> bool:
-    """Are these the values the row holds? `forgiving`: a value that no longer opens is another one, not an error."""
+    """Are these the stored values? `forgiving`: one that cannot be decrypted counts as different, not as an error."""
     try:
         stored = open_secrets(connection, vault, find_tenant(connection, new.partition_key))
     except ConfigurationError:

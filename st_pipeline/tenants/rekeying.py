@@ -1,6 +1,6 @@
-"""Bring every stored secret under the newest key, and prove which keys are still needed.
+"""Re-encrypt every stored secret with the newest key, and find out which keys are still needed.
 
-Here: counting values by key, encrypting them anew. Not here: one value's form (vault.py), where the keyring is kept.
+Here: counting values by key, encrypting them again. Not here: a value's format (vault/), where the keyring is kept.
 """
 
 from dataclasses import dataclass, field
@@ -24,7 +24,7 @@ _SELECT = (
 
 @dataclass(slots=True)
 class KeyUse:
-    """One key: is it in the keyring, how many stored values name it, and how many of those open."""
+    """A key: whether it is in the keyring, how many stored values name it, and how many of those it decrypts."""
 
     key_id: int
     in_keyring: bool
@@ -35,25 +35,25 @@ class KeyUse:
 
 @dataclass(slots=True)
 class Status:
-    """Every key that the keyring or a value names, and `broken`: one line for each value that does not open."""
+    """Every key in the keyring or named by a value, and `broken`: a line for each value that cannot be decrypted."""
 
     keys: list[KeyUse]
     broken: list[str] = field(default_factory=list)
 
     @property
     def removable(self) -> list[int]:
-        """Keys of the keyring that no value needs and that do not encrypt."""
+        """Keys of the keyring that no value needs, except the one that encrypts."""
         return [key.key_id for key in self.keys if key.in_keyring and not key.encrypts and not key.values]
 
     @property
     def to_rotate(self) -> int:
-        """Values that open with a key other than the first."""
+        """How many values can be decrypted with a key other than the first."""
         return sum(key.open for key in self.keys if not key.encrypts)
 
 
 @dataclass(slots=True)
 class Rotation:
-    """What one rotation did. `forgotten`: tokens that did not open; the next sync fetches new ones."""
+    """The result of a rotation. `forgotten`: tokens that could not be decrypted; the next sync fetches new ones."""
 
     key_id: int
     credentials: int = 0
@@ -63,7 +63,7 @@ class Rotation:
 
 
 def status(connection: Connection, vault: Vault) -> Status:
-    """Open every stored value, and count."""
+    """Decrypt every stored value, and count."""
     uses = {
         key_id: KeyUse(key_id, in_keyring=True, encrypts=key_id == vault.current_key_id) for key_id in vault.key_ids
     }
@@ -82,24 +82,24 @@ def status(connection: Connection, vault: Vault) -> Status:
 
 
 def rotate(engine: Engine, vault: Vault, *, rows_per_batch: int = ROWS_PER_BATCH) -> Rotation:
-    """Encrypt every value anew that is not under the first key. Stopped or killed, it goes on when called again.
+    """Re-encrypt every value that is not under the first key. Stopped or killed, it continues when called again.
 
-    A client id, secret or app key that does not open stays as it is and stands in `broken`; a token is forgotten.
-    Raises ConfigurationError while a running process could not open what is encrypted here.
+    A client id, secret or app key that cannot be decrypted stays, and is listed in `broken`; a token is deleted. Raises
+    ConfigurationError while a running process could not decrypt the result.
     """
     with transaction(engine, "ask which processes hold the new key") as connection:
         lacking = keyring_holders.lacking(connection, vault.current_key_id)
     if lacking:
         raise ConfigurationError(
-            f"key {vault.current_key_id} is not known to {', '.join(lacking)}: a rotation would break what runs there. "
-            "Put the key in front of the others there, restart it (or wait for its run to end), and rotate two minutes "
-            "later"
+            f"{', '.join(lacking)} {'do' if len(lacking) > 1 else 'does'} not have key {vault.current_key_id}, and "
+            "could not read credentials after a rotation. Put the key in front of the others there, restart "
+            f"{'them' if len(lacking) > 1 else 'it'} (or wait until the run ends), and rotate two minutes later"
         )
     done = Rotation(vault.current_key_id)
     last_id = 0
     while True:
         with transaction(engine, "encrypt stored secrets anew") as connection:
-            # Locked, so that a token saved meanwhile waits instead of being overwritten with an older one.
+            # Locked, so that saving a new token waits, and we do not overwrite it with the old one.
             sql = text(f"{_SELECT} WHERE c.id > :last ORDER BY c.id LIMIT :rows FOR NO KEY UPDATE OF c")
             rows = connection.execute(sql, {"last": last_id, "rows": rows_per_batch}).mappings().all()
             for row in rows:

@@ -1,9 +1,9 @@
-"""Remove a tenant's credential: end its sync, drop what hangs on it, and leave its rows to be purged.
+"""Remove a tenant's credential: end its sync, delete what belongs to it, and leave its rows to be purged.
 
-Here: one removal, in a few steps each of which may be the last before a kill. Not here: deleting the rows (purge.py),
-asking the person (cli/).
-The tenant's lease is taken away from whoever holds it, so that its sync ends at its next chunk, and is held by the
-removal until the credential is gone: nobody can begin a sync in between. A killed removal leaves everything as it was.
+Here: the removal, in steps after each of which it may be killed. Not here: deleting the rows (purge), asking the person
+(cli/).
+The removal takes the tenant's lease from whoever holds it, so that a running sync ends at its next chunk, and holds it
+until the credential is deleted, so that no sync can begin in between. A killed removal leaves everything as it was.
 """
 
 import time
@@ -21,7 +21,7 @@ from st_pipeline.tenants.store import Tenant
 PURPOSE = "removal of the credential"
 POLL_SECONDS = 0.2
 
-Tell = Callable[[str], None]
+Report = Callable[[str], None]
 
 
 def remove_credential(
@@ -31,13 +31,13 @@ def remove_credential(
     keep_data: bool = False,
     lease_seconds: float = 1200,
     wait_seconds: float = 120,
-    tell: Tell = lambda _text: None,
+    report: Report = lambda _text: None,
 ) -> None:
-    """Remove it with its sync logs, positions and rejects; the audit trail stays, and so do its rows for now.
+    """Remove it with its sync logs, cursors and rejects; the audit trail stays, and so do its rows for now.
 
-    Waits up to `wait_seconds` for a sync to end; one that has not ended by then can write nothing more all the same.
-    Its rows are noted to be purged, unless `keep_data`. Raises ConfigurationError (removed meanwhile) and
-    DatabaseUnavailable; everything is then as it was.
+    Waits up to `wait_seconds` for a sync to end; one that has not ended by then can write nothing more in any case.
+    Asks for a purge of its rows, unless `keep_data`. Raises ConfigurationError (removed meanwhile) and
+    DatabaseUnavailable; then everything is as it was.
     """
     doing = f"remove the credential of tenant {tenant.partition_key}"
     entry = Entry("credentials.remove", tenant.partition_key, tenant.credential_id, {"keep_data": keep_data})
@@ -45,8 +45,8 @@ def remove_credential(
         try:
             lease, holder = _seize(connection, tenant, lease_seconds)
             if holder is not None:
-                tell(f"ending the {holder}")
-                _wait_for_the_end(connection, tenant, wait_seconds, tell)
+                report(f"ending the {holder}")
+                _wait_for_the_end(connection, tenant, wait_seconds, report)
             with connection.begin():
                 if not keep_data:
                     purge.request(connection, tenant.credential_id, tenant.partition_key)
@@ -60,9 +60,9 @@ def remove_credential(
 
 
 def _seize(connection: Connection, tenant: Tenant, seconds: float) -> tuple[leases.Lease, str | None]:
-    """Take the lease from whoever has it. Returns it, and who that was; None: nobody, or a process that is gone.
+    """Take the lease from whoever holds it. Returns it, and who that was; None: nobody, or a process that has ended.
 
-    A chunk that is being written is waited for: its transaction has the row.
+    Waits for a chunk that is being written, as its transaction has locked the row.
     """
     holder = None
     while True:
@@ -80,8 +80,8 @@ def _seize(connection: Connection, tenant: Tenant, seconds: float) -> tuple[leas
         time.sleep(POLL_SECONDS)  # another process was taking it at that moment
 
 
-def _wait_for_the_end(connection: Connection, tenant: Tenant, seconds: float, tell: Tell) -> None:
-    """Until no sync of the tenant has an open row in the sync log."""
+def _wait_for_the_end(connection: Connection, tenant: Tenant, seconds: float, report: Report) -> None:
+    """Wait until the sync log has no running sync of the tenant."""
     query = text("SELECT EXISTS (SELECT FROM servicetitan_sync_logs WHERE credential_id = :id AND status = 'running')")
     give_up_at = time.monotonic() + seconds
     while True:
@@ -89,6 +89,6 @@ def _wait_for_the_end(connection: Connection, tenant: Tenant, seconds: float, te
             if not connection.execute(query, {"id": tenant.credential_id}).scalar_one():
                 return
         if time.monotonic() >= give_up_at:
-            tell(f"it has not ended within {seconds:g} s, and can write nothing more")
+            report(f"it has not ended within {seconds:g} s, but can write nothing more")
             return
         time.sleep(POLL_SECONDS)

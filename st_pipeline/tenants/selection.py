@@ -1,7 +1,7 @@
-"""Which tenants a sync takes: those a person named, or what is due.
+"""Which tenants a sync takes: those that a person named, or those that are due.
 
-Here: the choice and the reason for it, tenant by tenant; what a tenant's own schedule means; whose turn comes first.
-Not here: when schedules tick (defs/schedules.py), what a poll leaves out of a tenant (polls.py).
+Here: the choice and its reason for each tenant; what a tenant's own schedule means; which tenant comes first. Not here:
+when schedules tick (defs/), which of a tenant's entities a poll skips (sync/).
 """
 
 from collections.abc import Sequence
@@ -18,15 +18,15 @@ from st_pipeline.protocol import Mode
 from st_pipeline.tenants.companies import unknown
 from st_pipeline.tenants.store import Tenant, all_tenants
 
-# What every poll reads. Lists without a feed rest in between, and would make a tenant look neglected.
+# What every poll reads. Polls skip lists without a feed most of the time, so their last poll would say little.
 FEEDS = tuple(spec.name for spec in ENTITIES.values() if spec.feed_path is not None)
 
-NEVER_YET = datetime.min.replace(tzinfo=UTC)
+NEVER = datetime.min.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """What a person said: the union of tenants, companies (slugs), Intacct ids, credential ids, of one environment."""
+    """What a person named: the union of tenants, companies (slugs), Intacct ids, credential ids; of one environment."""
 
     tenants: tuple[str, ...] = ()
     companies: tuple[str, ...] = ()
@@ -36,11 +36,11 @@ class Selection:
 
     @property
     def names_somebody(self) -> bool:
-        """Is it about certain tenants? Otherwise about all, of which those are taken that are due."""
+        """Does it name tenants? Otherwise it is about all, of which those that are due are taken."""
         return bool(self.tenants or self.companies or self.intacct_ids or self.credential_ids)
 
     def covers(self, tenant: Tenant) -> bool:
-        """Is the tenant meant?"""
+        """Is the tenant part of the selection?"""
         if self.environment is not None and tenant.environment != self.environment:
             return False
         return not self.names_somebody or (
@@ -53,7 +53,7 @@ class Selection:
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """A tenant, whether it is taken, and why or why not."""
+    """A tenant, whether the sync takes it, and why or why not."""
 
     tenant: Tenant
     taken: bool
@@ -63,29 +63,32 @@ class Choice:
 def choose(
     connection: Connection, selection: Selection, mode: Mode = Mode.INCREMENTAL, now: datetime | None = None
 ) -> list[Choice]:
-    """The tenants a selection covers, by partition key.
+    """The tenants that a selection covers, by partition key.
 
-    Raises ConfigurationError: a name that nobody has, or names and an environment that have no tenant in common.
+    Raises ConfigurationError: a name that no tenant has, or names none of which is in the environment.
     """
     tenants = all_tenants(connection)
     check_names(tenants, selection)
     covered = [tenant for tenant in tenants if selection.covers(tenant)]
     if selection.names_somebody:
         if not covered:
-            raise ConfigurationError(f"none of the tenants named is in environment {selection.environment}")
+            raise ConfigurationError(
+                f"none of the named tenants is in environment {selection.environment}: `st-pipeline credentials list` "
+                "shows each tenant's"
+            )
         return [_named(tenant) for tenant in covered]
     schedules, polls = tenant_schedules.load_all(connection), tenant_schedules.last_polls(connection, FEEDS)
     now = now or datetime.now(UTC)
     choices = []
     for tenant in covered:
         schedule = schedules.get(tenant.credential_id, DEFAULT)
-        left = why_skipped(tenant, schedule, polls.get(tenant.credential_id), now, mode)
-        choices.append(Choice(tenant, left is None, left or _due(tenant, schedule, mode)))
+        skipped = why_skipped(tenant, schedule, polls.get(tenant.credential_id), now, mode)
+        choices.append(Choice(tenant, skipped is None, skipped or _due(tenant, schedule, mode)))
     return choices
 
 
 def check_names(tenants: Sequence[Tenant], selection: Selection) -> None:
-    """Raises ConfigurationError that names the first thing nobody has, and the nearest that somebody has."""
+    """Raise ConfigurationError for the first name that no tenant has, with similar names."""
     wanted = {
         "tenant": (selection.tenants, {t.partition_key for t in tenants}, "credentials"),
         "company": (selection.companies, {t.company for t in tenants}, "credentials"),
@@ -110,14 +113,14 @@ def _due(tenant: Tenant, schedule: TenantSchedule, mode: Mode) -> str:
     if tenant.last_sync_at is None:
         return "due: never synced"
     if mode is Mode.INCREMENTAL and schedule.poll_minutes is not None:
-        return f"due: polled every {schedule.poll_minutes} minutes"
+        return f"due: polled every {schedule.poll_minutes} minute{'s' if schedule.poll_minutes > 1 else ''}"
     return "due"
 
 
 def why_skipped(
     tenant: Tenant, schedule: TenantSchedule, last_poll: datetime | None, now: datetime, mode: Mode
 ) -> str | None:
-    """Why scheduled work leaves a tenant alone; None: it does not."""
+    """Why schedules skip a tenant; None when they do not."""
     if not tenant.enabled:
         return "disabled"
     if tenant.is_suspended(now):
@@ -126,7 +129,7 @@ def why_skipped(
     if schedule.paused_at is not None:
         return "paused" + (f": {schedule.paused_because}" if schedule.paused_because else "")
     if mode is Mode.FULL and schedule.nightly_full is False:
-        return "its schedule has no full syncs"
+        return "its schedule has no nightly full sync"
     if mode is Mode.INCREMENTAL:
         due_from = next_poll(schedule.poll_minutes, last_poll)
         if due_from is not None and due_from > now:
@@ -135,9 +138,9 @@ def why_skipped(
 
 
 def next_poll(poll_minutes: int | None, last_poll: datetime | None) -> datetime | None:
-    """From when a tenant with an interval of its own is looked at again; None: with any tick.
+    """From when a tenant with its own interval is polled again; None: at every tick.
 
-    Once in every interval, counted from midnight UTC: then neither a run's length nor a late tick makes it drift.
+    Once in each interval since midnight UTC, so that neither long runs nor late ticks shift the times.
     """
     if poll_minutes is None or last_poll is None:
         return None
@@ -148,7 +151,7 @@ def next_poll(poll_minutes: int | None, last_poll: datetime | None) -> datetime 
 
 
 def pollable(connection: Connection, now: datetime) -> list[Tenant]:
-    """The tenants a tick polls: read in full once, and nothing speaks against it."""
+    """The tenants that a schedule tick polls: those read in full before, unless they are skipped."""
     schedules, polls = tenant_schedules.load_all(connection), tenant_schedules.last_polls(connection, FEEDS)
     return [
         tenant
@@ -166,13 +169,13 @@ def pollable(connection: Connection, now: datetime) -> list[Tenant]:
 
 
 def longest_waiting_first(connection: Connection, tenants: Sequence[str]) -> list[str]:
-    """Partition keys in the order of their turns: a run may end before its last tenant, and the next begins with it."""
+    """Partition keys in the order of their turns: a run may end before its last tenants, which then come first."""
     turns = tenant_schedules.last_turns(connection, tenants)
-    return sorted(tenants, key=lambda tenant: turns.get(tenant, NEVER_YET))
+    return sorted(tenants, key=lambda tenant: turns.get(tenant, NEVER))
 
 
 def skipped_by_nightly_full_sync(connection: Connection) -> set[str]:
-    """Partition keys that the nightly schedule does not read in full."""
+    """The partition keys that the nightly full sync skips."""
     schedules = tenant_schedules.load_all(connection)
     return {
         tenant.partition_key

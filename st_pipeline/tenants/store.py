@@ -1,7 +1,7 @@
 """The credentials: table `servicetitan_credentials`, view `tenants`, and the token that processes share.
 
-Here: finding and opening credentials, and their connection status. Not here: adding them (registration.py), how a value
-is encrypted (vault.py), whether ServiceTitan accepts it (diagnosis.py), outages and suspensions (suspension.py).
+Here: finding and decrypting credentials, and their connection status. Not here: adding them (registration), how a value
+is encrypted (vault/), whether ServiceTitan accepts it (diagnosis), telling outages from suspensions (suspension).
 """
 
 from collections.abc import Collection
@@ -22,7 +22,7 @@ from st_pipeline.tenants.expiry import warn_once_a_day
 from st_pipeline.tenants.secret_text import check_secret
 from st_pipeline.vault.encryption import Vault
 
-LONGEST_MESSAGE = 1000  # characters kept of why a connection fails
+LONGEST_MESSAGE = 1000  # characters of the stored connection message
 FIRST_PAUSE_MINUTES = 15
 LONGEST_PAUSE_MINUTES = 12 * 60
 SECRET_COLUMNS = ("client_id", "client_secret", "app_key")
@@ -32,7 +32,7 @@ ConnectionStatus = Literal["pending", "connected", "error"]
 
 @dataclass(frozen=True, slots=True)
 class Tenant:
-    """One row of view `tenants`: a company in one environment. `tenant_id` is ServiceTitan's number."""
+    """A row of view `tenants`: a company in one environment. `tenant_id` is ServiceTitan's number."""
 
     credential_id: int
     partition_key: str
@@ -52,11 +52,11 @@ class Tenant:
 
     @property
     def is_pollable(self) -> bool:
-        """May a schedule poll it now: enabled, synced in full before, and not suspended."""
+        """May a schedule poll it now? It must be enabled, read in full before, and not suspended."""
         return self.enabled and self.last_sync_at is not None and not self.is_suspended(datetime.now(UTC))
 
     def is_suspended(self, now: datetime) -> bool:
-        """Do schedules skip it, as ServiceTitan refuses it and its pause has not ended?"""
+        """Do schedules skip it because ServiceTitan refuses it and the pause has not ended?"""
         return self.connection_status == "error" and (self.retry_at is None or self.retry_at > now)
 
 
@@ -65,12 +65,12 @@ _TENANTS = (
     "(SELECT id AS credential_id, refused_since, retry_at FROM servicetitan_credentials) c USING (credential_id) "
     "ORDER BY partition_key"
 )
-# What a credential loses that is accepted, or that nobody has refused yet.
+# The columns of a credential that ServiceTitan accepts, or has not refused yet.
 NOT_REFUSED = {"refused_since": None, "refusals": 0, "retry_at": None}
 
 
 def all_tenants(connection: Connection) -> list[Tenant]:
-    """Every credential, enabled or not, by partition key."""
+    """All tenants, enabled or not, by partition key."""
     return [Tenant(*row) for row in connection.execute(text(_TENANTS))]
 
 
@@ -80,7 +80,7 @@ def enabled_tenants(connection: Connection) -> list[Tenant]:
 
 
 def find_tenant(connection: Connection, tenant: str) -> Tenant:
-    """The tenant of a partition key, enabled or not. Raises ConfigurationError that names the nearest ones."""
+    """The tenant of a partition key, enabled or not. Raises ConfigurationError that suggests similar names."""
     found = {known.partition_key: known for known in all_tenants(connection)}
     if tenant not in found:
         raise ConfigurationError(unknown("tenant", tenant, found, "credentials"))
@@ -88,12 +88,14 @@ def find_tenant(connection: Connection, tenant: str) -> Tenant:
 
 
 def load_authentication(connection: Connection, settings: Settings, tenant: str) -> TenantAuthentication:
-    """All it takes to speak for the tenant. Raises ConfigurationError: unknown, no app key, or it does not open."""
+    """All it takes to make requests for the tenant. Raises ConfigurationError: unknown, no app key, not decryptable."""
     found = find_tenant(connection, tenant)
     opened = open_secrets(connection, Vault.from_settings(settings), found)
     client_id, client_secret = opened["client_id"], opened["client_secret"]
     if client_id is None or client_secret is None:  # the columns are NOT NULL
-        raise ConfigurationError(f"tenant {tenant} has no client id or secret")
+        raise ConfigurationError(
+            f"tenant {tenant} has no client id or secret: enter them with `st-pipeline credentials add --replace`"
+        )
     return TenantAuthentication(
         tenant=tenant,
         environment=found.environment,
@@ -107,7 +109,7 @@ def load_authentication(connection: Connection, settings: Settings, tenant: str)
 
 
 def mark_connected(connection: Connection, credential_id: int, message: str | None = None) -> None:
-    """ServiceTitan accepts the credential. `message`: what is missing all the same."""
+    """ServiceTitan accepts the credential. `message`: what it still may not read."""
     sql = text(
         "UPDATE servicetitan_credentials SET connection_status = 'connected', connection_message = :message, "
         "last_tested_at = now(), refused_since = NULL, refusals = 0, retry_at = NULL WHERE id = :id"
@@ -116,7 +118,7 @@ def mark_connected(connection: Connection, credential_id: int, message: str | No
 
 
 def mark_error(connection: Connection, credential_id: int, message: str) -> None:
-    """ServiceTitan refuses the credential: schedules skip the tenant for a pause, twice as long with each refusal.
+    """ServiceTitan refuses the credential: schedules skip the tenant for a pause, which doubles with each refusal.
 
     `message` holds no secret.
     """
@@ -130,7 +132,7 @@ def mark_error(connection: Connection, credential_id: int, message: str) -> None
 
 
 def mark_inconclusive(connection: Connection, credential_id: int, message: str) -> None:
-    """ServiceTitan had no say, as in an outage: the status stays, so that a test then suspends no tenant."""
+    """The test said nothing about the credential, as in an outage: the status stays, and no tenant is suspended."""
     sql = text(
         "UPDATE servicetitan_credentials SET connection_message = :message, last_tested_at = now() WHERE id = :id"
     )
@@ -138,9 +140,9 @@ def mark_inconclusive(connection: Connection, credential_id: int, message: str) 
 
 
 def mark_unusable(connection: Connection, credential_id: int, message: str) -> bool:
-    """Its secrets do not open here, or there is no app key. Is it news?
+    """Its secrets cannot be decrypted here, or there is no app key. Returns whether that is new.
 
-    No pause: trying again asks nobody anything, and the tenant goes on with the first poll after it is fixed.
+    There is no pause: trying again sends no request, and so the first poll after the repair syncs the tenant.
     """
     sql = text(
         "UPDATE servicetitan_credentials c SET connection_status = 'error', connection_message = :message, "
@@ -155,8 +157,8 @@ def mark_synced(
 ) -> None:
     """A sync of the tenant succeeded, so its credential works.
 
-    `refused`: what ServiceTitan did not let it read. What was missing before is forgotten once each of `entities` has
-    been read since.
+    `refused`: what ServiceTitan did not let it read. A message from before is dropped once each of `entities` has been
+    read since.
     """
     sql = """
         UPDATE servicetitan_credentials c SET last_sync_at = now(), connection_status = 'connected',
@@ -174,9 +176,9 @@ def mark_synced(
 
 
 class PostgresTokenStore:
-    """The tenant's token, encrypted in its credential's row: the next process, or one beside us, need not ask again.
+    """The tenant's token, encrypted in its credential's row, so that other processes need not ask for another.
 
-    Each call is a transaction of its own, on a connection of its own: a token outlives the chunk it was fetched in.
+    Each call is a separate transaction on a separate connection: the token stays when the chunk is rolled back.
     """
 
     def __init__(self, engine: Engine, settings: Settings, tenant: Tenant) -> None:
@@ -184,7 +186,7 @@ class PostgresTokenStore:
         self._warning_days = settings.expiry_warning_days
 
     def load(self) -> Token | None:
-        """The stored token, whether or not it still lives. One that does not open is no token: a new one is fetched."""
+        """The stored token, expired or not. None without one, or when it cannot be decrypted: a new one is fetched."""
         sql = text("SELECT access_token, token_expires_at FROM servicetitan_credentials WHERE id = :id")
         with transaction(self._engine, f"load the token of tenant {self._tenant.partition_key}") as connection:
             row = connection.execute(sql, {"id": self._tenant.credential_id}).one_or_none()
@@ -197,8 +199,8 @@ class PostgresTokenStore:
         return Token(value, row.token_expires_at)
 
     def keys(self) -> ClientKeys | None:
-        """The client id and secret as they stand in the database now. None: removed meanwhile, or they do not open."""
-        with transaction(self._engine, f"look for new keys of tenant {self._tenant.partition_key}") as connection:
+        """The client id and secret as stored now. None: removed meanwhile, or they cannot be decrypted."""
+        with transaction(self._engine, f"read the keys of tenant {self._tenant.partition_key} again") as connection:
             try:
                 opened = open_secrets(connection, self._vault, self._tenant)
             except ConfigurationError:
@@ -207,7 +209,7 @@ class PostgresTokenStore:
         return None if client_id is None or client_secret is None else ClientKeys(client_id, client_secret)
 
     def save(self, token: Token | None) -> None:
-        """Keep the token, or with None forget it. A new token leaves a row in the audit trail: at most 96 a day."""
+        """Store the token; None deletes it. A new token leaves a row in the audit trail: at most 96 a day."""
         sql = text(
             "UPDATE servicetitan_credentials SET access_token = :value, token_expires_at = :expires_at WHERE id = :id"
         )
@@ -217,9 +219,9 @@ class PostgresTokenStore:
             "value": None if token is None else self._vault.encrypt(key, column, token.value),
             "expires_at": None if token is None else token.expires_at,
         }
-        with transaction(self._engine, f"keep the token of tenant {key}") as connection:
+        with transaction(self._engine, f"store the token of tenant {key}") as connection:
             if not connection.execute(sql, values).rowcount or token is None:
-                return  # removed meanwhile, or forgotten
+                return  # the credential was removed meanwhile, or the token deleted
             details = {"expires_at": token.expires_at.isoformat(timespec="seconds")}
             audit.record(connection, "token.refresh", tenant=key, credential_id=self._tenant.credential_id,
                          result="done", details=details)  # fmt: skip
@@ -227,7 +229,7 @@ class PostgresTokenStore:
 
 
 def open_secrets(connection: Connection, vault: Vault, tenant: Tenant) -> dict[str, SecretStr | None]:
-    """Client id, client secret and app key by column. Raises ConfigurationError: one does not open, or it is gone."""
+    """Client id, client secret and app key by column. Raises ConfigurationError: not decryptable, or removed."""
     sql = text(f"SELECT {', '.join(SECRET_COLUMNS)} FROM servicetitan_credentials WHERE id = :id")  # noqa: S608
     row = connection.execute(sql, {"id": tenant.credential_id}).one_or_none()
     if row is None:
@@ -239,7 +241,7 @@ def open_secrets(connection: Connection, vault: Vault, tenant: Tenant) -> dict[s
 
 
 def app_key_of(settings: Settings, tenant: str) -> SecretStr:
-    """The settings' app key, checked: a line break in it would fail deep inside an HTTP library."""
+    """The app key from the settings, checked: a line break in it would fail deep inside an HTTP library."""
     if settings.app_key is None:
         raise ConfigurationError(
             f"tenant {tenant} has no app key: set ST_PIPELINE_APP_KEY to the app's (`ak1.…`, My Apps in ServiceTitan's "
@@ -249,5 +251,5 @@ def app_key_of(settings: Settings, tenant: str) -> SecretStr:
 
 
 def shortened(message: str | None) -> str | None:
-    """A message as the status keeps it."""
+    """A message, cut to the length that is stored."""
     return None if message is None else message[:LONGEST_MESSAGE]

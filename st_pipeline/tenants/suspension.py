@@ -1,11 +1,11 @@
-"""What follows when ServiceTitan refused a tenant everything that a sync asked for.
+"""What happens after ServiceTitan refused a tenant everything that a sync asked for.
 
-Here: the tenant is suspended, or taken to be hit by an outage. Not here: what counts as such a refusal
-(sync_closing.py), the pauses and the status (store.py), what a person's test finds (diagnosis.py).
+Here: suspending the tenant, or taking the refusal for an outage. Not here: what counts as such a refusal (sync/), the
+pauses and the status (store), what a person's test finds (diagnosis).
 
-Keys are withdrawn one tenant at a time. Several tenants refused within a minute are an outage of ServiceTitan, or an
-app key that is wrong for all: suspending them would only make each wait for its pause when that is over. An outage that
-lasts is one no longer: after an hour they are suspended all the same.
+Keys are withdrawn from one tenant at a time. When several tenants are refused within a minute, it is an outage of
+ServiceTitan, or an app key that is wrong for all: suspending them would only make each wait for its pause afterwards.
+After an hour it no longer counts as an outage, and they are suspended.
 """
 
 from sqlalchemy import Connection, text
@@ -15,12 +15,12 @@ from st_pipeline.tenants import store
 SEVERAL = 3  # tenants
 TOGETHER_SECONDS = 60
 LONGEST_OUTAGE_MINUTES = 60
-# Two syncs that end at once would not see each other's refusal, or would wait for each other's rows for ever.
+# Without it, two syncs that end at once would not see each other's refusal, or would deadlock.
 LOCK = 3_405_691_582
 
 
 def refused(connection: Connection, credential_id: int, message: str) -> None:
-    """Note a sync that was refused everything. `message` holds no secret."""
+    """Note that a sync was refused everything. `message` holds no secret."""
     connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": LOCK})
     together = _refused_together(connection, credential_id)
     if len(together) < SEVERAL:
@@ -30,7 +30,7 @@ def refused(connection: Connection, credential_id: int, message: str) -> None:
 
 
 def _refused_together(connection: Connection, credential_id: int) -> list[int]:
-    """The tenants whose refusals began within a minute of this one's, itself among them. None: that is long ago."""
+    """The tenants whose refusals began within a minute of this one's, itself included; empty if that was long ago."""
     since = connection.execute(
         text("""
             UPDATE servicetitan_credentials SET refused_since = coalesce(refused_since, clock_timestamp())
@@ -48,10 +48,10 @@ def _refused_together(connection: Connection, credential_id: int) -> list[int]:
 
 
 def _note_outage(connection: Connection, credential_ids: list[int]) -> None:
-    """None of them stays suspended: neither this one nor those that were refused first."""
-    told = (
-        f"{len(credential_ids)} tenants were refused within a minute: taken for an outage, so polls go on. If it "
-        "lasts, check the app key and the addresses in the settings"
+    """Suspend none of them: neither this one nor those that were refused first."""
+    message = (
+        f"{len(credential_ids)} tenants were refused within a minute: this looks like an outage, so polls continue. If "
+        "it lasts, check the app key and the addresses in the settings"
     )
     connection.execute(
         text("""
@@ -59,5 +59,5 @@ def _note_outage(connection: Connection, credential_ids: list[int]) -> None:
                 connection_status = CASE WHEN last_sync_at IS NULL THEN 'pending' ELSE 'connected' END
             WHERE id = ANY(:ids)
         """),
-        {"ids": credential_ids, "message": told},
+        {"ids": credential_ids, "message": message},
     )

@@ -1,6 +1,6 @@
-"""All there is to know of one tenant, but for its secrets: what `credentials show` shows.
+"""Everything about one tenant except its secrets: what `credentials show` prints.
 
-Here: reading it. Not here: showing it (cli/).
+Here: reading it. Not here: printing it (cli/).
 """
 
 import base64
@@ -20,7 +20,7 @@ from st_pipeline.vault.encryption import Vault
 
 @dataclass(frozen=True, slots=True)
 class CredentialDetails:
-    """What the view `tenants` does not have of a credential. `client_id` is masked, None where it does not open."""
+    """The fields of a credential that view `tenants` lacks. `client_id` is masked; None if it cannot be decrypted."""
 
     client_id: str | None
     own_app_key: bool
@@ -56,9 +56,9 @@ def _masked(vault: Vault, tenant: Tenant, value: bytes) -> str | None:
 
 
 def scopes(connection: Connection, vault: Vault, tenant: Tenant) -> list[str] | None:
-    """The scopes that the stored token names, None where there is none or it names none.
+    """The scopes that the stored token names; None without a token, or when it names none.
 
-    Seen live; not promised, so it is only a hint. `credentials test` asks.
+    Seen live but not documented, so it is only a hint; `credentials test` asks ServiceTitan.
     """
     sql = text("SELECT access_token FROM servicetitan_credentials WHERE id = :id")
     value = connection.execute(sql, {"id": tenant.credential_id}).scalar()
@@ -75,7 +75,7 @@ def scopes(connection: Connection, vault: Vault, tenant: Tenant) -> list[str] | 
 
 
 def lease(connection: Connection, credential_id: int) -> dict[str, Any] | None:
-    """Who works on the tenant now; None when nobody does, or whoever did is gone."""
+    """Who works on the tenant now; None when nobody does."""
     sql = text("""
         SELECT holder_name, taken_at, expires_at FROM tenant_leases
         WHERE credential_id = :id AND expires_at > now() AND session_lives(holder)
@@ -96,7 +96,7 @@ def last_sync(connection: Connection, credential_id: int) -> dict[str, Any] | No
 
 
 def cursor_summary(connection: Connection, credential_id: int) -> dict[str, Any]:
-    """Where its entities and streams stand, in a few figures; moments are of the one that lags most."""
+    """Where its entities and streams stand, in a few figures; times are those of the entity that is most behind."""
     sql = text("""
         SELECT count(*) AS begun, count(last_full_at) AS read_in_full, min(complete_through) AS complete_through,
                min(last_polled_at) AS last_polled_at,

@@ -1,7 +1,7 @@
 """`python -m st_pipeline.web`: the UI, and with `--with-daemon` a whole Dagster, until Ctrl-C or SIGTERM.
 
-Here: the processes, started and ended together; what `dagster dev` does, with our web server in place of Dagster's,
-which no gate could be put in front of. Not here: the server itself (server.py).
+Here: the processes, started and ended together, as `dagster dev` does, but with our web server: Dagster's own offers no
+place for the gate. Not here: the server itself (`server`).
 """
 
 import contextlib
@@ -32,11 +32,11 @@ DAEMON_STOP_SECONDS = 60
 @click.option("-h", "--host", required=True)
 @click.option("-p", "--port", required=True, type=int)
 @click.option("--read-only", is_flag=True)
-@click.option("--with-daemon", is_flag=True, help="Run the daemon and one code server for both, too.")
+@click.option("--with-daemon", is_flag=True, help="Also run the daemon, and a code server that both use.")
 def serve(workspace: Path, host: str, port: int, read_only: bool, with_daemon: bool) -> None:
-    """Serve until a signal comes. Exits with 1 when the daemon ends by itself."""
+    """Serve until a signal arrives. Exits with 1 when the daemon ends by itself."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # else it would end us and leave the daemon behind
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # by default it would end us, but not the daemon
     settings = load_settings()
     configure_logs(settings)
     names = {settings.dagster_host, host, *settings.dagster_host_names}
@@ -52,13 +52,17 @@ def serve(workspace: Path, host: str, port: int, read_only: bool, with_daemon: b
             threading.Thread(target=_end_with, args=(daemon, server), daemon=True).start()
         server.run()
         if daemon is not None and daemon.poll() is not None:
-            click.echo(f"the Dagster daemon ended by itself with exit code {daemon.returncode}", err=True)
+            click.echo(
+                f"the Dagster daemon ended by itself with exit code {daemon.returncode}: read its lines above, then "
+                "start again",
+                err=True,
+            )
             sys.exit(1)
 
 
 @contextlib.contextmanager
 def _shared_code_server(instance: DagsterInstance, workspace: Path) -> Iterator[Path]:
-    """A workspace file that leads to one code server, for the UI and the daemon: one import of our code, not two."""
+    """A workspace file that names one code server for the UI and the daemon: our code is imported once, not twice."""
     target = WorkspaceFileTarget([str(workspace)])
     with (
         ProxyServerManager(instance, target, code_server_log_level="WARNING") as servers,
@@ -71,7 +75,7 @@ def _shared_code_server(instance: DagsterInstance, workspace: Path) -> Iterator[
 
 @contextlib.contextmanager
 def _daemon(workspace: Path) -> "Iterator[subprocess.Popen[bytes]]":
-    """The daemon: schedules, sensors and the queue. Interrupted at the end, and killed when it does not end."""
+    """The daemon: schedules, sensors and the queue. It is interrupted at the end, and killed if it does not stop."""
     program = str(Path(sys.executable).with_name("dagster-daemon"))
     process = subprocess.Popen([program, "run", "-w", str(workspace), "--log-level", "warning"])  # noqa: S603 - ours
     try:

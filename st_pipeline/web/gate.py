@@ -1,10 +1,10 @@
 """The gate in front of Dagster's UI: it refuses what a foreign web page makes a browser send.
 
-Here: the rules for a request's method, path and headers, HTTP and websocket alike. Not here: who somebody is (the UI
-has no login), and the UI itself (server.py).
+Here: the rules for a request's method, path and headers, for HTTP and websockets alike. Not here: who the user is (the
+UI has no login), and the UI itself (`server`).
 
 Dagster's own server executes GraphQL mutations sent by GET, or by POST as `text/plain`, which any page on the web may
-send to any address; it checks neither Host nor Origin. A program that is no browser sends no Origin and passes.
+send to any address; it checks neither Host nor Origin. Programs other than browsers send no Origin, and pass.
 """
 
 import re
@@ -17,12 +17,12 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 GRAPHQL_PATH = "/graphql"
-# Headers that decide. Two of one kind could mean one thing here and another thing behind the gate.
+# Headers that the rules read. If one came twice, the gate and the app behind it might read different values.
 DECISIVE = ("host", "origin", "sec-fetch-site", "content-type", "accept")
 HOST = re.compile(r"(?:\[(?P<six>[0-9a-f:.]+)\]|(?P<name>[a-z0-9._-]+))(?::[0-9]{1,5})?")
 CONTROL_CHARACTER = re.compile(r"[\x00-\x1f\x7f]")
 POLICY_VIOLATION = 1008  # the websocket close code; before the handshake is done, the browser gets a 403
-# No other site may show the UI in a frame, where a click could be led astray, or embed what it serves.
+# No other site may show the UI in a frame (clickjacking), or embed what it serves.
 RESPONSE_HEADERS = (
     (b"x-frame-options", b"SAMEORIGIN"),
     (b"content-security-policy", b"frame-ancestors 'self'"),
@@ -34,7 +34,7 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """Why a request does not pass, and the HTTP status that says so."""
+    """Why a request is refused, and the HTTP status of the response."""
 
     status: int
     reason: str
@@ -75,14 +75,14 @@ class Gate:
         for raw_name, raw_value in scope["headers"]:
             name = raw_name.decode("latin-1").lower()
             if name in DECISIVE and name in headers:
-                return Refusal(400, f"the request has two {name} headers")
+                return Refusal(400, f"the request has more than one {name} header")
             headers[name] = raw_value.decode("latin-1")
         if CONTROL_CHARACTER.search(scope["path"]):
-            return Refusal(400, "the address holds a control character")
+            return Refusal(400, "the address contains a control character")
         return self._of_host(headers.get("host", "")) or _of_origin(scope, headers) or _of_form(scope, headers)
 
     def _of_host(self, host: str) -> Refusal | None:
-        """A page whose own name is made to point at this machine would share the UI's origin, but not its name."""
+        """Against DNS rebinding: a foreign name that is made to point at this machine."""
         parsed = HOST.fullmatch(host.lower())
         if parsed is not None and (parsed["six"] or parsed["name"]) in self._host_names:
             return None
@@ -94,7 +94,7 @@ class Gate:
 
 
 def _of_origin(scope: Scope, headers: Mapping[str, str]) -> Refusal | None:
-    """What changes something, and every websocket, must come from the UI's own pages or from no page at all."""
+    """Requests that may change something, and websockets, must come from the UI's own pages or from no page at all."""
     if scope["type"] == "http" and scope["method"] in SAFE_METHODS:
         return None
     site, origin = headers.get("sec-fetch-site"), headers.get("origin")
@@ -106,13 +106,13 @@ def _of_origin(scope: Scope, headers: Mapping[str, str]) -> Refusal | None:
 
 
 def _of_form(scope: Scope, headers: Mapping[str, str]) -> Refusal | None:
-    """JSON is what a page of another site cannot send without asking first, and GET is for reading."""
+    """Changes must be sent as JSON, which another site's page cannot do unasked; GET must only read."""
     if scope["type"] == "websocket":
         return None
     if scope["method"] not in SAFE_METHODS:
         media_type = headers.get("content-type", "").partition(";")[0].strip().lower()
         return None if media_type == "application/json" else Refusal(415, "send the request as application/json")
-    # GraphiQL's page is what Dagster answers to a browser that asks for text/html; it executes everything else.
+    # To a request for text/html Dagster returns GraphiQL's page; everything else it executes.
     executes = scope["path"].rstrip("/") == GRAPHQL_PATH and "text/html" not in headers.get("accept", "")
     return Refusal(405, "send GraphQL by POST") if executes else None
 

@@ -1,7 +1,7 @@
 """Dagster's UI behind the gate, served until a signal ends it.
 
-Here: Dagster's webserver app, wrapped, and uvicorn. Not here: the gate's rules (gate.py), the daemon and the code
-server beside it (__main__.py).
+Here: Dagster's webserver app behind our gate, and uvicorn. Not here: the gate's rules (`gate`), the daemon and the code
+server (`__main__`).
 """
 
 from collections.abc import Collection
@@ -17,17 +17,17 @@ from starlette.types import ASGIApp
 
 from st_pipeline.web.gate import Gate
 
-# As `dagster-webserver` has them: a statement of the UI ends after 15 s, a connection is an hour old at most.
+# The defaults of `dagster-webserver`: a statement may take 15 s, a connection lives for an hour at most.
 STATEMENT_TIMEOUT_MILLISECONDS = 15_000
 POOL_RECYCLE_SECONDS = 3_600
 POOL_MAX_OVERFLOW = 20
 ASSET_POLL_MILLISECONDS = 2_000
-# An open page's request does not hold up Ctrl-C for longer.
+# How long Ctrl-C waits for the requests of open pages.
 SHUTDOWN_SECONDS = 5
 
 
 def open_workspace(instance: DagsterInstance, workspace_file: Path, *, read_only: bool) -> WorkspaceProcessContext:
-    """Load the code that the workspace file names: a context manager, with what the UI shows and launches."""
+    """Load the code that the workspace file names, as a context manager: what the UI shows and launches."""
     instance.optimize_for_webserver(STATEMENT_TIMEOUT_MILLISECONDS, POOL_RECYCLE_SECONDS, POOL_MAX_OVERFLOW)
     target = WorkspaceFileTarget([str(workspace_file)])
     return WorkspaceProcessContext(
@@ -44,7 +44,7 @@ def gated_app(workspace: WorkspaceProcessContext, host_names: Collection[str]) -
 
 
 def make_server(app: ASGIApp, host: str, port: int) -> uvicorn.Server:
-    """A server that is not running yet; `run()` serves until SIGINT or SIGTERM."""
+    """A server that is not running yet; its `run()` serves until SIGINT or SIGTERM."""
     configuration = uvicorn.Config(
         app, host=host, port=port, log_level="warning", timeout_graceful_shutdown=SHUTDOWN_SECONDS, server_header=False
     )

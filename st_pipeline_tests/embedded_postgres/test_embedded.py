@@ -194,7 +194,7 @@ def test_a_taken_port_is_replaced_and_the_change_is_written_down(
         assert moved.port != server.port
         status = embedded.status(used_folder)
         assert status is not None
-        assert f"port {server.port} was taken" in status.note
+        assert f"port {server.port} is used by another program" in status.note
 
     embedded.stop(used_folder)
     assert embedded.start(used_folder, options=QUICK).port == moved.port, "the new port is kept from now on"
@@ -206,7 +206,7 @@ def test_data_of_another_major_version_is_refused_with_both_versions_and_a_way_o
     embedded.stop(used_folder)
     version_file = used_folder / "data" / "PG_VERSION"
     version_file.write_text("13\n")
-    with pytest.raises(ConfigurationError, match=rf"made by PostgreSQL 13 .*{server.version}.*pg_dumpall") as refusal:
+    with pytest.raises(ConfigurationError, match=rf"made by PostgreSQL 13, .*{server.version}.*pg_dumpall") as refusal:
         embedded.start(used_folder, options=QUICK)
     assert "\n" not in str(refusal.value)
     version_file.write_text("18\n")
@@ -259,7 +259,7 @@ def test_the_server_listens_on_loopback_only_and_is_durable_unless_told_otherwis
 
 
 def test_a_setting_postgres_refuses_is_told_in_one_line_that_names_the_log(folder: Path) -> None:
-    with pytest.raises(DatabaseUnavailable, match=r"shared_buffers.*its log is .*server\.log") as refusal:
+    with pytest.raises(DatabaseUnavailable, match=r"shared_buffers.*see its log, .*server\.log") as refusal:
         embedded.start(folder, options={"shared_buffers": "plenty"})
     assert "\n" not in str(refusal.value)
     with pytest.raises(ConfigurationError, match="port"):
@@ -274,7 +274,7 @@ def test_a_database_is_made_once_whatever_its_name(server: embedded.EmbeddedServ
     with psycopg.connect(server.url(name)) as connection:
         assert connection.info.dbname == name
     for bad in ("", "x" * 64):
-        with pytest.raises(ConfigurationError, match="no database name"):
+        with pytest.raises(ConfigurationError, match="not a valid database name"):
             embedded.ensure_database(server, bad)
 
 

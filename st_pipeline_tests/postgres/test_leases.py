@@ -83,7 +83,7 @@ def test_another_database_role_sees_at_once_that_the_holder_is_gone(roles: tuple
     daemon, cron = roles
     with daemon.connect() as holder, cron.connect() as other:
         assert take(holder, tenant) is not None
-        with pytest.raises(TenantBusy, match="busy with another sync, test"):
+        with pytest.raises(TenantBusy, match="busy with another run, test"):
             leases.take_or_wait(other, tenant, "acme", "test", 600)
         holder.invalidate()
         assert leases.take_or_wait(other, tenant, "acme", "test", 600, wait_seconds=10) is not None

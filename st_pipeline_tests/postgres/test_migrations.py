@@ -47,7 +47,7 @@ def test_no_entity_table_is_left_over(engine: Engine):
 def test_a_database_that_is_not_ours_is_refused_and_left_alone(empty_engine: Engine):
     with empty_engine.begin() as connection:
         connection.exec_driver_sql("CREATE TABLE orders (id int)")
-    with pytest.raises(ConfigurationError, match="tables that are not ours"):
+    with pytest.raises(ConfigurationError, match="tables that are not st-pipeline's"):
         migrate(empty_engine)
     assert inspect(empty_engine).get_table_names() == ["orders"]
 
@@ -55,7 +55,7 @@ def test_a_database_that_is_not_ours_is_refused_and_left_alone(empty_engine: Eng
 def test_a_database_newer_than_the_code_is_refused(engine: Engine):
     with engine.begin() as connection:
         connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
-    with pytest.raises(ConfigurationError, match="install the newer st-pipeline"):
+    with pytest.raises(ConfigurationError, match="install a newer st-pipeline"):
         check_current(engine)
 
 

@@ -133,7 +133,7 @@ def test_several_tenants_refused_within_a_minute_are_an_outage(engine: Engine, t
     assert refuse(engine, tenants[2]) == ["connected"] * 4
     with engine.connect() as connection:
         told = [tenant.connection_message for tenant in store.all_tenants(connection)]
-    assert "3 tenants were refused within a minute: taken for an outage" in str(told[0])
+    assert "3 tenants were refused within a minute: this looks like an outage" in str(told[0])
     assert told[3] is None
     assert refuse(engine, tenants[0]) == ["connected"] * 4  # the next poll
 

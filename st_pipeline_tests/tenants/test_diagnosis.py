@@ -55,7 +55,7 @@ def test_a_wrong_secret_sends_one_to_the_administrator(engine: Engine, diagnose:
 def test_id_and_secret_in_each_others_place_are_noticed(engine: Engine, diagnose: Test, servicetitan_tenant: Simulated):
     simulated = servicetitan_tenant()
     diagnosis = diagnose(simulated, client_id=simulated.client_secret, client_secret=simulated.client_id)
-    assert_refused(engine, diagnosis, Verdict.WRONG_KEYS, "The two stand in each other's place")
+    assert_refused(engine, diagnosis, Verdict.WRONG_KEYS, "The two are swapped")
 
 
 def test_something_else_in_place_of_the_client_id_is_noticed(

@@ -119,5 +119,5 @@ def test_a_refused_token_is_told_from_a_wrong_app_key_where_that_is_possible(
 ):
     simulated = servicetitan_tenant(app_key="ak1.right")
     diagnosis = diagnose(simulated, {"production_api_url": key_first_url})
-    assert_refused(engine, diagnosis, Verdict.TOKEN_REFUSED, "though the app key is right", "belong together")
+    assert_refused(engine, diagnosis, Verdict.TOKEN_REFUSED, "although the app key is right", "belong together")
     assert simulated.requests()["token_requests"] == 2

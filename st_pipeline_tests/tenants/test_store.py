@@ -74,7 +74,7 @@ def test_no_app_key_at_all_says_where_to_put_one(engine: Engine, settings: Setti
 
 
 def test_an_unknown_tenant_is_told_its_nearest_names(engine: Engine, settings: Settings):
-    with pytest.raises(ConfigurationError, match="there is none yet; add one with `st-pipeline credentials add`"):
+    with pytest.raises(ConfigurationError, match="none has been added yet; add one with `st-pipeline credentials add`"):
         load_authentication(engine, settings, "acme")
     put_tenant(engine, settings)
     put_tenant(engine, settings, new_credential(environment="integration", tenant_id=2))

@@ -55,7 +55,7 @@ def remove(tenant: str, yes: bool, keep_data: bool, no_wait: bool, as_json: bool
             keep_data=keep_data,
             lease_seconds=settings.lease_seconds,
             wait_seconds=settings.lease_wait_seconds,
-            tell=lambda said: click.echo(said, err=True),
+            report=lambda said: click.echo(said, err=True),
         )
         _say(as_json, f"tenant {tenant} removed (credential {found.credential_id})")
         if keep_data or no_wait:

@@ -93,7 +93,7 @@ def test_a_sync_that_does_not_end_in_time_writes_nothing_more_either(
         entities = sync.entities()
         assert next(entities).error is None
         said = acme_command(*REMOVE)
-        assert "it has not ended within 0 s, and can write nothing more" in said.err
+        assert "it has not ended within 0 s, but can write nothing more" in said.err
         assert {type(outcome.error).__name__ for outcome in entities} == {"LeaseLost"}
     assert said.code == 0
     assert left(acme) == {}
@@ -115,13 +115,13 @@ def test_nobody_can_begin_a_sync_while_a_tenant_is_removed(acme: Acme):
         tenant = store.find_tenant(connection, "acme")
     refused = []
 
-    def tell(_said: str) -> None:
+    def report(_said: str) -> None:
         with pytest.raises(Exception, match="removal of the credential") as busy:
             acme.sync()
         refused.append(type(busy.value).__name__)
 
     with acme.syncing(only=("tag_types",)):
-        removal.remove_credential(acme.engine, tenant, wait_seconds=0, tell=tell)
+        removal.remove_credential(acme.engine, tenant, wait_seconds=0, report=report)
     assert refused == ["TenantBusy", "TenantBusy"]
     with pytest.raises(ConfigurationError, match="was removed meanwhile"):
         removal.remove_credential(acme.engine, tenant)
@@ -135,7 +135,7 @@ def test_a_removal_that_is_stopped_leaves_the_tenant_as_it_was(acme: Acme):
         raise KeyboardInterrupt
 
     with acme.syncing(only=("tag_types",)), pytest.raises(KeyboardInterrupt):
-        removal.remove_credential(acme.engine, tenant, wait_seconds=0, tell=stop)
+        removal.remove_credential(acme.engine, tenant, wait_seconds=0, report=stop)
     assert acme.sync(only=("tag_types",)).success
     assert acme.value("SELECT count(*) FROM purges") == 0
 
@@ -201,14 +201,14 @@ def test_rows_may_be_kept_and_go_later(acme: Acme, acme_command: Command):
     acme.sync(only=("tag_types",))
     rows = left(acme)["st_tag_types"]
     alive = acme_command("credentials", "purge", "1", "--yes")
-    assert (alive.code, "is tenant acme's: remove that first" in alive.err) == (2, True)
+    assert (alive.code, "belongs to tenant acme, which has not been removed" in alive.err) == (2, True)
     said = acme_command(*REMOVE, "--keep-data")
     assert "`st-pipeline credentials purge 1` deletes them" in said.out
     assert left(acme) == {"st_tag_types": rows}
     assert acme_command("credentials", "purge").code == 0
     assert left(acme) == {"st_tag_types": rows}
     never = acme_command("credentials", "purge", "2", "--yes")
-    assert (never.code, "no credential 2 was removed" in never.err) == (2, True)
+    assert (never.code, "no removed credential has the id 2" in never.err) == (2, True)
     unasked = acme_command("credentials", "purge", "1")
     assert (unasked.code, "add --yes" in unasked.err) == (2, True)
     done = acme_command("credentials", "purge", "1", "--yes")

@@ -25,11 +25,11 @@ GOOD = {"tenant_id": 1001, "client_id": CLIENT_ID, "client_secret": CLIENT_SECRE
 @pytest.mark.parametrize(
     ("held", "reason"),
     [
-        ("", "is no JSON: it breaks at line 1, column 1"),
-        ('{"client_secret": "' + CLIENT_SECRET + '"', "is no JSON: it breaks at line 1"),
+        ("", "is not valid JSON, from line 1, column 1 on"),
+        ('{"client_secret": "' + CLIENT_SECRET + '"', "is not valid JSON, from line 1"),
         ("[" * 100_000, "larger than 64 KB"),
-        ("[" * 60_000, "a key stands there twice, or a value is out of range"),
-        (f'["{CLIENT_SECRET}"]', "holds no JSON object"),
+        ("[" * 60_000, "a key appears twice, or a value is out of range"),
+        (f'["{CLIENT_SECRET}"]', "is not a JSON object"),
         ({"tenant_id": 1001, "client_id": CLIENT_ID}, "client_secret is missing"),
         ({}, "tenant_id, client_id, client_secret is missing"),
         ({**GOOD, "clientSecret": "x", "secret": "y"}, "unknown key secret:"),
@@ -42,8 +42,8 @@ GOOD = {"tenant_id": 1001, "client_id": CLIENT_ID, "client_secret": CLIENT_SECRE
         ({**GOOD, "client_secret": ""}, "the client_secret in"),
         ({**GOOD, "client_secret": CLIENT_SECRET + "\n"}, "has blanks or line breaks inside"),
         ({**GOOD, "app_key": planted.APP_KEY + " x"}, "has blanks or line breaks inside"),
-        (json.dumps(GOOD)[:-1] + ', "tenant_id": 5}', "a key stands there twice"),
-        (b"\xff\xfe\x00", "is no UTF-8 text"),
+        (json.dumps(GOOD)[:-1] + ', "tenant_id": 5}', "a key appears twice"),
+        (b"\xff\xfe\x00", "is not valid UTF-8 text"),
     ],
 )
 def test_a_malformed_credential_file_is_refused_in_one_line(
@@ -66,8 +66,8 @@ def test_a_malformed_credential_file_is_refused_in_one_line(
         (b" \n", "the client secret is empty"),
         (b"cs1.planted -client-secret", "has blanks or line breaks inside"),
         (CLIENT_SECRET.encode() + b"\n" + CLIENT_ID.encode(), "has blanks or line breaks inside"),
-        (b"cs1.\x00planted", "holds characters that no key has"),
-        (b"\xff\xfe", "is no UTF-8 text"),
+        (b"cs1.\x00planted", "contains characters that no key has"),
+        (b"\xff\xfe", "is not valid UTF-8 text"),
         (b"x" * 70_000, "larger than 64 KB"),
         (b"x" * 5_000, "has 5,000 characters"),
     ],

@@ -199,7 +199,7 @@ def test_another_companys_tenant_id_is_refused(acme: Acme, acme_command: Command
     acme_command("companies", "add", "other", "--name", "Other")
     other = planted.put_tenant(acme.engine, acme.settings, planted.new_credential(company="third", tenant_id=77))
     said = acme_command("credentials", "update", "acme", "--tenant-id", str(other.tenant_id), "--no-test")
-    assert (said.code, "is registered for another company" in said.err) == (2, True)
+    assert (said.code, "already belongs to another company" in said.err) == (2, True)
 
 
 def test_a_tenant_is_disabled_with_its_reason_and_enabled_again(acme: Acme, acme_command: Command):

@@ -83,7 +83,7 @@ def test_migrate_says_what_it_did_and_does_not_go_down_unasked(started: Project)
     refused = started.run("migrate", "--to", "0001")
     assert refused.returncode == 2
     assert "--yes" in one_line(refused)
-    assert "no version 0042" in one_line(started.run("migrate", "--to", "0042", "--yes"))
+    assert "unknown version '0042'" in one_line(started.run("migrate", "--to", "0042", "--yes"))
 
 
 def test_a_lost_key_is_asked_for_and_not_replaced(started: Project):
@@ -182,7 +182,7 @@ def test_a_database_with_other_tables_is_refused_and_left_alone(project: Project
     url = empty_engine.url.set(drivername="postgresql").render_as_string(hide_password=False)
     done = project.run("migrate", DATABASE_URL=url)
     assert done.returncode == 2
-    assert "tables that are not ours" in one_line(done)
+    assert "tables that are not st-pipeline's" in one_line(done)
 
 
 def test_outside_a_project_folder_the_missing_file_is_named(tmp_path: Path, engine: Engine):

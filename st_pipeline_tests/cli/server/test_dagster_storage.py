@@ -106,7 +106,7 @@ def test_another_deployment_s_is_refused(
 
 def test_a_name_that_postgres_would_cut_is_refused(settings: Settings, engine: Engine):
     url = engine.url.set(database="x" * 60).render_as_string(hide_password=False)
-    with pytest.raises(ConfigurationError, match="too long"):
+    with pytest.raises(ConfigurationError, match="longer than 63 bytes"):
         dagster_url(settings.model_copy(update={"database_url": SecretStr(url)}), engine)
 
 

@@ -120,7 +120,7 @@ def test_a_busy_tenant_is_skipped_by_what_is_due_and_named_in_vain(desk: Desk, c
     assert (due.code, due.words.partition(" scheduled")[0]) == (0, "acme: skipped: busy with another sync,")
     assert "1 tenants: 0 synced, 0 failed, 1 skipped" in due.words
     assert (named.code, named.json["failed_syncs"]) == (1, 1)
-    assert "the tenant is busy with another sync" in named.json["tenants"][0]["message"]
+    assert "the tenant is busy with another run" in named.json["tenants"][0]["message"]
 
 
 def test_a_second_command_that_does_what_is_due_ends_at_once(desk: Desk, command: Command):
@@ -157,7 +157,7 @@ def test_a_disabled_tenant_is_left_alone_and_named_as_such(desk: Desk, command: 
         (("-c", "birch"), "unknown company 'birch'"),
         (("--company-id", "INT-9"), "unknown Intacct id 'INT-9'"),
         (("--credential-id", "99"), "unknown credential id '99'"),
-        (("-c", "acme", "-e", "integration"), "none of the tenants named is in environment integration"),
+        (("-c", "acme", "-e", "integration"), "none of the named tenants is in environment integration"),
         (("--entity", "widgets"), "unknown data type or entity widgets"),
         (("-d", "invoices", "--entity", "customers"), "unknown data type or entity customers"),
         (("--mode", "window"), "--mode window needs --modified-from or --modified-to"),

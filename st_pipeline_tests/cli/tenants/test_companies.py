@@ -11,13 +11,13 @@ def test_a_company_is_added_once_and_may_be_added_again(command: Command, engine
     assert (second.code, second.out) == (0, "company acme-plumbing exists with these values; nothing changed\n")
     other = command("companies", "add", "acme-plumbing", "--name", "Other")
     assert other.code == 2
-    assert other.err.startswith("Error: company acme-plumbing exists with name 'Acme Plumbing'")
+    assert other.err.startswith("Error: company acme-plumbing already exists with name 'Acme Plumbing'")
     with engine.connect() as connection:
         trail = connection.execute(text("SELECT action, result, details FROM audit_log ORDER BY id")).all()
     details = {"company": "acme-plumbing", "name": "Acme Plumbing", "intacct_id": "C-1", "trade": None}
     assert trail[0] == ("companies.add", "done", details)
     assert [(action, result) for action, result, _ in trail[1:]] == [("companies.add", "refused")]
-    assert trail[1].details["reason"].startswith("company acme-plumbing exists with")
+    assert trail[1].details["reason"].startswith("company acme-plumbing already exists with")
 
 
 def test_a_malformed_slug_is_refused_before_the_database_is_asked(command: Command, monkeypatch: pytest.MonkeyPatch):
@@ -25,7 +25,7 @@ def test_a_malformed_slug_is_refused_before_the_database_is_asked(command: Comma
     said = command("companies", "add", "Acme Plumbing", "--name", "Acme")
     assert (said.code, said.out) == (2, "")
     assert said.err.count("\n") == 1
-    assert "'Acme Plumbing' is no company slug" in said.err
+    assert "'Acme Plumbing' is not a valid company slug" in said.err
 
 
 def test_companies_are_listed_for_people_and_for_machines(command: Command):

@@ -137,16 +137,21 @@ def test_every_mistake_is_told_at_once_with_its_line(command: Command, engine: E
         said.err.splitlines()[0] == f"Error: {file}: {sum(map(len, found.values()))} mistakes, so nothing was written"
     )
     expected = {
-        3: ["slug is none", "environment is neither", "tenant_id is no positive number", "secret: the variable"],
+        3: [
+            "slug is not valid",
+            "environment is not valid",
+            "tenant_id is not a positive number",
+            "secret: the variable",
+        ],
         4: ["name, tenant_id, client_id, secret is empty"],
-        5: ["secret is no reference"],
+        5: ["secret is not valid"],
         6: ["secret: the variable that it names is not set"],
         7: ["cannot read the file that secret names: No such file"],
-        8: ["9 values where the header has 8 columns"],
-        9: ["tenant acme stands in line 2 already", "name, intacct_id or trade differ from line 2"],
-        10: ["tenant_id is that of line 2", "intacct_id is that of line 2, another company's"],
-        11: ["tenant_id is no positive number", "the client_id has blanks"],
-        12: ["tenant_id is no positive number"],
+        8: ["9 values, but the header has 8 columns"],
+        9: ["tenant acme is in line 2 already", "name, intacct_id or trade differs from line 2"],
+        10: ["tenant_id is the same as in line 2", "intacct_id is the same as in line 2, which is another company's"],
+        11: ["tenant_id is not a positive number", "the client_id has blanks"],
+        12: ["tenant_id is not a positive number"],
     }
     for line, messages in expected.items():
         for message in messages:
@@ -172,11 +177,11 @@ def test_every_mistake_is_told_at_once_with_its_line(command: Command, engine: E
         ("file:.env", "is hidden"),
         ("file:.st-pipeline/password", "is hidden"),
         ("file:link-to-env", "is hidden"),
-        ("env:DATABASE_URL", "one of the settings"),
-        ("env:ST_PIPELINE_ENCRYPTION_KEYS", "one of the settings"),
-        ("env:st_pipeline_app_key", "one of the settings"),
-        ("env:DAGSTER_HOME", "one of the settings"),
-        ("env:PGPASSWORD", "one of the settings"),
+        ("env:DATABASE_URL", "is a setting; use another variable"),
+        ("env:ST_PIPELINE_ENCRYPTION_KEYS", "is a setting; use another variable"),
+        ("env:st_pipeline_app_key", "is a setting; use another variable"),
+        ("env:DAGSTER_HOME", "is a setting; use another variable"),
+        ("env:PGPASSWORD", "is a setting; use another variable"),
     ],
 )
 def test_a_secret_comes_from_the_files_own_folder_and_never_from_the_products_settings(
@@ -224,10 +229,10 @@ def test_what_the_database_knows_otherwise_is_a_mistake_too(
     )
     assert (said.code, counts(engine)) == (2, (2, 2))
     found = problems(said)
-    assert "tenant acme has other credentials already" in found[2][0]
+    assert "tenant acme already has other credentials" in found[2][0]
     assert "Intacct id INT-9 belongs to company zeta" in found[3][0]
-    assert "registered for another company" in found[4][0]
-    assert "company zeta exists with name 'Zeta'" in found[6][0]
+    assert "already belongs to another company" in found[4][0]
+    assert "company zeta already exists with name 'Zeta'" in found[6][0]
     assert sorted(found) == [2, 3, 4, 6]
 
 
@@ -254,14 +259,14 @@ def test_the_forms_in_which_spreadsheets_write_are_read(
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
-        (b"", "names no column slug, name, tenant_id, client_id, secret"),
-        (GOOD.encode(), "names no column"),
-        (HEADER.encode(), "holds no company"),
-        (f"{HEADER},slug\n".encode(), "a column stands there twice"),
+        (b"", "lacks columns slug, name, tenant_id, client_id, secret"),
+        (GOOD.encode(), "the first line lacks column"),
+        (HEADER.encode(), "lists no company"),
+        (f"{HEADER},slug\n".encode(), "a column appears twice"),
         (f"{HEADER},phone\n".encode(), "unknown column phone"),
         (f"{HEADER},{CLIENT_SECRET}\n".encode(), "unknown column (not shown)"),
-        (HEADER.encode("utf-16"), "is no UTF-8 text"),
-        (f'{HEADER}\n{GOOD}\n"acme'.encode(), "breaks at line 3"),
+        (HEADER.encode("utf-16"), "is not valid UTF-8 text"),
+        (f'{HEADER}\n{GOOD}\n"acme'.encode(), "is not valid CSV from line 3 on"),
         (b"x" * (4 * 1024 * 1024 + 1), "is larger than 4 MB"),
         (None, "cannot read"),
     ],
