@@ -1,4 +1,4 @@
-"""What the tests of the embedded server share: folders the server's account can reach, and other processes to start it.
+"""What the tests of the embedded server share: folders its account can enter, and processes that start it.
 
 pytest's own tmp_path is closed to other accounts, so as root every server would live outside it.
 """
@@ -48,7 +48,7 @@ def processes_naming(path: Path) -> list[str]:
 
 
 def in_other_process(code: str, *arguments: Path) -> subprocess.Popen[str]:
-    """Run code that uses `embedded`, `Path` and `folder` (the first argument) in a Python of its own."""
+    """Run code that uses `embedded`, `Path` and `folder` (the first argument) in a new Python process."""
     prelude = (
         "import sys, time; from pathlib import Path; from st_pipeline.embedded_postgres import embedded;"
         f"folder = Path(sys.argv[1]); QUICK = {QUICK!r};"
@@ -63,7 +63,7 @@ def in_other_process(code: str, *arguments: Path) -> subprocess.Popen[str]:
 
 
 def query(server: embedded.EmbeddedServer, statement: str) -> list[tuple[object, ...]]:
-    """Run one statement in database `postgres` and commit; the rows, if it gives any."""
+    """Run one statement in database `postgres` and commit; returns the rows, if any."""
     with psycopg.connect(server.url("postgres"), autocommit=True) as connection:
         cursor = connection.execute(statement)
         return cursor.fetchall() if cursor.description else []

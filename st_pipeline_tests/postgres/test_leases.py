@@ -1,4 +1,4 @@
-"""A tenant's lease: who may take it, who sees that its holder is gone, and that asking for it never waits."""
+"""A tenant's lease: who may take it, who sees that its holder has ended, and that asking for it never waits."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -32,7 +32,7 @@ def tenant(engine: Engine) -> int:
 
 @pytest.fixture
 def roles(engine: Engine) -> Iterator[tuple[Engine, Engine]]:
-    """The same database as two roles see it that may read and write its tables and nothing else of each other's."""
+    """The same database for two roles that may read and write its tables, and see nothing of each other's sessions."""
     names = [f"st_{which}_{token_hex(4)}" for which in ("daemon", "cron")]
     with engine.begin() as connection:
         for name in names:
@@ -48,7 +48,7 @@ def roles(engine: Engine) -> Iterator[tuple[Engine, Engine]]:
 
 
 def take(connection: Connection, tenant: int, seconds: float = 600) -> leases.Lease | None:
-    """Ask for the tenant in a transaction of its own."""
+    """Ask for the tenant in a separate transaction."""
     with connection.begin():
         return leases.take(connection, tenant, "acme", "test", seconds)
 
@@ -60,7 +60,7 @@ def cannot_wait(connection: Connection) -> None:
 
 
 def test_another_database_role_sees_that_the_holder_lives(roles: tuple[Engine, Engine], tenant: int):
-    """Postgres hides from a role when another role's session began: who compared that took every lease for dead."""
+    """Postgres hides from a role when another role's session began, so that time cannot tell whether a holder lives."""
     daemon, cron = roles
     with daemon.connect() as holder, cron.connect() as other:
         assert take(holder, tenant) is not None
@@ -99,7 +99,7 @@ def test_asking_for_a_tenant_whose_chunk_is_being_written_does_not_wait(engine: 
             assert take(other, tenant) is None
 
 
-def test_asking_for_a_tenant_whose_lease_ran_out_does_not_wait_for_its_last_chunk_either(engine: Engine, tenant: int):
+def test_asking_for_a_tenant_whose_lease_expired_does_not_wait_for_its_last_chunk_either(engine: Engine, tenant: int):
     with engine.connect() as holder, engine.connect() as other:
         cannot_wait(other)
         lease = take(holder, tenant, seconds=0)
@@ -109,7 +109,7 @@ def test_asking_for_a_tenant_whose_lease_ran_out_does_not_wait_for_its_last_chun
             assert take(other, tenant) is None
 
 
-def test_asking_for_a_tenant_that_is_just_being_taken_or_given_back_does_not_wait(engine: Engine, tenant: int):
+def test_asking_for_a_tenant_that_is_just_being_taken_or_released_does_not_wait(engine: Engine, tenant: int):
     with engine.connect() as holder, engine.connect() as other:
         cannot_wait(other)
         with holder.begin():
@@ -122,20 +122,20 @@ def test_asking_for_a_tenant_that_is_just_being_taken_or_given_back_does_not_wai
         assert take(other, tenant) is not None
 
 
-def test_asking_for_a_tenant_whose_secrets_are_being_encrypted_anew_does_not_wait(engine: Engine, tenant: int):
+def test_asking_for_a_tenant_whose_secrets_are_being_re_encrypted_does_not_wait(engine: Engine, tenant: int):
     with engine.connect() as keys, engine.connect() as other, keys.begin():
         keys.exec_driver_sql("SELECT FROM servicetitan_credentials FOR NO KEY UPDATE")
         cannot_wait(other)
         assert take(other, tenant) is not None
 
 
-def test_of_many_that_ask_at_once_one_has_the_tenant(engine: Engine, tenant: int):
+def test_of_many_that_ask_at_once_one_gets_the_tenant(engine: Engine, tenant: int):
     with ExitStack() as stack:
         connections = [stack.enter_context(engine.connect()) for _ in range(4)]
         assert [take(one, tenant) is not None for one in connections] == [True, False, False, False]
 
 
-def test_a_lease_that_ran_out_goes_to_the_next_although_its_holder_lives(engine: Engine, tenant: int):
+def test_an_expired_lease_goes_to_the_next_although_its_holder_lives(engine: Engine, tenant: int):
     with engine.connect() as holder, engine.connect() as other:
         first = take(holder, tenant, seconds=0)
         assert first is not None
@@ -147,7 +147,7 @@ def test_a_lease_that_ran_out_goes_to_the_next_although_its_holder_lives(engine:
         assert take(holder, tenant) is None
 
 
-def test_a_tenant_given_back_leaves_no_lock_behind(engine: Engine, tenant: int):
+def test_a_released_tenant_leaves_no_lock_behind(engine: Engine, tenant: int):
     with engine.connect() as holder:
         lease = take(holder, tenant)
         assert lease is not None

@@ -44,7 +44,7 @@ def test_no_entity_table_is_left_over(engine: Engine):
     assert tables == declared
 
 
-def test_a_database_that_is_not_ours_is_refused_and_left_alone(empty_engine: Engine):
+def test_a_database_that_is_not_ours_is_refused_and_not_changed(empty_engine: Engine):
     with empty_engine.begin() as connection:
         connection.exec_driver_sql("CREATE TABLE orders (id int)")
     with pytest.raises(ConfigurationError, match="tables that are not st-pipeline's"):

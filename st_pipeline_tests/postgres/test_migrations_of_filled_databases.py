@@ -38,7 +38,7 @@ def with_an_index(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def scalar(engine: Engine) -> Scalar:
-    """What Postgres answers, in a transaction of its own."""
+    """The value that a query returns, in a separate transaction."""
 
     def ask(query: str) -> object:
         with engine.connect() as connection:
@@ -49,12 +49,12 @@ def scalar(engine: Engine) -> Scalar:
 
 @pytest.fixture
 def busy(engine: Engine) -> Iterator[Connection]:
-    """A session of somebody else's, with an open transaction."""
+    """Another session, with an open transaction."""
     with engine.connect() as connection, connection.begin():
         yield connection
 
 
-def test_a_filled_database_keeps_every_row_and_goes_on_syncing(acme: Acme):
+def test_a_filled_database_keeps_every_row_and_can_be_synced_further(acme: Acme):
     acme.sync()
     migrate(acme.engine, FROM)
     before = acme.typed_rows()
@@ -99,13 +99,13 @@ class Building(threading.Thread):
             self.failed = error
 
     def wait_until_begun(self, scalar: Scalar) -> None:
-        """Until Postgres has the index, not usable yet."""
+        """Wait until Postgres has the index, still invalid."""
         while scalar(IS_VALID) is None:
             assert self.is_alive()
 
 
 def test_an_index_is_built_while_others_write(engine: Engine, busy: Connection, with_an_index: Path, scalar: Scalar):
-    """In a transaction it would hold up every write to the table from its start to its end."""
+    """In a transaction it would block every write to the table until it ends."""
     busy.execute(text("LOCK TABLE st_invoices IN ROW EXCLUSIVE MODE"))
     building = Building(engine, with_an_index)
     building.start()
@@ -124,7 +124,7 @@ def test_an_index_is_built_while_others_write(engine: Engine, busy: Connection, 
 def test_what_an_interrupted_build_left_is_built_again(
     engine: Engine, busy: Connection, with_an_index: Path, scalar: Scalar
 ):
-    """Its session ends while it waits for a writer: Postgres leaves an index that nobody may use."""
+    """Its session ends while it waits for a writer: Postgres leaves an invalid index."""
     busy.execute(text("LOCK TABLE st_invoices IN ROW EXCLUSIVE MODE"))
     building = Building(engine, with_an_index)
     building.start()

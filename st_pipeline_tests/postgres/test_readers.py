@@ -16,7 +16,7 @@ HIDDEN = ("audit_log", "tenant_leases", "servicetitan_credentials", "sync_reject
 
 @pytest.fixture
 def reader(engine: Engine) -> Iterator[Engine]:
-    """The database as somebody sees it whom the docs' statements made a reader."""
+    """The database for a role that the statements in the docs made a reader."""
     page = next(page for page in PAGES if page.name == "operating.md")
     making = next(block for block in page.blocks("text") if ROLE in block)
     with engine.begin() as connection:
@@ -40,7 +40,7 @@ def test_a_reader_can_use_every_view_and_every_table_of_data(engine: Engine, rea
 
 
 def test_a_view_shows_what_its_reader_may_read_and_not_what_its_owner_may(engine: Engine):
-    """Row policies for a role would not hold in a view that reads as its owner."""
+    """A role's row policies would not apply in a view that reads with its owner's rights."""
     options = "SELECT relname FROM pg_class WHERE relkind = 'v' AND relnamespace = 'public'::regnamespace "
     with engine.connect() as connection:
         owners = connection.exec_driver_sql(

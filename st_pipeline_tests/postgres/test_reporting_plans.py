@@ -62,7 +62,7 @@ def many_tenants(engine: Engine) -> Iterator[Connection]:
         yield connection
 
 
-def test_a_tenants_query_walks_no_table_of_all_tenants(many_tenants: Connection):
+def test_a_tenants_query_scans_no_table_of_all_tenants(many_tenants: Connection):
     wrong = []
     for view in VIEWS:
         condition, look_up_indexes = LOOK_UPS[view]
@@ -77,8 +77,8 @@ def test_a_tenants_query_walks_no_table_of_all_tenants(many_tenants: Connection)
     assert not wrong, "\n\n".join(wrong)
 
 
-def test_the_payments_of_an_invoice_are_found_without_walking_its_tenants(many_tenants: Connection):
-    """With more payments Postgres would walk the tenant's, too: among 50,000 that is 1.7 ms for each invoice."""
+def test_the_payments_of_an_invoice_are_found_without_scanning_its_tenants(many_tenants: Connection):
+    """With more payments Postgres would scan the tenant's, too: among 50,000 that is 1.7 ms for each invoice."""
     many_tenants.exec_driver_sql(
         "UPDATE pg_class SET reltuples = reltuples * 10 WHERE starts_with(relname, 'st_payments')"
     )

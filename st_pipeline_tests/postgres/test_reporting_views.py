@@ -22,7 +22,7 @@ def records(acme: Acme, entity: str) -> Iterator[dict[str, Any]]:
 
 
 def applied(acme: Acme) -> dict[int, Parts]:
-    """By invoice: each live payment's id, and what it applies."""
+    """By invoice: the id of each valid payment, and the amount it applies."""
     found: dict[int, Parts] = defaultdict(list)
     for payment in records(acme, "payments"):
         for part in (payment["appliedTo"] or ()) if payment["active"] else ():
@@ -31,7 +31,7 @@ def applied(acme: Acme) -> dict[int, Parts]:
 
 
 def listed(acme: Acme) -> dict[int, list[tuple[int, Any]]]:
-    """The same by the view's lists. Those whose sum is not `paid` would show."""
+    """The same from the lists in the view; a sum that differs from `paid` would show."""
     rows = acme.rows("SELECT invoice_id, paid, CAST(payments AS text) FROM report_invoices")
     found = {}
     for invoice_id, paid, payments in rows:
@@ -42,12 +42,12 @@ def listed(acme: Acme) -> dict[int, list[tuple[int, Any]]]:
 
 
 def merges(acme: Acme) -> dict[int, int]:
-    """Customers that were merged, and into whom."""
+    """Customers that were merged, and the ones they were merged into."""
     return {one["id"]: one["mergedToId"] for one in records(acme, "customers") if one["mergedToId"]}
 
 
 def survivor(merged: dict[int, int], customer: int) -> int:
-    """The customer that one ended in."""
+    """The customer that one was finally merged into."""
     while customer in merged:
         customer = merged[customer]
     return customer
@@ -59,8 +59,8 @@ def everything(acme: Acme) -> dict[str, list[Any]]:
     return {view: acme.rows(query.format(view)) for view in VIEWS}
 
 
-def test_what_payments_apply_is_what_the_balance_lacks(acme: Acme):
-    """Paid in two, two paid at once, refunded, void and deleted: all of it happens in the simulator's books."""
+def test_invoices_are_paid_by_what_their_payments_apply(acme: Acme):
+    """Paid in two parts, two paid at once, refunded, void and deleted: the simulator's records have all of them."""
     acme.sync()
     acme.source.advance(created={"payments": 6, "invoices": 4}, deleted={"payments": 4}, changed={"invoices": 9})
     acme.sync(incremental_only=False)
@@ -74,7 +74,7 @@ def test_what_payments_apply_is_what_the_balance_lacks(acme: Acme):
     assert acme.rows(sums) == [(total, balance, balance, 0)]
 
 
-def test_void_and_deleted_payments_and_amounts_that_are_none_do_not_count(acme: Acme):
+def test_void_and_deleted_payments_and_invalid_amounts_do_not_count(acme: Acme):
     one, other = acme.source.ids("invoices")[:2]
     before = applied(acme)
     odd = [{"appliedTo": one, "appliedAmount": amount} for amount in ("", None, "ten", "NaN")]

@@ -1,4 +1,4 @@
-"""What is at work shows it by an advisory lock of a session whose lost machine Postgres notices."""
+"""Leases, runs and scheduled work hold an advisory lock, and Postgres notices when the machine of one is lost."""
 
 import uuid
 from collections.abc import Callable, Iterator

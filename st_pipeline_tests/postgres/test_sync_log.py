@@ -11,8 +11,8 @@ from st_pipeline.tenants.registration import NewCredential, add_credential
 from st_pipeline.vault.encryption import Vault
 
 
-def test_closing_a_sync_closes_the_entity_whose_own_end_could_not_be_noted(engine: Engine, settings: Settings):
-    """Postgres was gone for 0.1 s when an entity failed, and back when its sync was closed: it showed as running."""
+def test_closing_a_sync_closes_the_entity_whose_own_end_could_not_be_written(engine: Engine, settings: Settings):
+    """Postgres may be away for 0.1 s when an entity fails, and be back when its sync is closed."""
     keys = SecretStr("cid.made-up"), SecretStr("cs.made-up")
     with engine.begin() as connection:
         add_company(connection, "acme", name="Acme")

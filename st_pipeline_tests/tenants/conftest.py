@@ -1,4 +1,4 @@
-"""The simulator in ServiceTitan's place, a tenant registered with it, and what a test of its credentials must leave."""
+"""The simulator as ServiceTitan, a tenant registered with it, and what a test of its credentials must leave behind."""
 
 import json
 from collections.abc import Callable
@@ -24,7 +24,7 @@ Test = Callable[..., Diagnosis]
 
 @pytest.fixture
 def simulated_settings(settings: Settings, servicetitan_simulator: SimulatorControl) -> Settings:
-    """The test's settings, with the simulator in ServiceTitan's place."""
+    """The test's settings, with the simulator as ServiceTitan."""
     simulator = servicetitan_simulator
     return settings.model_copy(
         update={
@@ -38,7 +38,7 @@ def simulated_settings(settings: Settings, servicetitan_simulator: SimulatorCont
 
 @pytest.fixture
 def diagnose(engine: Engine, simulated_settings: Settings) -> Test:
-    """Register the simulated tenant, as it is or with something changed, and test it; no secret may show anywhere."""
+    """Register the simulated tenant, as it is or with something changed, and test it; no secret may appear anywhere."""
 
     def diagnose(simulated: SimulatedTenant, changed: dict[str, Any] | None = None, **wrong: Any) -> Diagnosis:
         values = {
@@ -80,7 +80,7 @@ def noted(engine: Engine, tenant: str = "acme") -> tuple[str, str | None, str | 
 
 
 def assert_refused(engine: Engine, diagnosis: Diagnosis, verdict: Verdict, *words: str) -> None:
-    """Not connected, for this reason, and everything noted."""
+    """Not connected, for this reason, and stored as such."""
     assert (diagnosis.verdict, diagnosis.connected, diagnosis.complete) == (verdict, False, False)
     for word in words:
         assert word in diagnosis.message

@@ -1,4 +1,4 @@
-"""Secrets to look for where none may be, and the search itself."""
+"""Secrets that must not appear anywhere, and the search for them."""
 
 from collections.abc import Iterator
 
@@ -26,7 +26,7 @@ def new_credential(
     app_key: str | None = None,
     client_id: str = CLIENT_ID,
 ) -> NewCredential:
-    """A credential of planted secrets."""
+    """A credential whose secrets the search would find."""
     key = None if app_key is None else SecretStr(app_key)
     return NewCredential(company, environment, tenant_id, SecretStr(client_id), SecretStr(client_secret), key)
 
@@ -51,7 +51,7 @@ def everything_stored(connection: Connection) -> Iterator[bytes]:
 
 
 def assert_nothing_planted(engine: Engine, *texts: str, secrets: tuple[str, ...] = PLANTED) -> None:
-    """No secret in any row, nor in these texts."""
+    """No secret is in any row, nor in these texts."""
     with engine.connect() as connection:
         stored = list(everything_stored(connection))
     assert len(stored) > 10

@@ -10,7 +10,7 @@ from st_pipeline.tenants import audit
 
 
 def test_a_row_says_who_did_what_from_where(engine: Engine, monkeypatch: pytest.MonkeyPatch):
-    """`USER` is anybody's to set; the process's own user is not."""
+    """Anybody can set `USER`; nobody can change the process's own user."""
     expected = audit.actor()
     monkeypatch.setenv("USER", "somebody-else")
     monkeypatch.setenv("LOGNAME", "somebody-else")

@@ -1,4 +1,4 @@
-"""The rights that the docs give the pipeline's role on a server of one's own: all it takes, and no rewritten trail."""
+"""The rights that the docs give the pipeline's role: enough for everything, and the audit trail cannot be rewritten."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -16,7 +16,7 @@ from st_pipeline_tests.documents import PAGES
 
 @pytest.fixture
 def restricted(acme: Acme) -> Iterator[Engine]:
-    """The database as a role sees it that has the documented rights and owns nothing."""
+    """The database for a role that has the documented rights and owns nothing."""
     role = f"st_app_{token_hex(4)}"
     page = next(page for page in PAGES if page.name == "credentials.md")
     grants = next(block for block in page.blocks("text") if "GRANT" in block).replace("st_app", role)

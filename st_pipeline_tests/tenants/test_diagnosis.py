@@ -1,4 +1,4 @@
-"""Every way in which credentials can be wrong, against the simulator: what is said, noted, and never shown."""
+"""Every way in which credentials can be wrong, against the simulator: what is reported and stored, and never shown."""
 
 import base64
 import json
@@ -43,7 +43,7 @@ def test_the_integration_environment_is_tested_at_its_own_addresses(
     assert noted(engine, "acme@integration")[0] == "connected"
 
 
-def test_a_wrong_secret_sends_one_to_the_administrator(engine: Engine, diagnose: Test, servicetitan_tenant: Simulated):
+def test_a_wrong_secret_names_the_administrator_to_ask(engine: Engine, diagnose: Test, servicetitan_tenant: Simulated):
     diagnosis = diagnose(servicetitan_tenant(), client_secret="cs1.wrong")
     assert_refused(
         engine, diagnosis, Verdict.WRONG_KEYS, "does not know this client id and secret",
@@ -52,7 +52,7 @@ def test_a_wrong_secret_sends_one_to_the_administrator(engine: Engine, diagnose:
     assert {entity.status for entity in diagnosis.entities} == {"no access", "not asked"}
 
 
-def test_id_and_secret_in_each_others_place_are_noticed(engine: Engine, diagnose: Test, servicetitan_tenant: Simulated):
+def test_a_swapped_id_and_secret_are_noticed(engine: Engine, diagnose: Test, servicetitan_tenant: Simulated):
     simulated = servicetitan_tenant()
     diagnosis = diagnose(simulated, client_id=simulated.client_secret, client_secret=simulated.client_id)
     assert_refused(engine, diagnosis, Verdict.WRONG_KEYS, "The two are swapped")
@@ -66,7 +66,7 @@ def test_something_else_in_place_of_the_client_id_is_noticed(
 
 
 def test_keys_of_the_other_environment_are_recognised(engine: Engine, diagnose: Test, servicetitan_tenant: Simulated):
-    """The most common mix-up: the token address cannot say it, but the other one gives a token."""
+    """The most common mistake: the token address cannot tell, but the other environment's gives a token."""
     simulated = servicetitan_tenant(environment="integration")
     diagnosis = diagnose(simulated, environment="production")
     assert_refused(engine, diagnosis, Verdict.WRONG_ENVIRONMENT, "belong to the integration environment")
@@ -85,7 +85,7 @@ def test_a_secret_is_not_sent_elsewhere_when_both_environments_have_one_address(
 def test_a_wrong_app_key_is_told_from_an_app_that_is_not_connected(
     engine: Engine, diagnose: Test, servicetitan_tenant: Simulated, status: int
 ):
-    """Reports differ on the status; the title is undocumented. The answer to a certainly wrong key is the measure."""
+    """Reports differ on the status; the title is undocumented. The response to a certainly wrong key is compared."""
     simulated = servicetitan_tenant(settings={"app_key_error_status": status})
     diagnosis = diagnose(simulated, app_key="ak1.of-another-app")
     assert_refused(engine, diagnosis, Verdict.WRONG_APP_KEY, "whoever owns the app", "ST_PIPELINE_APP_KEY")
@@ -111,7 +111,7 @@ def test_a_wrong_tenant_id_names_the_right_one(
     )  # fmt: skip
 
 
-def test_a_missing_scope_is_named_and_does_not_set_the_tenant_aside(
+def test_a_missing_scope_is_named_and_does_not_suspend_the_tenant(
     engine: Engine, diagnose: Test, servicetitan_tenant: Simulated
 ):
     missing = ENTITIES["invoices"].scope
@@ -155,7 +155,7 @@ def test_the_stored_token_does_not_hide_a_revoked_secret(
     servicetitan_simulator: SimulatorControl,
     simulated_settings: Settings,
 ):
-    """The test asks for a token of its own, and shares it: the next sync need not ask again."""
+    """The test asks for a new token, and shares it: the next sync need not ask again."""
     simulated = servicetitan_tenant()
     diagnose(simulated)
     with engine.connect() as connection:
@@ -170,7 +170,7 @@ def test_the_stored_token_does_not_hide_a_revoked_secret(
     assert_refused(engine, test_credentials("acme", settings=simulated_settings, engine=engine), Verdict.WRONG_KEYS)
 
 
-def test_a_mended_credential_is_connected_again(
+def test_a_fixed_credential_is_connected_again(
     engine: Engine, diagnose: Test, servicetitan_tenant: Simulated, simulated_settings: Settings
 ):
     simulated = servicetitan_tenant(connected=False)
@@ -181,7 +181,7 @@ def test_a_mended_credential_is_connected_again(
 
 
 def test_few_tokens_are_asked_for(diagnose: Test, servicetitan_tenant: Simulated):
-    """Token requests are throttled by the vendor."""
+    """ServiceTitan throttles token requests."""
     good, refused = servicetitan_tenant(), servicetitan_tenant(connected=False, environment="integration")
     diagnose(good)
     diagnose(refused)
@@ -197,7 +197,7 @@ def test_an_unknown_tenant_is_an_error_and_not_a_diagnosis(engine: Engine, simul
 def test_it_works_from_the_settings_alone(
     diagnose: Test, servicetitan_tenant: Simulated, simulated_settings: Settings, monkeypatch: pytest.MonkeyPatch
 ):
-    """As a program calls it that knows neither engines nor Dagster."""
+    """As a program calls it that has neither an engine nor Dagster."""
     diagnose(servicetitan_tenant())
     for field in ("database_url", "encryption_keys"):
         monkeypatch.setenv(variable_name(field), getattr(simulated_settings, field).get_secret_value())
@@ -211,7 +211,7 @@ def _token(claims: object) -> Token:
     return Token(SecretStr(f"e30.{part}.sig"), datetime.now(UTC))
 
 
-def test_a_token_names_its_tenant_or_it_does_not():
+def test_the_tenant_is_read_from_a_token_that_names_one():
     assert tenant_of(_token({"tenant": "1001"})) == 1001
     assert tenant_of(_token({"tenant": 1001})) == 1001
     for claims in ({}, {"tenant": None}, {"tenant": "acme"}, {"tenant": [1]}, [], "x", None):

@@ -1,4 +1,4 @@
-"""Where ServiceTitan had no say, or something else spoke in its place: nothing is then known about the credentials."""
+"""ServiceTitan does not answer, or something else answers in its place: that says nothing about the credentials."""
 
 import socket
 from collections.abc import Iterator
@@ -18,7 +18,7 @@ from st_pipeline_tests.tenants.conftest import Simulated, Test, assert_refused, 
 
 @pytest.fixture
 def silent_port() -> int:
-    """A port nobody listens on."""
+    """A port on which nothing listens."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
@@ -29,7 +29,7 @@ def silent_port() -> int:
 def test_a_silent_network_is_named_by_host_and_says_nothing_about_the_credentials(
     engine: Engine, diagnose: Test, servicetitan_tenant: Simulated, silent_port: int, address: str
 ):
-    """An outage must not set aside a tenant that works: its status stays."""
+    """An outage must not suspend a tenant that works: its status stays."""
     diagnosis = diagnose(servicetitan_tenant(), {address: f"http://127.0.0.2:{silent_port}/connect/token"})
     assert (diagnosis.verdict, diagnosis.connected) == (Verdict.UNREACHABLE, False)
     assert diagnosis.message.startswith(f"127.0.0.2:{silent_port} does not answer")
@@ -49,7 +49,7 @@ def test_an_outage_after_a_good_test_leaves_the_tenant_connected(
     assert noted(engine) == ("connected", diagnosis.message, "failed")
 
 
-def test_being_asked_to_wait_is_no_refusal(engine: Engine, diagnose: Test, servicetitan_tenant: Simulated):
+def test_being_asked_to_wait_is_not_a_refusal(engine: Engine, diagnose: Test, servicetitan_tenant: Simulated):
     simulated = servicetitan_tenant()
     simulated.fault("429", wait_seconds=50)
     diagnosis = diagnose(simulated)
@@ -66,7 +66,7 @@ def test_something_else_at_the_token_address_is_named(engine: Engine, diagnose: 
     assert noted(engine) == ("pending", diagnosis.message, "failed")
 
 
-def test_a_proxys_403_is_no_refusal(engine: Engine, diagnose: Test, servicetitan_tenant: Simulated):
+def test_a_proxys_403_is_not_a_refusal(engine: Engine, diagnose: Test, servicetitan_tenant: Simulated):
     simulated = servicetitan_tenant()
     simulated.fault("status", status=403, body="html", path="/tenant/")
     diagnosis = diagnose(simulated)
@@ -85,7 +85,7 @@ def test_something_else_at_the_api_address_is_named(engine: Engine, diagnose: Te
 def test_addresses_of_two_environments_are_named(
     engine: Engine, diagnose: Test, servicetitan_tenant: Simulated, servicetitan_simulator: SimulatorControl
 ):
-    """Where the API looks at the token first, its 401 cannot be told from that to a wrong app key: both are named."""
+    """An API that checks the token first sends the same 401 for a wrong app key: both causes are named."""
     simulator = servicetitan_simulator
     diagnosis = diagnose(servicetitan_tenant(), {"production_api_url": simulator.integration_url})
     hosts = [url.removeprefix("http://") for url in (simulator.integration_url, simulator.production_url)]
@@ -95,7 +95,7 @@ def test_addresses_of_two_environments_are_named(
 
 
 class _KeyFirst(BaseHTTPRequestHandler):
-    """An API that looks at the app key first, and then refuses every token."""
+    """An API that checks the app key first, and then refuses every token."""
 
     def do_GET(self) -> None:
         self.send_response(401 if self.headers["st-app-key"] == "ak1.right" else 403)

@@ -47,7 +47,7 @@ def test_a_malformed_slug_is_refused_in_one_line_and_by_the_database_too(engine:
             connection.execute(text("INSERT INTO companies (slug, name) VALUES (:slug, 'x')"), {"slug": slug})
 
 
-def test_text_that_would_spoil_a_table_is_refused(engine: Engine):
+def test_text_that_does_not_print_is_refused(engine: Engine):
     for field in ("name", "intacct_id", "trade"):
         for value in ("", " ", " x", "a\x1b[31mb", "a\0b", "a\nb"):
             with pytest.raises(ConfigurationError, match=f"the company's {field.replace('_', ' ')} is empty"):
@@ -102,7 +102,7 @@ def test_the_same_credentials_again_change_nothing(engine: Engine, settings: Set
 @pytest.mark.parametrize(
     "change", [{"client_secret": "cs1.new"}, {"client_id": "cid.new"}, {"app_key": "ak1.new"}, {"tenant_id": 1002}]
 )
-def test_other_credentials_need_to_be_meant(engine: Engine, settings: Settings, change: dict[str, Any]):
+def test_other_credentials_need_replace(engine: Engine, settings: Settings, change: dict[str, Any]):
     tenant = put_tenant(engine, settings)
     store.PostgresTokenStore(engine, settings, tenant).save(Token(SecretStr(planted.TOKEN), datetime.now(UTC)))
     with engine.begin() as connection:
@@ -126,7 +126,7 @@ def test_a_replaced_secret_keeps_the_tenants_own_app_key(engine: Engine, setting
     assert authentication.app_key.get_secret_value() == planted.APP_KEY
 
 
-def test_a_lost_key_is_mended_by_entering_the_secrets_again(engine: Engine, settings: Settings):
+def test_after_a_lost_key_the_secrets_can_be_entered_again(engine: Engine, settings: Settings):
     put_tenant(engine, settings)
     fresh = settings.model_copy(update={"encryption_keys": SecretStr(generate_key())})
     with pytest.raises(ConfigurationError, match=r"does not hold.* --replace"):
@@ -140,7 +140,7 @@ def test_a_lost_key_is_mended_by_entering_the_secrets_again(engine: Engine, sett
 
 
 def test_a_tenant_with_data_keeps_its_servicetitan_tenant(engine: Engine, settings: Settings):
-    """Its rows would otherwise be joined by those of another company."""
+    """Otherwise another company's rows would be mixed with its own."""
     tenant = put_tenant(engine, settings)
     with engine.begin() as connection:
         cursors.save(connection, tenant.credential_id, "customers", last_failed_at="now")
@@ -161,7 +161,7 @@ def test_a_servicetitan_tenant_belongs_to_one_company_per_environment(engine: En
     assert add(engine, settings, new_credential(company="other", environment="integration")) == "added"
 
 
-def test_two_who_add_the_same_at_once_both_succeed(engine: Engine, settings: Settings):
+def test_two_processes_that_add_the_same_at_once_both_succeed(engine: Engine, settings: Settings):
     add_company(engine)
     with ThreadPoolExecutor(4) as threads:
         outcomes = list(threads.map(lambda _: add(engine, settings, new_credential()), range(4)))

@@ -28,7 +28,7 @@ def load_authentication(engine: Engine, settings: Settings, tenant: str):
         return store.load_authentication(connection, settings, tenant)
 
 
-def test_what_was_added_speaks_for_the_tenant(engine: Engine, settings: Settings):
+def test_added_credentials_can_be_loaded(engine: Engine, settings: Settings):
     put_tenant(engine, settings, new_credential(environment="integration", app_key=planted.APP_KEY))
     authentication = load_authentication(engine, settings, "acme-plumbing@integration")
     assert (authentication.tenant, authentication.environment, authentication.servicetitan_tenant_id) == (
@@ -87,8 +87,8 @@ def test_an_unknown_tenant_is_told_its_nearest_names(engine: Engine, settings: S
         load_authentication(engine, settings, "zzz\n")
 
 
-def test_a_secret_copied_from_another_row_speaks_for_nobody(engine: Engine, settings: Settings):
-    """Somebody who may write to the database must not make one company's rows fill with another's records."""
+def test_a_secret_copied_from_another_row_cannot_be_used(engine: Engine, settings: Settings):
+    """Whoever may write to the database must not be able to fill one company's rows with another's records."""
     put_tenant(engine, settings)
     other = put_tenant(engine, settings, new_credential(company="other", tenant_id=2, client_secret="cs1.other"))
     execute(
@@ -138,7 +138,7 @@ def test_the_state_of_a_connection_follows_what_happened(engine: Engine, setting
     assert (synced.connection_status, synced.connection_message, synced.is_pollable) == ("connected", None, True)
 
 
-def test_what_a_test_found_missing_is_said_until_every_entity_has_been_read_since(engine: Engine, settings: Settings):
+def test_missing_scopes_are_shown_until_every_entity_has_been_read_since(engine: Engine, settings: Settings):
     """A sync of customers alone says nothing about invoices."""
     tenant = put_tenant(engine, settings)
     entities = ["customers", "invoices"]
@@ -192,7 +192,7 @@ def test_two_processes_share_a_token(engine: Engine, settings: Settings):
     other.dispose()
 
 
-def test_a_token_that_does_not_open_is_no_token(engine: Engine, settings: Settings):
+def test_a_token_that_cannot_be_decrypted_is_fetched_anew(engine: Engine, settings: Settings):
     """A token from another row must not be used, and a rotated keyring must not stop a sync: a new one is fetched."""
     first = put_tenant(engine, settings)
     second = put_tenant(engine, settings, new_credential(company="other", tenant_id=2))
@@ -209,7 +209,7 @@ def test_a_token_that_does_not_open_is_no_token(engine: Engine, settings: Settin
     assert store.PostgresTokenStore(engine, settings, first).load() == token
 
 
-def test_a_token_is_kept_whatever_becomes_of_the_chunk_it_was_fetched_in(engine: Engine, settings: Settings):
+def test_a_token_stays_when_the_chunk_it_was_fetched_in_is_rolled_back(engine: Engine, settings: Settings):
     tenant = put_tenant(engine, settings)
     tokens = store.PostgresTokenStore(engine, settings, tenant)
     with engine.connect() as connection:
@@ -226,8 +226,8 @@ def test_a_lost_database_is_named_as_such(settings: Settings, engine: Engine):
         store.PostgresTokenStore(nowhere, settings, tenant).load()
 
 
-def test_keys_are_read_as_they_stand_now(engine: Engine, settings: Settings):
-    """A sync that is refused with the secret it began with asks for them."""
+def test_keys_are_read_as_they_are_stored_now(engine: Engine, settings: Settings):
+    """A sync whose secret is refused reads them again."""
     tenant = put_tenant(engine, settings)
     tokens = store.PostgresTokenStore(engine, settings, tenant)
     keys = tokens.keys()

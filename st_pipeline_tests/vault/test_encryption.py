@@ -25,7 +25,7 @@ VAULT = keyring(entry())
 
 
 @given(st.text())
-def test_what_was_encrypted_opens_again(text: str):
+def test_what_was_encrypted_can_be_decrypted(text: str):
     value = VAULT.encrypt(TENANT, COLUMN, SecretStr(text))
     assert VAULT.decrypt(TENANT, COLUMN, value).get_secret_value() == text
 
@@ -38,12 +38,12 @@ def test_a_value_shows_its_version_and_key_and_nothing_else():
 
 
 def test_the_same_secret_never_looks_the_same_twice():
-    """Else equal secrets of two tenants could be told from the outside, and a nonce would have been used twice."""
+    """Otherwise equal secrets of two tenants would show, and a nonce would have been used twice."""
     assert len({VAULT.encrypt(TENANT, COLUMN, SECRET) for _ in range(100)}) == 100
 
 
 @given(st.data())
-def test_no_changed_byte_opens(data: st.DataObject):
+def test_a_changed_byte_cannot_be_decrypted(data: st.DataObject):
     value = bytearray(VAULT.encrypt(TENANT, COLUMN, SECRET))
     position = data.draw(st.integers(0, len(value) - 1))
     value[position] ^= data.draw(st.integers(1, 255))
@@ -53,7 +53,7 @@ def test_no_changed_byte_opens(data: st.DataObject):
 
 
 @pytest.mark.parametrize("length", [0, 1, 5, 17, 32])
-def test_a_cut_value_is_refused_in_one_clear_line(length: int):
+def test_a_truncated_value_is_refused_in_one_clear_line(length: int):
     with pytest.raises(ConfigurationError, match=r"client_secret of acme-plumbing .* --replace") as refused:
         VAULT.decrypt(TENANT, COLUMN, VAULT.encrypt(TENANT, COLUMN, SECRET)[:length])
     assert "\n" not in str(refused.value)
@@ -63,12 +63,12 @@ def test_a_cut_value_is_refused_in_one_clear_line(length: int):
     ("tenant", "column"),
     [("other-company", COLUMN), ("acme-plumbing@integration", COLUMN), (TENANT, "client_id"), (TENANT, "app_key")],
 )
-def test_a_value_copied_to_another_row_or_column_does_not_open(tenant: str, column: str):
+def test_a_value_copied_to_another_row_or_column_cannot_be_decrypted(tenant: str, column: str):
     with pytest.raises(ConfigurationError, match="copied from another row"):
         VAULT.decrypt(tenant, column, VAULT.encrypt(TENANT, COLUMN, SECRET))
 
 
-def test_after_a_rotation_old_values_open_and_new_ones_use_the_new_key():
+def test_after_a_rotation_old_values_can_be_decrypted_and_new_ones_use_the_new_key():
     old, new = entry(1), entry(2)
     stored = keyring(old).encrypt(TENANT, COLUMN, SECRET)
     rotated = keyring(new, old)

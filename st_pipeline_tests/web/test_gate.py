@@ -1,4 +1,4 @@
-"""The gate before Dagster's UI refuses what a foreign page makes a browser send, and passes all else.
+"""The gate in front of Dagster's UI refuses what a foreign page makes a browser send, and passes everything else.
 
 Each attack is also sent to the same app without the gate, where it must succeed: a gate that guards nothing would pass
 all tests, too.
@@ -33,14 +33,14 @@ JSON = {"Content-Type": "application/json"}
 
 @dataclass(frozen=True, slots=True)
 class Servers:
-    """Dagster's app twice on real ports, once behind the gate, with the instance that both command."""
+    """Dagster's app on two real ports, once behind the gate, and the instance of both."""
 
     gated: str
     bare: str
     instance: dg.DagsterInstance
 
     def is_paused_after(self, address: str, method: str, target: str, headers: dict[str, str], body: bytes) -> bool:
-        """Send it, and look whether Dagster did what it was told."""
+        """Send it, and see whether Dagster executed it."""
         set_auto_materialize_paused(self.instance, paused=False)
         url = httpx.URL(f"http://{address}{target}")
         httpx.request(method, url, headers=headers, content=body, trust_env=False, timeout=30)
@@ -59,7 +59,7 @@ class Serving(threading.Thread):
         self.server.run()
 
     def address(self) -> str:
-        """Where, once it serves."""
+        """Its address, as soon as it serves."""
         give_up_at = time.monotonic() + 20
         while not self.server.started and time.monotonic() < give_up_at:
             time.sleep(0.01)
@@ -113,7 +113,7 @@ ATTACKS = {
 
 
 @pytest.mark.parametrize("attack", ATTACKS)
-def test_a_foreign_page_commands_dagster_only_where_there_is_no_gate(servers: Servers, attack: str):
+def test_a_foreign_page_can_command_dagster_only_without_the_gate(servers: Servers, attack: str):
     assert servers.is_paused_after(servers.bare, *ATTACKS[attack])
     assert not servers.is_paused_after(servers.gated, *ATTACKS[attack])
 
@@ -171,7 +171,7 @@ def test_a_websocket_of_a_foreign_page_is_refused(
 
 
 def is_acknowledged(address: str, origin: str | None, headers: dict[str, str]) -> bool:
-    """Does Dagster begin a conversation over a websocket? A refusal must be the gate's 403."""
+    """Does Dagster accept the websocket? A refusal must be the gate's 403."""
     sent = {**headers, **({"Origin": origin.format(host=address)} if origin else {})}
     protocols = [Subprotocol("graphql-ws")]
     try:
@@ -185,8 +185,8 @@ def is_acknowledged(address: str, origin: str | None, headers: dict[str, str]) -
 
 
 @pytest.mark.parametrize("name", ["Host", "Origin", "Content-Type", "Sec-Fetch-Site", "Accept"])
-def test_a_header_that_decides_comes_once(servers: Servers, name: str):
-    """Else the gate could go by one of the two and Dagster by the other."""
+def test_a_header_that_the_rules_read_may_come_only_once(servers: Servers, name: str):
+    """Otherwise the gate might read one of the two and Dagster the other."""
     connection = http.client.HTTPConnection(servers.gated, timeout=10)
     connection.putrequest("GET", "/server_info")
     for value in ("127.0.0.1", "evil.example")[name == "Host" :]:  # http.client sends a first Host itself
@@ -197,7 +197,7 @@ def test_a_header_that_decides_comes_once(servers: Servers, name: str):
 
 
 def test_pages_cannot_be_framed_or_embedded_by_other_sites(servers: Servers):
-    """A click on an invisible frame would be the UI's own request."""
+    """A click on an invisible frame would send a request from the UI's own page."""
     page = httpx.get(f"http://{servers.gated}/", headers={"Accept": "text/html"}, trust_env=False)
     assert page.status_code == 200
     assert page.headers["x-frame-options"] == "SAMEORIGIN"
@@ -208,7 +208,7 @@ def test_pages_cannot_be_framed_or_embedded_by_other_sites(servers: Servers):
 
 
 def test_graphiql_is_shown_and_executes_nothing(servers: Servers):
-    """The one GET of /graphql that passes: a browser's, for the page."""
+    """The only GET of /graphql that passes is a browser's, for the page."""
     assert not servers.is_paused_after(servers.gated, "GET", IN_ADDRESS, {"Accept": "text/html"}, b"")
     page = httpx.get(f"http://{servers.gated}/graphql", headers={"Accept": "text/html"}, trust_env=False)
     assert (page.status_code, "GraphiQL" in page.text) == (200, True)
