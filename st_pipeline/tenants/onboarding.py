@@ -134,8 +134,8 @@ def _header(path: Path, cells: list[str]) -> list[str]:
         )
     unknown = [name for name in header if name not in COLUMNS]
     if unknown:
-        shown = ", ".join(name for name in unknown if _NAME.fullmatch(name)) or "(not shown)"
-        raise ConfigurationError(f"{path}: unknown {_plural('column', len(unknown))} {shown}; {FORM}")
+        shown = [name for name in unknown if _NAME.fullmatch(name)] or ["(not shown)"]
+        raise ConfigurationError(f"{path}: unknown {_plural('column', len(shown))} {', '.join(shown)}; {FORM}")
     if len(set(header)) < len(header):
         raise ConfigurationError(f"{path}: a column appears twice; {FORM}")
     return header

@@ -75,9 +75,9 @@ def read_credential_file(path: Path) -> CredentialFile:
     known = ("tenant_id", "client_id", "client_secret", "app_key")
     if unknown := [name for name in values if name not in known]:
         # What does not look like a name may be a misplaced secret, and is not shown.
-        shown = sorted(name for name in unknown if _PLAIN_NAME.fullmatch(name))
-        keys = "key" if len(unknown) == 1 else "keys"
-        raise ConfigurationError(f"{path}: unknown {keys} {', '.join(shown) or '(not shown)'}: {_FILE_FORM}")
+        shown = sorted(name for name in unknown if _PLAIN_NAME.fullmatch(name)) or ["(not shown)"]
+        keys = "key" if len(shown) == 1 else "keys"
+        raise ConfigurationError(f"{path}: unknown {keys} {', '.join(shown)}: {_FILE_FORM}")
     if missing := [name for name in known[:3] if name not in values]:
         are = "is" if len(missing) == 1 else "are"
         raise ConfigurationError(f"{path}: {', '.join(missing)} {are} missing: {_FILE_FORM}")

@@ -31,7 +31,7 @@ GOOD = {"tenant_id": 1001, "client_id": CLIENT_ID, "client_secret": CLIENT_SECRE
         ("[" * 60_000, "a key appears twice, or a value is out of range"),
         (f'["{CLIENT_SECRET}"]', "is not a JSON object"),
         ({"tenant_id": 1001, "client_id": CLIENT_ID}, "client_secret is missing"),
-        ({}, "tenant_id, client_id, client_secret is missing"),
+        ({}, "tenant_id, client_id, client_secret are missing"),
         ({**GOOD, "clientSecret": "x", "secret": "y"}, "unknown key secret:"),
         ({**GOOD, CLIENT_SECRET: "x"}, "unknown key (not shown):"),
         ({**GOOD, "tenant_id": "1001"}, "tenant_id must be a positive number, without quotes"),

@@ -143,7 +143,7 @@ def test_every_mistake_is_told_at_once_with_its_line(command: Command, engine: E
             "tenant_id is not a positive number",
             "secret: the variable",
         ],
-        4: ["name, tenant_id, client_id, secret is empty"],
+        4: ["name, tenant_id, client_id, secret are empty"],
         5: ["secret is not valid"],
         6: ["secret: the variable that it names is not set"],
         7: ["cannot read the file that secret names: No such file"],
