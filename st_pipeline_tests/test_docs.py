@@ -247,6 +247,12 @@ def test_nobody_counts_the_entities():
     assert {path.name: found for path, text in texts.items() if (found := count.findall(text))} == {}
 
 
+def test_the_glossary_has_each_word_once_in_order():
+    words = re.findall(r"^\| ([a-z ]+) \|", page("glossary.md").text, re.MULTILINE)[1:]
+    assert words == sorted(set(words))
+    assert len(words) > 30
+
+
 def test_every_variable_named_is_a_setting():
     known = {variable_name(name) for name in Settings.model_fields} | OTHER_VARIABLES
     named = {word for one in PAGES for word in re.findall(r"\bST_PIPELINE_[A-Z_]+", one.text)}
