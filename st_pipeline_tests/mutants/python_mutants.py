@@ -34,7 +34,7 @@ CALCULATED: dict[type[ast.operator], type[ast.operator]] = {
 }
 OPPOSITES = {"min": "max", "max": "min", "any": "all", "all": "any", "union": "intersection", "intersection": "union"}
 # Not behaviour: types, decorators, defaults, and what is only said to people.
-LEFT_OUT = {"decorator_list", "annotation", "returns", "args", "exc", "bases"}
+LEFT_OUT = {"decorator_list", "annotation", "returns", "exc", "bases"}
 FIRST_PLACEHOLDER, LAST_PLACEHOLDER = 0xE000, 0xF8FF
 LONGEST_SHOWN = 60
 Change = tuple[ast.AST, str, int | None, ast.AST, str]
@@ -78,7 +78,7 @@ def _walk(owner: ast.AST, function: tuple[str, ...]) -> Iterator[tuple[str, int,
     """Function, line and change of every mutant below a node. Outside of functions: numbers with names, and SQL."""
     for field, value in ast.iter_fields(owner):
         for index, child in enumerate(value) if isinstance(value, list) else [(None, value)]:
-            if not isinstance(child, ast.AST) or field in LEFT_OUT or _is_said(child):
+            if not isinstance(child, ast.AST) or field in LEFT_OUT or _is_no_behaviour(child):
                 continue
             inside = function
             if isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
@@ -95,10 +95,10 @@ def _may_hold_code(node: ast.AST) -> bool:
     return isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.Assign)
 
 
-def _is_said(node: ast.AST) -> bool:
-    """A docstring, or a line of the log."""
+def _is_no_behaviour(node: ast.AST) -> bool:
+    """A docstring, a line of the log, or a function's parameters with their defaults."""
     if not isinstance(node, ast.Expr):
-        return False
+        return isinstance(node, ast.arguments)
     if isinstance(node.value, ast.Constant):
         return True
     return isinstance(node.value, ast.Call) and ast.unparse(node.value.func).split(".")[0] in ("log", "logger")

@@ -1,5 +1,9 @@
 """A tenant's lease: who may take it, who sees that its holder has ended, and that asking for it never waits."""
 
+import os
+import socket
+import time
+import uuid
 from collections.abc import Iterator
 from contextlib import ExitStack
 from secrets import token_hex
@@ -7,7 +11,7 @@ from secrets import token_hex
 import pytest
 from sqlalchemy import Connection, Engine, text
 
-from st_pipeline.errors import LeaseLost, TenantBusy
+from st_pipeline.errors import LeaseLost, SyncStopped, TenantBusy
 from st_pipeline.postgres import leases
 from st_pipeline.postgres.database import open_engine
 from st_pipeline.postgres.sync_log import close_abandoned
@@ -155,3 +159,89 @@ def test_a_released_tenant_leaves_no_lock_behind(engine: Engine, tenant: int):
             lease.release(holder)
             left = holder.exec_driver_sql("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objsubid = 1")
             assert left.scalar_one() == 0
+
+
+def test_a_tenant_whose_number_is_larger_than_an_integer_can_be_taken(engine: Engine, tenant: int):
+    """Advisory locks with two numbers take integers, ids are bigints."""
+    large = tenant + 2**40
+    with engine.begin() as connection:
+        connection.execute(
+            text(
+                "INSERT INTO servicetitan_credentials "
+                "(id, company_id, environment, tenant_id, client_id, client_secret) OVERRIDING SYSTEM VALUE "
+                "SELECT :id, id, 'integration', 2, 'x', 'x' FROM companies"
+            ),
+            {"id": large},
+        )
+    with engine.connect() as holder, engine.connect() as other:
+        assert take(holder, large) is not None
+        assert take(other, large) is None
+
+
+def test_extending_moves_the_end_of_the_lease_of_that_tenant_alone(engine: Engine, tenant: int):
+    ends = "SELECT expires_at - clock_timestamp() > interval '500 s' FROM tenant_leases ORDER BY credential_id"
+    with engine.begin() as connection:
+        connection.exec_driver_sql(
+            "INSERT INTO servicetitan_credentials (company_id, environment, tenant_id, client_id, client_secret) "
+            "SELECT id, 'integration', 2, 'x', 'x' FROM companies"
+        )
+        other = int(connection.exec_driver_sql("SELECT max(id) FROM servicetitan_credentials").scalar_one())
+    with engine.connect() as holder, holder.begin():
+        lease = leases.take(holder, tenant, "acme", "test", 600)
+        assert lease is not None
+        assert leases.take(holder, other, "acme@integration", "test", 60) is not None
+        holder.exec_driver_sql("UPDATE tenant_leases SET expires_at = clock_timestamp() + interval '1 s'")
+        lease.extend(holder)
+        assert list(holder.exec_driver_sql(ends).scalars()) == [True, False]
+        assert leases.holder_name(holder, tenant) == f"test (process {os.getpid()} on {socket.gethostname()})"
+        assert leases.holder_name(holder, other + 1) is None
+        lease.release(holder)
+        assert leases.holder_name(holder, tenant) is None
+        assert list(leases.held_tenants(holder)) == [other]
+
+
+def test_a_lease_that_ran_out_or_whose_holder_is_gone_is_not_held(engine: Engine, tenant: int):
+    with engine.connect() as holder, engine.connect() as other:
+        assert take(holder, tenant) is not None
+        with other.begin():
+            assert list(leases.held_tenants(other)) == [tenant]
+            other.exec_driver_sql("UPDATE tenant_leases SET expires_at = clock_timestamp()")
+            assert leases.held_tenants(other) == {}
+        with other.begin():
+            other.exec_driver_sql("UPDATE tenant_leases SET expires_at = clock_timestamp() + interval '1 h'")
+            assert list(leases.held_tenants(other)) == [tenant]
+        holder.invalidate()
+        leases.take_or_wait(other, tenant, "acme", "test", 600, wait_seconds=10)  # once Postgres has seen it go
+        other.invalidate()
+    with engine.connect() as third:
+        leases.take_or_wait(third, tenant, "acme", "test", 600, wait_seconds=10)
+        with third.begin():
+            assert list(leases.held_tenants(third)) == [tenant]
+
+
+def test_a_sync_that_is_asked_to_end_takes_nothing_and_writes_nothing_more(engine: Engine, tenant: int):
+    asked, other = uuid.uuid4(), uuid.uuid4()
+    stop = text("INSERT INTO sync_stops (sync_id, reason) VALUES (:id, 'stopped by a person')")
+    with engine.connect() as connection:
+        lease = leases.take_or_wait(connection, tenant, "acme", "test", 600, sync_id=asked)
+        with connection.begin():
+            connection.execute(stop, {"id": other})
+            lease.extend(connection)  # another sync was asked to end
+        with connection.begin():
+            connection.execute(stop, {"id": asked})
+            with pytest.raises(SyncStopped, match=r"^sync acme: stopped by a person; what is committed stays"):
+                lease.extend(connection)
+        with connection.begin():
+            lease.release(connection)
+        with pytest.raises(SyncStopped):
+            leases.take_or_wait(connection, tenant, "acme", "test", 600, sync_id=asked)
+        assert leases.take_or_wait(connection, tenant, "acme", "test", 600) is not None
+
+
+def test_who_finds_a_tenant_busy_hears_who_has_it_and_how_long_was_waited(engine: Engine, tenant: int):
+    with engine.connect() as holder, engine.connect() as other:
+        leases.take_or_wait(holder, tenant, "acme", "nightly full sync", 600)
+        started = time.monotonic()
+        with pytest.raises(TenantBusy, match=r"^sync of tenant acme: .* nightly full sync \(process .*waited 0.3 s"):
+            leases.take_or_wait(other, tenant, "acme", "sync", 600, wait_seconds=0.3)
+        assert time.monotonic() - started >= 0.3
