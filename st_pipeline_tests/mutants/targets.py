@@ -27,9 +27,7 @@ OUTSIDE = {
 ANY_NUMBER = "one number is as good as another, if it is used nowhere else"
 PACE = "how often a busy tenant is asked for: only how soon it is noticed"
 THE_CLOCK = "a moment exactly at the limit, by a clock that no test can stop"
-ONE_TENANT = (
-    "a holder is drawn anew for each lease, so it says which tenant's; the other condition finds it by the index"
-)
+ONE_TENANT = "a holder is drawn anew for each lease, so it says which tenant's; the other is for the index"
 ACCEPTED: dict[str, str] = {
     f"st_pipeline.{name}": reason
     for reason, names in {
@@ -46,8 +44,10 @@ ACCEPTED: dict[str, str] = {
             "postgres.leases.take: SQL: < becomes <=",
             "postgres.leases.take_or_wait: time.monotonic() >= give_up_at becomes time.monotonic() > give_up_at",
             "postgres.leases.held_tenants: SQL: > becomes >=",
-            "sync.poll_policy._is_within: datetime.now(UTC) - moment < timedelta(minutes=minutes) becomes "
-            "datetime.now(UTC) - moment <= timedelta(minutes=minutes)",
+            (
+                "sync.poll_policy._is_within: datetime.now(UTC) - moment < timedelta(minutes=minutes) becomes "
+                "datetime.now(UTC) - moment <= timedelta(minutes=minutes)"
+            ),
         ),
         ONE_TENANT: (
             "postgres.leases.Lease.extend: SQL: condition dropped: credential_id = :id",

@@ -167,8 +167,11 @@ def test_a_body_that_raises_closes_the_log_and_gives_the_tenant_back(acme: Acme)
 
 
 def test_an_unknown_tenant_takes_no_lease(acme: Acme):
+    made = TenantSync(acme.engine, acme.settings, "nobody", SyncConfiguration())
     with pytest.raises(ConfigurationError, match="nobody"):
-        TenantSync(acme.engine, acme.settings, "nobody", SyncConfiguration()).__enter__()
+        made.__enter__()
+    assert made.is_news
+    assert made.connection.closed
     assert acme.value(LEASES) == 0
     assert acme.value("SELECT count(*) FROM servicetitan_sync_logs") == 0
 
@@ -177,11 +180,13 @@ def test_a_tenant_whose_secrets_do_not_open_has_a_failed_row_a_status_and_no_lea
     other_key = SecretStr(f"1:{base64.b64encode(os.urandom(32)).decode()}")
     acme.settings = acme.settings.model_copy(update={"encryption_keys": other_key})
     sync_id = uuid.uuid4()
-    for _ in range(2):
+    for is_news in (True, False):
         made = TenantSync(acme.engine, acme.settings, "acme", SyncConfiguration(only=FEW), sync_id=sync_id)
         with pytest.raises(ConfigurationError) as raised:
             made.__enter__()
         assert made.result.errors == [str(raised.value)]
+        assert made.is_news is is_news
+        assert made.connection.closed
         assert acme.rows(LOG)[0][:2] == ("failed", str(raised.value))
         assert made.result.sync_log_id is not None
     assert acme.value(LEASES) == 0
