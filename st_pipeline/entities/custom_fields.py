@@ -1,7 +1,7 @@
 """Custom fields: the fields a company adds to its records. Data only; an exception in three ways.
 
 ServiceTitan: there is no single address. Each owner (jobs, customers, …) has its own list with its own scope, so this
-entity consists of eight lists; when one is refused, the others are read all the same. Records do not name their owner:
+entity is several lists; when one is refused, the others are read all the same. Records do not name their owner:
 the table is partitioned by it, and each list is written into its partition. There is no active flag: what a complete
 reading of a list does not show was deleted.
 """

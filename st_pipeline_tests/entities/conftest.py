@@ -158,7 +158,7 @@ def onboard(source: SimulatedTenant, settings: Settings, engine: Engine, name: s
 
 
 def worked_on(spec: EntitySpec) -> tuple[EntitySpec, ...]:
-    """The lists of an entity that tests of all entities work on: of eight, the first and the last, which is odd."""
+    """The lists of an entity that tests of all entities work on: of several, the first and the last, which is odd."""
     return tuple(dict.fromkeys((spec.read_as[0], spec.read_as[-1])))
 
 

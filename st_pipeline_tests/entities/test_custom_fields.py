@@ -1,4 +1,4 @@
-"""Custom fields: eight lists under one name, and their values as rows."""
+"""Custom fields: several lists under one name, and their values as rows."""
 
 from collections.abc import Callable
 from typing import Any

@@ -13,7 +13,7 @@ from st_pipeline.sync.tenant import TenantSync
 from st_pipeline_tests.entities.conftest import Tenant
 from st_pipeline_tests.entities.made_records import full_record, simulated_name
 
-# With a feed, without one, and eight lists under one name; and a column that each gained.
+# With a feed, without one, and several lists under one name; and a column that each gained.
 GAINED = {"invoices": "summary", "campaigns": "name", "custom_fields": "data_type"}
 RECORDS = 5
 

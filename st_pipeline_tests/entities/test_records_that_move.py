@@ -14,7 +14,7 @@ from st_pipeline_tests.entities.test_every_entity_s_deletions import FULL, Betwe
 
 DAY = datetime(2026, 1, 1, tzinfo=UTC)
 JANUARY = {"modified_from": DAY, "modified_to": DAY + timedelta(days=31)}
-# Of the eight lists of custom fields one: they are read alike. All but contacts and jobs, whose windows read the feed.
+# Of the lists of custom fields one: they are read alike. All but contacts and jobs, whose windows read the feed.
 READ_BY_LIST = [
     *(
         pytest.param(name, FULL, id=f"{name}-full", marks=marks(name))

@@ -231,7 +231,7 @@ MOVES = {"changed": 25, "merged": 2, "deactivated": 6, "deleted": 9, "reactivate
 
 
 def test_a_bare_number_means_for_six_entities_what_it_always_meant_and_moves_the_others_besides(small: Small):
-    """Whoever counts what arrives of the six is not surprised by the thirteen."""
+    """Whoever counts what arrives of those that are made at once is not surprised by the others."""
     alone, among_others = small(seed=9), small(seed=9)
     among_others.tenant.truth()
     first, second = (one.tenant.advance(**MOVES) for one in (alone, among_others))

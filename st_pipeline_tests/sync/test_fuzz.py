@@ -35,7 +35,7 @@ MANY = 200
 ROWS_A_CHUNK = 5
 SYNC_ID = uuid.UUID(int=1)
 RECORDS_A_PAGE = 6
-# What is read one by one. Of the eight lists of custom fields one: they differ in their address.
+# What is read one by one. Of the lists of custom fields one: they differ in their address.
 READ = {spec.read_as[0].name: spec.read_as[0] for spec in ENTITIES.values()}
 
 

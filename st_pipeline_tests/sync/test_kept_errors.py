@@ -11,7 +11,7 @@ from st_pipeline.errors import InvalidApiResponseFormat, without_frames
 from st_pipeline_tests.acme import Acme
 
 BODY_BYTES, PART_BYTES = 10_000_000, 100_000
-ENTITIES = ("tag_types", "business_units", "custom_fields")  # the last is eight lists
+ENTITIES = ("tag_types", "business_units", "custom_fields")  # the last is several lists
 
 
 class LargeAndNoPage(httpx.SyncByteStream):

@@ -1,4 +1,4 @@
-"""Custom field types: eight lists, one per owner.
+"""Custom field types: a list per owner.
 
 Here: the types. Those of customers and locations are the catalogue's, which
 their records name already. Not here: values, which stand in their owners' records.
