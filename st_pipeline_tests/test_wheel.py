@@ -15,6 +15,6 @@ def test_the_wheel_holds_the_migrations_and_the_data_files(tmp_path: Path):
     (wheel,) = tmp_path.glob("*.whl")
     packed = set(zipfile.ZipFile(wheel).namelist())
     wanted = {f"st_pipeline/{path.relative_to(CHECKOUT)}" for path in (CHECKOUT / "sql").rglob("*.py")}
-    wanted |= {"st_pipeline/py.typed", "st_pipeline/simulator/facts.json"}
+    wanted |= {"st_pipeline/py.typed", "st_pipeline/simulator/api_catalogue.json"}
     assert wanted <= packed
     assert not [name for name in packed if "tests" in name]

@@ -1,14 +1,14 @@
-"""What ServiceTitan documents about each entity, read from `facts.json`: paths, parameters, fields, scopes.
+"""What ServiceTitan documents about each entity, read from `api_catalogue.json`: paths, parameters, fields, scopes.
 
-Here: the file's notation and the types it becomes. Not here: what the server does with a fact. Source: ServiceTitan's
-own OpenAPI documents.
+Here: the file's notation and the types it is read into. Not here: what the server does with them. Source:
+ServiceTitan's own OpenAPI documents.
 
-Notation. A field's name ends in `?` where the documents allow null, in `!` where they do not and null was seen all the
+Notation. A field's name ends in `?` where the documents allow null, in `!` where they do not but null was seen all the
 same. Its type is `int64`, `int32`, `decimal`, `double`, `boolean`, `date-time`, `date`, `duration`, `string`,
 `string:html` (a format), `enum:A|B`, `string~A|B` (open text with usual values), `{…}` (object) or `[…]` (array).
 A parameter is `[type]` or `[type, test, field]`: a record passes when any value at `field` passes `test`. A fourth part
-`entity.theirs=ours` means that `field` is one of another entity's: a record passes when such a record's `theirs` is the
-record's `ours`.
+`entity.theirs=ours` means that `field` belongs to another entity: a record passes when `ours` equals `theirs` of a
+record of that entity that passes the test.
 """
 
 from dataclasses import dataclass, field, replace
@@ -18,7 +18,7 @@ from typing import Any
 
 import msgspec
 
-FACTS_FILE = Path(__file__).with_name("facts.json")
+CATALOGUE_FILE = Path(__file__).with_name("api_catalogue.json")
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,7 @@ class Field:
 
 @dataclass(frozen=True, slots=True)
 class Parameter:
-    """One query parameter: how its text is read and, if it filters, what it is compared with."""
+    """One query parameter: how its text is parsed and, if it filters, which field it is compared with."""
 
     name: str
     kind: str
@@ -49,7 +49,7 @@ class Parameter:
 
 @dataclass(frozen=True, slots=True)
 class Parent:
-    """The record a nested list hangs on: `/customers/{id}/contacts`."""
+    """The record that a nested list belongs to: `/customers/{id}/contacts`."""
 
     entity: str
     field: str
@@ -58,8 +58,8 @@ class Parent:
 
 
 @dataclass(frozen=True, slots=True)
-class EntityFacts:
-    """All the server needs to know to serve one entity."""
+class CatalogueEntry:
+    """What the server needs to know to serve one list."""
 
     name: str
     list_path: str
@@ -83,62 +83,62 @@ class EntityFacts:
 
 
 @cache
-def all_facts() -> dict[str, EntityFacts]:
-    """Every list by name: an entity, or of one that is several lists `entity.owner` (custom fields)."""
-    raw: dict[str, dict[str, Any]] = msgspec.json.decode(FACTS_FILE.read_bytes())
-    facts: dict[str, EntityFacts] = {}
-    for name, entry in raw.items():
-        lists = entry.get("lists", {name: {}})
-        facts |= {list_name: _entity(list_name, {**entry, **own}) for list_name, own in lists.items()}
-    return facts
+def catalogue_entries() -> dict[str, CatalogueEntry]:
+    """Every list by name: the entity's name, or `entity.owner` when it consists of several lists (custom fields)."""
+    file: dict[str, dict[str, Any]] = msgspec.json.decode(CATALOGUE_FILE.read_bytes())
+    entries: dict[str, CatalogueEntry] = {}
+    for name, raw in file.items():
+        lists = raw.get("lists", {name: {}})
+        entries |= {list_name: _entry(list_name, {**raw, **own}) for list_name, own in lists.items()}
+    return entries
 
 
 @cache
 def lists_of(entity: str) -> tuple[str, ...]:
-    """The lists that make up an entity: itself, and for custom fields those of all owners."""
-    return tuple(name for name in all_facts() if name == entity or name.startswith(entity + "."))
+    """The lists of an entity: one, and for custom fields one for each owner."""
+    return tuple(name for name in catalogue_entries() if name == entity or name.startswith(entity + "."))
 
 
 @cache
 def entity_names() -> tuple[str, ...]:
-    """The entities, each once however many lists it is."""
-    return tuple(dict.fromkeys(name.partition(".")[0] for name in all_facts()))
+    """The entities, each once, however many lists it has."""
+    return tuple(dict.fromkeys(name.partition(".")[0] for name in catalogue_entries()))
 
 
-def _entity(name: str, entry: dict[str, Any]) -> EntityFacts:
-    documented = entry["sort_fields"]
-    if documented == "undocumented":  # `sort` exists, its values are not listed: the three that every list accepts
+def _entry(name: str, raw: dict[str, Any]) -> CatalogueEntry:
+    documented = raw["sort_fields"]
+    if documented == "undocumented":  # `sort` exists, but not its values: those that every list accepts
         documented = ["Id", "CreatedOn", "ModifiedOn"]
-    return EntityFacts(
+    return CatalogueEntry(
         name=name,
-        list_path=entry["list_path"],
-        export_path=entry["export_path"],
-        old_export_path=entry.get("old_export_path"),
-        detail_path=entry.get("detail_path"),
-        scope=entry["scope"],
-        active_filter=entry["active_filter"],
-        active_filter_default=entry["active_filter_default"],
+        list_path=raw["list_path"],
+        export_path=raw["export_path"],
+        old_export_path=raw.get("old_export_path"),
+        detail_path=raw.get("detail_path"),
+        scope=raw["scope"],
+        active_filter=raw["active_filter"],
+        active_filter_default=raw["active_filter_default"],
         sort_fields=tuple(documented or ()),
-        list_params={key: _parameter(key, value) for key, value in entry["list_params"].items()},
-        export_params={key: _parameter(key, value) for key, value in entry["export_params"].items()},
-        fields=_fields(entry["fields"]),
-        export_only_fields=_fields(entry["export_only_fields"]),
-        detail_only_fields=_fields(entry.get("detail_only_fields", {})),
-        include_flags=entry.get("include_flags", {}),
-        required_one_of=tuple(entry.get("required_one_of", ())),
-        required_params=tuple(entry.get("required_params", ())),
-        page_zero_is_an_error=entry.get("page_zero_is_an_error", False),
-        parent=Parent(**entry["parent"]) if "parent" in entry else None,
+        list_params={key: _parameter(key, value) for key, value in raw["list_params"].items()},
+        export_params={key: _parameter(key, value) for key, value in raw["export_params"].items()},
+        fields=_fields(raw["fields"]),
+        export_only_fields=_fields(raw["export_only_fields"]),
+        detail_only_fields=_fields(raw.get("detail_only_fields", {})),
+        include_flags=raw.get("include_flags", {}),
+        required_one_of=tuple(raw.get("required_one_of", ())),
+        required_params=tuple(raw.get("required_params", ())),
+        page_zero_is_an_error=raw.get("page_zero_is_an_error", False),
+        parent=Parent(**raw["parent"]) if "parent" in raw else None,
     )
 
 
-def _parameter(name: str, entry: list[str]) -> Parameter:
-    kind, _, values = entry[0].partition("enum:")
+def _parameter(name: str, raw: list[str]) -> Parameter:
+    kind, _, values = raw[0].partition("enum:")
     parameter = Parameter(name, kind + "enum" if values else kind, tuple(values.split("|")) if values else ())
-    if len(entry) > 1:
-        parameter = replace(parameter, test=entry[1], path=tuple(entry[2].split(".")))
-    if len(entry) > 3:  # noqa: PLR2004 - the fourth part
-        theirs, ours = entry[3].split("=")
+    if len(raw) > 1:
+        parameter = replace(parameter, test=raw[1], path=tuple(raw[2].split(".")))
+    if len(raw) > 3:  # noqa: PLR2004 - the fourth part
+        theirs, ours = raw[3].split("=")
         entity, theirs = theirs.split(".")
         parameter = replace(parameter, through=(entity, theirs, ours))
     return parameter

@@ -1,6 +1,6 @@
-"""The ASGI application: sockets on one side, `Api` and the control API on the other.
+"""The ASGI application, between the sockets and the two APIs.
 
-Here: reading requests, writing answers, compression, breaking off where a fault says so. Not here: what is answered.
+Here: reading requests, writing responses, compression, breaking off when a fault says so. Not here: what responses say.
 """
 
 import asyncio
@@ -9,7 +9,7 @@ from typing import Any
 
 from st_pipeline.simulator.api import TOKEN_PATH, Api, Request
 from st_pipeline.simulator.control_api import CONTROL_PREFIX, ControlApi
-from st_pipeline.simulator.responses import Answer, CompressedPages, gzip
+from st_pipeline.simulator.responses import CompressedPages, Response, gzip
 from st_pipeline.simulator.tenant import World
 
 Scope = MutableMapping[str, Any]
@@ -18,12 +18,12 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 TRANSPORT = "simulator.transport"
 _COMPRESS_FROM_BYTES = 1_000
-_THREAD_FROM_BYTES = 256 * 1024  # below, handing over costs more than it saves
+_THREAD_FROM_BYTES = 256 * 1024  # below, the thread costs more than it saves
 _LOOPBACK = ("127.0.0.1", "::1")
 
 
 class SimulatorApp:
-    """One process, two ports: which environment a request is for is a property of the port it came in on."""
+    """One process with two ports; the port tells which environment a request is for."""
 
     def __init__(self, world: World, ports: dict[int, str]) -> None:
         self._ports = ports
@@ -46,31 +46,33 @@ class SimulatorApp:
         )
         if request.path.startswith(CONTROL_PREFIX):
             if scope["client"] and scope["client"][0] in _LOOPBACK:
-                await self._write(await self._control.answer(request), headers, scope, receive, send)
+                await self._write(await self._control.response(request), headers, scope, receive, send)
             return
         handle = self._api.token if request.path == TOKEN_PATH else self._api.resource
-        answer, tenant = await handle(request)
+        response, tenant = await handle(request)
         try:
-            await self._write(answer, headers, scope, receive, send)
+            await self._write(response, headers, scope, receive, send)
         finally:
             if tenant:
-                tenant.traffic.end(answer.status)
+                tenant.traffic.end(response.status)
 
-    async def _write(self, answer: Answer, headers: dict[str, str], scope: Scope, receive: Receive, send: Send) -> None:
-        if answer.delivery == "dropped":
+    async def _write(
+        self, response: Response, headers: dict[str, str], scope: Scope, receive: Receive, send: Send
+    ) -> None:
+        if response.delivery == "dropped":
             scope[TRANSPORT].abort()
             await _disconnected(receive)
             return
-        body, extra = answer.body, dict(answer.headers)
+        body, extra = response.body, dict(response.headers)
         if len(body) >= _COMPRESS_FROM_BYTES and "gzip" in headers.get("accept-encoding", ""):
             body = await self._gzipped(body)
             extra["Content-Encoding"], extra["Vary"] = "gzip", "Accept-Encoding"
-        if answer.delivery == "truncated":
+        if response.delivery == "truncated":
             body = body[: len(body) // 2]
-        start = {"Content-Type": answer.content_type, "Content-Length": str(len(body)), **extra}
+        start = {"Content-Type": response.content_type, "Content-Length": str(len(body)), **extra}
         encoded = [(name.lower().encode(), value.encode()) for name, value in start.items()]
-        await send({"type": "http.response.start", "status": answer.status, "headers": encoded})
-        if answer.delivery == "closed_midway":
+        await send({"type": "http.response.start", "status": response.status, "headers": encoded})
+        if response.delivery == "closed_midway":
             await send({"type": "http.response.body", "body": body[: len(body) // 2], "more_body": True})
             scope[TRANSPORT].close()
             await _disconnected(receive)
@@ -96,6 +98,6 @@ async def _body(receive: Receive) -> bytes:
 
 
 async def _disconnected(receive: Receive) -> None:
-    """Wait until the server knows: it would report an answer that was never finished."""
+    """Wait until the server knows, or it would report an unfinished response."""
     while (await receive())["type"] != "http.disconnect":
         pass

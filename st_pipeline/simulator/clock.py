@@ -1,6 +1,6 @@
-"""The simulator's clock and ServiceTitan's way of writing time.
+"""The simulator's clock, and timestamps as ServiceTitan writes them.
 
-Here: ticks (100 ns since 1970, the precision of the API), their text and back. Not here: who waits for what.
+Here: ticks (100 ns since 1970, the precision of the API), to text and back. Not here: anything that waits.
 """
 
 import time
@@ -21,19 +21,19 @@ class Clock:
         self._last = 0
 
     def now(self) -> int:
-        """Ticks, strictly increasing: the `modifiedOn` of two changes never ties by accident."""
+        """Ticks, strictly increasing, so that two changes never have the same `modifiedOn` by accident."""
         self._last = max(self._last + 1, self._real())
         return self._last
 
     def peek(self) -> int:
-        """Ticks, without claiming one: for comparing, not for stamping. Never before the last stamp."""
+        """Ticks to compare with; unlike `now`, it does not use the tick up. Never earlier than the last `now`."""
         return max(self._last, self._real())
 
     def _real(self) -> int:
         return time.time_ns() // 100 + int(self.offset_seconds * TICKS_PER_SECOND)
 
     def set_offset(self, seconds: float) -> None:
-        """Move the clock. Backwards is allowed; readings increase from there."""
+        """Move the clock. It may go back; readings increase from there."""
         self.offset_seconds = seconds
         self._last = 0
 
@@ -68,10 +68,10 @@ def to_day_text(ticks: int) -> str:
 
 
 def to_ticks(text: str) -> int:
-    """Read a date or a date and time; without a zone it is UTC. Raises ValueError when it is neither."""
+    """Parse a date, or a date and time; without a zone it is UTC. Raises ValueError for other text."""
     if (
         len(text) >= _SHORTEST and text[-1] == "Z" and text[10] == "T"
-    ):  # the API's own form, ten times faster than below
+    ):  # the API's own form: ten times faster than below
         fraction = text[20:-1].ljust(7, "0")[:7] if text[19] == "." else "0"
         clock = int(text[11:13]) * 3600 + int(text[14:16]) * 60 + int(text[17:19])
         return _day_number(text[:10]) * TICKS_PER_DAY + clock * TICKS_PER_SECOND + int(fraction)

@@ -1,7 +1,7 @@
 """The `simulator` command group.
 
-Here: options and what is printed. Not here: serving (`server`), steering (`control`). Heavy imports wait inside the
-commands, so that `--help` is quick.
+Here: options and output. Not here: serving, and the client of the control API. Heavy imports are inside the commands,
+so that `--help` is quick.
 """
 
 import json
@@ -48,11 +48,13 @@ def simulator() -> None:
     show_default=True,
     help="Port of the integration environment.",
 )
-@click.option("--companies", default=None, help="`demo`, or a JSON file with a list of tenants. Without: none.")
-@click.option("--live", is_flag=True, help="Records change in every tenant, by themselves.")
-@click.option("--live-seconds", default=5.0, show_default=True, help="How often, with --live.")
+@click.option("--companies", default=None, help="`demo`, or a JSON file with a list of tenants. Default: none.")
+@click.option("--live", is_flag=True, help="Let records of every tenant change by themselves.")
+@click.option("--live-seconds", default=5.0, show_default=True, help="Seconds between changes, with --live.")
 @click.option(
-    "--state", type=click.Path(path_type=Path), help="Go on from this file, and write it when stopped. One's own only."
+    "--state",
+    type=click.Path(path_type=Path),
+    help="Continue from this file, and write it when stopped. Only use a file of your own.",
 )
 def serve(
     port: int, integration_port: int, companies: str | None, live: bool, live_seconds: float, state: Path | None
@@ -93,7 +95,7 @@ def _read_companies(source: str) -> "list[TenantSpec]":
     except OSError as error:
         _stop(f"cannot read {source}: {error.strerror}. Name a JSON file, or `demo`.")
     except msgspec.DecodeError as error:
-        _stop(f"{source} is no list of tenants: {error}. See docs/simulator.md.")
+        _stop(f"{source} is not a list of tenants: {error}. See docs/simulator.md.")
 
 
 _url = click.option(
@@ -101,7 +103,7 @@ _url = click.option(
     default=f"http://127.0.0.1:{DEFAULT_PORT}",
     show_default=True,
     envvar="ST_PIPELINE_SIMULATOR_URL",
-    help="Of a running simulator.",
+    help="Address of a running simulator.",
 )
 _tenant_id = click.argument("tenant_id", type=int)
 _environment = click.option("--environment", type=_ENVIRONMENT, default="production", show_default=True)
@@ -129,7 +131,7 @@ def _call(url: str, method: str, *arguments: Any, **options: Any) -> Any:
 
 @simulator.command()
 @_url
-@click.option("--json", "as_json", is_flag=True, help="Everything, made-up keys included.")
+@click.option("--json", "as_json", is_flag=True, help="Print everything, including the made-up keys.")
 def tenants(url: str, as_json: bool) -> None:
     """List the tenants and their made-up keys."""
     found = _call(url, "tenants")
@@ -145,7 +147,7 @@ def tenants(url: str, as_json: bool) -> None:
 @_url
 @_tenant_id
 @_environment
-@click.option("--created", default=0, help="New customers, each with all that belongs to one.")
+@click.option("--created", default=0, help="New customers, each with all that belongs to a customer.")
 @click.option("--changed", default=0)
 @click.option("--merged", default=0)
 @click.option("--deactivated", default=0)
@@ -153,7 +155,7 @@ def tenants(url: str, as_json: bool) -> None:
 @click.option("--reactivated", default=0)
 @click.option("--undeleted", default=0)
 def advance(url: str, tenant_id: int, environment: str, **counts: int) -> None:
-    """Let time move in one tenant; print the ids of what changed."""
+    """Make records of a tenant change over time; print the ids of what changed."""
     _print(_call(url, "advance", tenant_id, environment, **counts))
 
 
@@ -162,7 +164,7 @@ def advance(url: str, tenant_id: int, environment: str, **counts: int) -> None:
 @_tenant_id
 @_environment
 def truth(url: str, tenant_id: int, environment: str) -> None:
-    """Print what a tenant truly holds: counts, sums, checksums."""
+    """Print what a tenant contains: counts, sums, checksums."""
     _print(_call(url, "truth", tenant_id, environment))
 
 
@@ -171,7 +173,7 @@ def truth(url: str, tenant_id: int, environment: str) -> None:
 @_tenant_id
 @_environment
 def revoke_tokens(url: str, tenant_id: int, environment: str) -> None:
-    """Make every token of a tenant useless."""
+    """Revoke all tokens of a tenant."""
     click.echo(f"revoked {_call(url, 'revoke_tokens', tenant_id, environment)} tokens")
 
 
@@ -190,7 +192,7 @@ def set_faults(url: str, tenant_id: int, environment: str, rules: str) -> None:
     try:
         wanted = json.loads(rules)
     except ValueError as error:
-        _stop(f"RULES is no JSON: {error}")
+        _stop(f"RULES is not valid JSON: {error}")
     _print(_call(url, "set_faults", tenant_id, environment, rules=wanted))
 
 
@@ -199,6 +201,6 @@ def set_faults(url: str, tenant_id: int, environment: str, rules: str) -> None:
 @_tenant_id
 @_environment
 def clear_faults(url: str, tenant_id: int, environment: str) -> None:
-    """Take a tenant's faults away."""
+    """Remove all faults of a tenant."""
     _call(url, "set_faults", tenant_id, environment, rules=[])
     click.echo("no faults")

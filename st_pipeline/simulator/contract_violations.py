@@ -1,6 +1,6 @@
-"""Records that break the contract on their way out: nulls, enum values and keys that no document names.
+"""Contract violations: nulls, enum values and keys in records that ServiceTitan's documents rule out.
 
-Here: changing served bytes. The stored record stays as it is, so the truth stays the truth.
+Here: changing the bytes that are served. Not here: the stored records, which stay as they are.
 """
 
 import random
@@ -9,21 +9,21 @@ from typing import Any
 
 import msgspec
 
-from st_pipeline.simulator.api_catalogue import EntityFacts, Field
+from st_pipeline.simulator.api_catalogue import CatalogueEntry, Field
 from st_pipeline.simulator.faults import ActiveRule
 from st_pipeline.simulator.store import encode
 
-_KEPT = ("id", "modifiedOn", "createdOn")  # a client may rely on these
+_KEPT = ("id", "modifiedOn", "createdOn")  # never changed: a client may rely on these
 
 
-def surprise(facts: EntityFacts, data: list[bytes], rules: Sequence[ActiveRule]) -> list[bytes]:
+def violate_contract(entry: CatalogueEntry, data: list[bytes], rules: Sequence[ActiveRule]) -> list[bytes]:
     """Change a share of the records as the rules say."""
     for active in rules:
-        data = [_changed(facts, body, active) if active.chance.random() < active.rule.rate else body for body in data]
+        data = [_changed(entry, body, active) if active.chance.random() < active.rule.rate else body for body in data]
     return data
 
 
-def _changed(facts: EntityFacts, body: bytes, active: ActiveRule) -> bytes:
+def _changed(entry: CatalogueEntry, body: bytes, active: ActiveRule) -> bytes:
     try:
         record = msgspec.json.decode(body, type=dict[str, Any])
     except msgspec.DecodeError:
@@ -34,13 +34,13 @@ def _changed(facts: EntityFacts, body: bytes, active: ActiveRule) -> bytes:
         case "nulls":
             present = [
                 field
-                for field in facts.fields
+                for field in entry.fields
                 if not field.nullable and field.name in record and field.name not in _KEPT
             ]
             if present:
                 record[active.chance.choice(present).name] = None
         case "enums":
-            _rename_an_enum(facts.fields, record, active.chance)
+            _rename_an_enum(entry.fields, record, active.chance)
     return encode(record)
 
 

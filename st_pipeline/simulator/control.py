@@ -1,6 +1,6 @@
 """The client of the control API.
 
-Here: one method per address of `/_sim/`. Not here: the ServiceTitan API itself; a test reads that as a stranger would.
+Here: one method per address of `/_sim/`. Not here: the ServiceTitan API itself, which tests call as any client would.
 """
 
 import json
@@ -17,11 +17,11 @@ Counts = int | Mapping[str, int]
 
 
 class SimulatorError(RuntimeError):
-    """The simulator cannot be reached or refuses what was asked of it; the message says which."""
+    """The simulator cannot be reached, or refuses a request; the message says which."""
 
 
 class SimulatorControl:
-    """Steers a running simulator. `base_url` is either of its two addresses."""
+    """Controls a running simulator. `base_url` is either of its two addresses."""
 
     def __init__(self, base_url: str, integration_url: str | None = None, *, timeout_seconds: float = 120) -> None:
         self.production_url = base_url.rstrip("/")
@@ -39,7 +39,7 @@ class SimulatorControl:
         self.close()
 
     def close(self) -> None:
-        """Close the connection; the simulator goes on."""
+        """Close the connection; the simulator keeps running."""
         self._http.close()
 
     def _ask(self, method: str, path: str, body: bytes | None = None, **params: str) -> Any:
@@ -47,7 +47,7 @@ class SimulatorControl:
             response = self._http.request(method, f"/_sim/{path}", content=body, params=params)
         except httpx.HTTPError as error:
             raise SimulatorError(
-                f"no simulator answers at {self.production_url}: {error}. Start one with `simulator serve`."
+                f"no simulator responds at {self.production_url}: {error}. Start one with `simulator serve`."
             ) from error
         if response.is_error:
             raise SimulatorError(f"{method} /_sim/{path}: {response.json().get('error', response.status_code)}")
@@ -65,7 +65,7 @@ class SimulatorControl:
         return dict(self._send("POST", "settings", changes))
 
     def set_clock(self, *, offset_seconds: float | None = None, now: str | None = None) -> dict[str, Any]:
-        """Move the clock of every tenant: so far from real time, or to a moment (`2026-01-02T03:04:05Z`)."""
+        """Set the clock of every tenant: an offset from real time, or a time (`2026-01-02T03:04:05Z`)."""
         return dict(
             self._send("POST", "clock", {"set": now} if now is not None else {"offset_seconds": offset_seconds or 0.0})
         )
@@ -77,7 +77,7 @@ class SimulatorControl:
     def create_tenant(
         self, tenant_id: int | None = None, environment: str = "production", **spec: Any
     ) -> "SimulatedTenant":
-        """Make a tenant; keys and number are drawn where not given. Raises SimulatorError naming a wrong field."""
+        """Make a tenant; keys and number are random unless given. Raises SimulatorError that names a wrong field."""
         word = token_hex(6)
         made_up = {"client_id": f"cid.{word}", "client_secret": f"cs.{token_hex(16)}", "app_key": f"ak1.{word}"}
         number = tenant_id or 100_000_000 + randbelow(900_000_000)
@@ -86,7 +86,7 @@ class SimulatorControl:
         return SimulatedTenant(self, number, environment, full["client_id"], full["client_secret"], full["app_key"])
 
     def delete_tenant(self, tenant_id: int, environment: str = "production") -> None:
-        """Forget a tenant."""
+        """Remove a tenant."""
         self._ask("DELETE", f"tenants/{environment}/{tenant_id}")
 
     def change_tenant(self, tenant_id: int, environment: str = "production", **changes: Any) -> dict[str, Any]:
@@ -100,7 +100,7 @@ class SimulatorControl:
     def advance(
         self, tenant_id: int, environment: str = "production", **counts: Counts
     ) -> dict[str, dict[str, list[int]]]:
-        """Let time move. `created=2, changed={"invoices": 5}`; returns ids by entity and action."""
+        """Make records change over time: `created=2, changed={"invoices": 5}`. Returns ids by entity and action."""
         return dict(self._send("POST", f"tenants/{environment}/{tenant_id}/advance", counts))
 
     def set_faults(
@@ -112,7 +112,7 @@ class SimulatorControl:
     def add_fault(
         self, tenant_id: int, environment: str = "production", *, rule: Mapping[str, Any]
     ) -> list[dict[str, Any]]:
-        """Add one rule to those set."""
+        """Add one fault rule to the others."""
         return list(self._send("POST", f"tenants/{environment}/{tenant_id}/faults", dict(rule)))
 
     def faults(self, tenant_id: int, environment: str = "production") -> list[dict[str, Any]]:
@@ -120,7 +120,7 @@ class SimulatorControl:
         return list(self._ask("GET", f"tenants/{environment}/{tenant_id}/faults"))
 
     def revoke_tokens(self, tenant_id: int, environment: str = "production") -> int:
-        """Make every token of a tenant useless; how many there were."""
+        """Revoke all tokens of a tenant. Returns how many there were."""
         return int(self._ask("POST", f"tenants/{environment}/{tenant_id}/revoke-tokens")["revoked"])
 
     def remember(self, tenant_id: int, environment: str = "production") -> None:
@@ -132,7 +132,7 @@ class SimulatorControl:
         self._ask("POST", f"tenants/{environment}/{tenant_id}/restore")
 
     def requests(self, tenant_id: int, environment: str = "production", *, reset: bool = False) -> dict[str, Any]:
-        """Counters; with `reset` they start anew, and the zeroed ones come back."""
+        """Request counters; `reset` sets them to zero first."""
         return dict(self._ask("DELETE" if reset else "GET", f"tenants/{environment}/{tenant_id}/requests"))
 
     def truth(
@@ -140,7 +140,7 @@ class SimulatorControl:
     ) -> dict[str, dict[str, Any]]:
         """Figures by entity: live, active, deleted, ids_sum, bytes_checksum, newest_modified_on, totals.
 
-        Of every entity, whose history is made up for it, or of those named.
+        Of the entities named, or of all, whose history is then made up first.
         """
         path = f"tenants/{environment}/{tenant_id}/truth"
         return {entity: self._ask("GET", f"{path}/{entity}") for entity in entities} or dict(self._ask("GET", path))
@@ -156,7 +156,7 @@ class SimulatorControl:
     def insert(
         self, entity: str, body: bytes | Mapping[str, Any], tenant_id: int, environment: str = "production"
     ) -> int:
-        """Put a record, its bytes as they are; returns its key, negative where it has no id of its own."""
+        """Put a record with exactly these bytes. Returns its key, which is negative when it has no id."""
         raw = body if isinstance(body, bytes) else json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode()
         return int(self._ask("POST", f"tenants/{environment}/{tenant_id}/records/{entity}", raw)["id"])
 
@@ -177,7 +177,7 @@ class SimulatorControl:
     def delete(
         self, entity: str, record_id: int, tenant_id: int, environment: str = "production", *, touch: bool = True
     ) -> None:
-        """Delete a record: gone from lists, inactive in the feed; without `touch` the feed shows it as it was."""
+        """Delete a record: not in lists, inactive in the feed; without `touch` the feed shows it as it was."""
         path = f"tenants/{environment}/{tenant_id}/records/{entity}/{record_id}"
         self._ask("DELETE", path, touch=str(touch).lower())
 
@@ -199,19 +199,19 @@ class SimulatedTenant:
         return self.control.production_url if self.environment == "production" else self.control.integration_url
 
     def advance(self, **counts: Counts) -> dict[str, dict[str, list[int]]]:
-        """Let time move: `created=2, changed={"invoices": 5}`."""
+        """Make records change over time: `created=2, changed={"invoices": 5}`."""
         return self.control.advance(self.tenant_id, self.environment, **counts)
 
     def fault(self, kind: str, **rule: Any) -> None:
-        """Add one fault rule to those set, which keep their counts."""
+        """Add one fault rule; the others keep their counts."""
         self.control.add_fault(self.tenant_id, self.environment, rule={"kind": kind, **rule})
 
     def faults(self) -> list[dict[str, Any]]:
-        """The rules set, with their counts."""
+        """The fault rules, with their counts."""
         return self.control.faults(self.tenant_id, self.environment)
 
     def clear_faults(self) -> None:
-        """Take all fault rules away."""
+        """Remove all fault rules."""
         self.control.set_faults(self.tenant_id, self.environment, rules=[])
 
     def settings(self, **changes: Any) -> dict[str, Any]:
@@ -223,7 +223,7 @@ class SimulatedTenant:
         self.control.change_tenant(self.tenant_id, self.environment, **changes)
 
     def truth(self, *entities: str) -> dict[str, dict[str, Any]]:
-        """Figures by entity, of every one or of those named."""
+        """Figures by entity: of those named, or of all."""
         return self.control.truth(self.tenant_id, self.environment, entities=entities)
 
     def ids(self, entity: str) -> list[int]:
@@ -235,7 +235,7 @@ class SimulatedTenant:
         return self.control.record(entity, record_id, self.tenant_id, self.environment)
 
     def insert(self, entity: str, body: bytes | Mapping[str, Any]) -> int:
-        """Put a record verbatim."""
+        """Put a record with exactly these bytes."""
         return self.control.insert(entity, body, self.tenant_id, self.environment)
 
     def patch(self, entity: str, record_id: int, changes: Mapping[str, Any], *, touch: bool = True) -> dict[str, Any]:
@@ -247,7 +247,7 @@ class SimulatedTenant:
         self.control.delete(entity, record_id, self.tenant_id, self.environment, touch=touch)
 
     def revoke_tokens(self) -> int:
-        """Make every token useless."""
+        """Revoke all tokens."""
         return self.control.revoke_tokens(self.tenant_id, self.environment)
 
     def remember(self) -> None:
@@ -259,9 +259,9 @@ class SimulatedTenant:
         self.control.restore(self.tenant_id, self.environment)
 
     def requests(self, *, reset: bool = False) -> dict[str, Any]:
-        """Counters."""
+        """Request counters."""
         return self.control.requests(self.tenant_id, self.environment, reset=reset)
 
     def remove(self) -> None:
-        """Forget this tenant."""
+        """Remove this tenant."""
         self.control.delete_tenant(self.tenant_id, self.environment)

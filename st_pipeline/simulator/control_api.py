@@ -1,7 +1,7 @@
-"""The control API, `/_sim/…`: how tests and demos steer the simulator.
+"""The control API, `/_sim/…`, with which tests and demos control the simulator.
 
-Here: its addresses. Not here: what steering does (`tenant`, `generate.activity`, `faults`, `truth`). Loopback only and
-never authenticated. A request that makes no sense is a 400 with `{"error": …}`.
+Here: its addresses. Not here: what each request changes. Loopback only, without authentication. A wrong request gets a
+400 with `{"error": …}`.
 """
 
 import asyncio
@@ -18,7 +18,7 @@ from st_pipeline.simulator.api_catalogue import entity_names, lists_of
 from st_pipeline.simulator.clock import TICKS_PER_SECOND, to_text, to_ticks
 from st_pipeline.simulator.faults import Rule
 from st_pipeline.simulator.generate.activity import ACTIONS, advance, delete, named_in
-from st_pipeline.simulator.responses import Answer, json_answer
+from st_pipeline.simulator.responses import Response, json_response
 from st_pipeline.simulator.store import EntityStore, Row
 from st_pipeline.simulator.tenant import Tenant, TenantSpec, World, build_tenant
 from st_pipeline.simulator.truth import truth_of
@@ -29,12 +29,12 @@ _TENANT_PATH = re.compile(
 )
 
 
-class _Wrong(Exception):
+class _BadRequest(Exception):
     """Status and message of a refusal."""
 
 
 class ControlApi:
-    """Answers `/_sim/` requests."""
+    """Handles `/_sim/` requests."""
 
     def __init__(self, world: World) -> None:
         self._world = world
@@ -47,30 +47,30 @@ class ControlApi:
             ("POST", "tenants"): self._create,
         }
 
-    async def answer(self, request: Request) -> Answer:
-        """The answer, whatever the request."""
+    async def response(self, request: Request) -> Response:
+        """The response, whatever the request."""
         try:
-            return json_answer(200, await self._handle(request))
-        except _Wrong as wrong:
+            return json_response(200, await self._handle(request))
+        except _BadRequest as wrong:
             status, message = wrong.args
-            return json_answer(status, {"error": message})
+            return json_response(status, {"error": message})
         except (msgspec.DecodeError, ValueError) as wrong:  # a ValidationError is a DecodeError
-            return json_answer(400, {"error": str(wrong)})
+            return json_response(400, {"error": str(wrong)})
 
     async def _handle(self, request: Request) -> Any:
         found = _TENANT_PATH.match(request.path)
         if found is None:
             handle = self._routes.get((request.method, request.path.removeprefix(CONTROL_PREFIX)))
             if handle is None:
-                raise _Wrong(404, f"no {request.method} {request.path}")
+                raise _BadRequest(404, f"no {request.method} {request.path}")
             return await handle(request)
         tenant = self._world.tenants.get((found["environment"], int(found["tenant_id"])))
         if tenant is None:
-            raise _Wrong(404, f"no {found['environment']} tenant {found['tenant_id']}")
+            raise _BadRequest(404, f"no {found['environment']} tenant {found['tenant_id']}")
         name, *rest = (found["rest"] or "").strip("/").split("/")
         operation = _TENANT_ROUTES.get((request.method, name))
         if operation is None:
-            raise _Wrong(404, f"no {request.method} {request.path}")
+            raise _BadRequest(404, f"no {request.method} {request.path}")
         await tenant.ready(*_needed(tenant, request, name, rest))
         return operation(self._world, tenant, request, rest)
 
@@ -91,7 +91,7 @@ class ControlApi:
             clock.set_offset(0.0)
             clock.set_offset((to_ticks(str(asked["set"])) - clock.peek()) / TICKS_PER_SECOND)
         else:
-            raise _Wrong(400, "send offset_seconds or set")
+            raise _BadRequest(400, "send offset_seconds or set")
         return {"offset_seconds": clock.offset_seconds, "now": to_text(clock.peek())}
 
     async def _tenants(self, _: Request) -> list[dict[str, Any]]:
@@ -101,14 +101,14 @@ class ControlApi:
         spec = _decode(request.body, TenantSpec)
         owner = self._world.by_client(spec.environment, spec.client_id)
         if owner is not None and owner.tenant_id != spec.tenant_id:
-            raise _Wrong(400, f"client_id {spec.client_id} belongs to tenant {owner.tenant_id} already")
+            raise _BadRequest(400, f"client_id {spec.client_id} already belongs to tenant {owner.tenant_id}")
         tenant = await asyncio.to_thread(build_tenant, spec, self._world.settings, self._world.clock.peek())
         self._world.add(tenant)
         return _described(tenant)
 
 
 def _needed(tenant: Tenant, request: Request, name: str, rest: list[str]) -> tuple[str, ...]:
-    """The entities whose history has to be there first. After a patch nothing is made up from the record, so all."""
+    """The entities whose history must exist first: before a patch all, as nothing is made up from a patched record."""
     if name == "advance":
         return tuple(named_in(_decode(request.body, dict[str, int | dict[str, int]])))
     if name == "records" and request.method != "PATCH":
@@ -130,7 +130,7 @@ def _remove(world: World, tenant: Tenant, _request: Request, _rest: list[str]) -
 def _change(_world: World, tenant: Tenant, request: Request, _rest: list[str]) -> Any:
     changes = _decode(request.body, dict[str, Any])
     if not set(changes) <= set(_CHANGEABLE):
-        raise _Wrong(400, f"can be changed: {', '.join(_CHANGEABLE)}")
+        raise _BadRequest(400, f"can be changed: {', '.join(_CHANGEABLE)}")
     tenant.spec = msgspec.convert({**msgspec.structs.asdict(tenant.spec), **changes}, TenantSpec)
     return _described(tenant)
 
@@ -143,7 +143,7 @@ def _advance(world: World, tenant: Tenant, request: Request, _rest: list[str]) -
     asked = _decode(request.body, dict[str, int | dict[str, int]])
     unknown = sorted(set(asked) - set(ACTIONS))
     if unknown:
-        raise _Wrong(400, f"unknown action {', '.join(unknown)}; known: {', '.join(ACTIONS)}")
+        raise _BadRequest(400, f"unknown action {', '.join(unknown)}; known: {', '.join(ACTIONS)}")
     for counts in asked.values():
         for entity in counts if isinstance(counts, dict) else ():
             _stores(tenant, entity)
@@ -210,7 +210,7 @@ def _patch(world: World, tenant: Tenant, request: Request, rest: list[str]) -> A
 
 
 def _touches(request: Request) -> bool:
-    """May the feed hear of it?"""
+    """Does the change appear in the feed?"""
     return parse_qs(request.query_string.decode()).get("touch", ["true"])[0].lower() == "true"
 
 
@@ -232,7 +232,7 @@ def _remember(_world: World, tenant: Tenant, _request: Request, _rest: list[str]
 
 def _restore(world: World, tenant: Tenant, _request: Request, _rest: list[str]) -> Any:
     if not tenant.restore():
-        raise _Wrong(400, f"tenant {tenant.tenant_id} was not asked to remember")
+        raise _BadRequest(400, f"tenant {tenant.tenant_id} was not asked to remember")
     tenant.process_settings = world.settings
     return {"restored": tenant.tenant_id}
 
@@ -268,23 +268,23 @@ def _decode(body: bytes, kind: Any) -> Any:
 def _store(tenant: Tenant, entity: str) -> EntityStore:
     store = tenant.stores.get(entity)
     if store is None:
-        raise _Wrong(404, f"unknown entity {entity}; known: {', '.join(tenant.stores)}")
+        raise _BadRequest(404, f"unknown entity {entity}; known: {', '.join(tenant.stores)}")
     return store
 
 
 def _stores(tenant: Tenant, entity: str) -> list[EntityStore]:
-    """The lists of an entity: one, but for custom fields."""
+    """The lists of an entity: one, except for custom fields."""
     return [_store(tenant, name) for name in lists_of(entity) or (entity,)]
 
 
 def _row(tenant: Tenant, rest: list[str]) -> tuple[str, Row]:
-    """`records/{entity}/{id}`: the list it is in, and the row."""
+    """`records/{entity}/{id}`: the list that has the record, and its row."""
     entity = rest[0] if rest else ""
     for name in lists_of(entity) or (entity,):
         row = _store(tenant, name).rows.get(int(rest[1])) if rest[1:] else None
         if row is not None:
             return name, row
-    raise _Wrong(404, f"no {'/'.join(rest)}")
+    raise _BadRequest(404, f"no {'/'.join(rest)}")
 
 
 def _faults(tenant: Tenant) -> list[dict[str, Any]]:

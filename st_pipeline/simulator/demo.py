@@ -1,6 +1,6 @@
-"""Three companies to look at.
+"""The companies of the demo.
 
-Here: who they are. Their keys are made up and open nothing.
+Here: their names, sizes and keys, which are made up. Not here: their records.
 """
 
 from st_pipeline.simulator.tenant import TenantSpec

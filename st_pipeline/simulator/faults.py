@@ -1,6 +1,6 @@
 """Faults on demand: which rule strikes which request.
 
-Here: rules and their arithmetic (every n-th, at random, so many times). Not here: what a struck request gets (`api`).
+Here: rules and when they strike (every n-th time, at random, at most so often). Not here: what the request then gets.
 """
 
 import random
@@ -29,15 +29,15 @@ Kind = Literal[
     "reject_export_token",
     "repeat_page",
 ]
-SURPRISES = ("nulls", "enums", "extra_keys")
+CONTRACT_VIOLATIONS = ("nulls", "enums", "extra_keys")
 
 
 class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """One rule as a test writes it.
 
-    It applies where `path` is part of the address and `entity` is the one asked for
-    (`token` for the token endpoint); then it strikes always, or every n-th time, or with a probability, at most
-    `times` times, and never among the first `after_requests`.
+    It applies when `path` is part of the address and `entity` is the one requested (`token` for the token endpoint).
+    Then it strikes always, every n-th time, or with a probability; at most `times` times, and never among the first
+    `after_requests`.
     """
 
     kind: Kind
@@ -60,8 +60,8 @@ class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
-    """What the rules look at."""
+class RequestTraits:
+    """What the rules look at in a request."""
 
     path: str
     entity: str
@@ -70,17 +70,17 @@ class Asked:
     has_token: bool
 
     def suits(self, kind: Kind) -> bool:
-        """Could a fault of this kind show on this request at all?"""
+        """Can a fault of this kind have an effect on this request?"""
         if kind in ("row_changes_between_pages", "repeat_page"):
             return self.later_page
         if kind == "reject_export_token":
             return self.has_token
-        return kind not in SURPRISES or self.kind in ("list", "export")
+        return kind not in CONTRACT_VIOLATIONS or self.kind in ("list", "export")
 
 
 @dataclass(slots=True)
 class ActiveRule:
-    """A rule with its counts."""
+    """A rule and its counts."""
 
     rule: Rule
     seen: int = 0
@@ -91,7 +91,7 @@ class ActiveRule:
     def __post_init__(self) -> None:
         self.chance = random.Random(self.rule.seed)  # noqa: S311 - chance, not secrets
 
-    def strikes(self, asked: Asked) -> bool:
+    def strikes(self, asked: RequestTraits) -> bool:
         """Count the request and say whether the rule strikes it."""
         if not self._applies(asked):
             return False
@@ -100,10 +100,10 @@ class ActiveRule:
         self.struck += struck
         return struck
 
-    def _applies(self, asked: Asked) -> bool:
+    def _applies(self, asked: RequestTraits) -> bool:
         rule = self.rule
         limit = 1 if rule.kind == "revoke_tokens" and rule.every_nth is None and rule.times is None else rule.times
-        names = (None, "", asked.entity, asked.entity.partition(".")[0])  # custom_fields: all lists of it, or one
+        names = (None, "", asked.entity, asked.entity.partition(".")[0])  # custom_fields: all its lists, or one
         here = (not rule.path or rule.path in asked.path) and rule.entity in names
         return here and asked.suits(rule.kind) and (limit is None or self.struck < limit)
 
@@ -123,21 +123,21 @@ class ActiveRule:
 
 
 class Faults:
-    """The rules of one tenant: those a test set, and those its settings imply."""
+    """The rules of one tenant: those a test has set, and those its settings imply."""
 
     def __init__(self) -> None:
         self.rules: list[ActiveRule] = []
         self._implied: tuple[Settings | None, list[ActiveRule]] = (None, [])
 
     def replace(self, rules: list[Rule]) -> None:
-        """Set the rules anew, counts at zero."""
+        """Replace the rules; all counts start at zero."""
         self.rules = [ActiveRule(rule) for rule in rules]
 
     def add(self, rule: Rule) -> None:
-        """One more rule; the others keep their counts."""
+        """Add a rule; the others keep their counts."""
         self.rules.append(ActiveRule(rule))
 
-    def striking(self, asked: Asked, settings: Settings) -> list[ActiveRule]:
+    def striking(self, asked: RequestTraits, settings: Settings) -> list[ActiveRule]:
         """The rules that strike this request, in order; every rule counts it."""
         if self._implied[0] is not settings:
             self._implied = (settings, [ActiveRule(rule) for rule in implied_rules(settings)])
@@ -145,7 +145,7 @@ class Faults:
 
 
 def implied_rules(settings: Settings) -> list[Rule]:
-    """The faults that are on as a matter of settings."""
+    """The rules that the settings imply."""
     s = settings
     rules = [
         *(
@@ -157,9 +157,9 @@ def implied_rules(settings: Settings) -> list[Rule]:
         Rule(kind="slow", seconds=s.slow_seconds, probability=s.slow_rate, seed=3),
         Rule(kind="row_changes_between_pages", probability=float(s.row_changes_between_pages)),
     ]
-    surprises = [
+    violations = [
         Rule(kind="nulls", rate=s.null_rate),
         Rule(kind="enums", rate=s.enum_rate),
         Rule(kind="extra_keys", rate=s.extra_key_rate),
     ]
-    return [rule for rule in rules if rule.probability] + [rule for rule in surprises if rule.rate]
+    return [rule for rule in rules if rule.probability] + [rule for rule in violations if rule.rate]

@@ -1,7 +1,7 @@
 """Export feeds: `from`, `continueFrom`, the 15-minute lag.
 
-Here: tokens and pages of feeds. Not here: lists. ServiceTitan: a feed has active, inactive and deleted rows, no
-filters, and its token is returned even when there is no more.
+Here: tokens and pages of feeds. Not here: lists. ServiceTitan: a feed has active, inactive and deleted records and no
+filters, and returns a token even when there are no more records.
 """
 
 import base64
@@ -11,10 +11,10 @@ from typing import Any
 
 import msgspec
 
-from st_pipeline.simulator.api_catalogue import EntityFacts
+from st_pipeline.simulator.api_catalogue import CatalogueEntry
 from st_pipeline.simulator.clock import TICKS_PER_SECOND, to_ticks
 from st_pipeline.simulator.query import Query
-from st_pipeline.simulator.responses import Answer, Refused, invalid, page_envelope
+from st_pipeline.simulator.responses import Refused, Response, invalid, page_envelope
 from st_pipeline.simulator.settings import Settings
 from st_pipeline.simulator.store import EntityStore, Row
 
@@ -22,7 +22,7 @@ _BEGINNING = (-(2**62), 0)
 
 
 class _Token(msgspec.Struct, array_like=True):
-    """Where a reader stands: the last row it got, by change and key."""
+    """A reader's place in the feed: the last row it got, by change and key."""
 
     changed: int
     key: int
@@ -35,33 +35,33 @@ _token = msgspec.msgpack.Decoder(_Token)
 
 @dataclass(frozen=True, slots=True)
 class FeedPage:
-    """The rows of one page, and the envelope around them."""
+    """The rows of one page, and its envelope."""
 
     rows: list[Row]
     has_more: bool
     continue_from: str
 
-    def answer(self, data: list[bytes]) -> Answer:
-        """The page with these records."""
-        return Answer(200, page_envelope({"hasMore": self.has_more, "continueFrom": self.continue_from}, data))
+    def response(self, data: list[bytes]) -> Response:
+        """The response with these records."""
+        return Response(200, page_envelope({"hasMore": self.has_more, "continueFrom": self.continue_from}, data))
 
 
 @dataclass(frozen=True, slots=True)
 class Feed:
-    """One tenant's feed of one entity. `audience` (tenant, environment) binds tokens to it."""
+    """One tenant's feed of one entity. Tokens are only valid for the same `audience` (tenant and environment)."""
 
-    facts: EntityFacts
+    entry: CatalogueEntry
     store: EntityStore
     audience: str
     settings: Settings
 
     def page(self, query: Query, now: int, repeat: bool = False) -> FeedPage:
-        """The next page after `from`. `repeat`: a fault, rows and token of the page before once more."""
+        """The next page after `from`. `repeat`: a fault, the rows and token of the previous page again."""
         token = self._start(query, now)
         recent = bool(query.value("includeRecentChanges"))
         lag = int(self.settings.recent_changes_lag_seconds * TICKS_PER_SECOND)
         rows, start, stop = self.store.since((token.changed, token.key), now if recent else now - lag)
-        size = self.settings.export_page_sizes.get(self.facts.name, self.settings.export_page_size)
+        size = self.settings.export_page_sizes.get(self.entry.name, self.settings.export_page_size)
         first = start
         if repeat:
             first = max(0, start - size)
@@ -79,7 +79,7 @@ class Feed:
         return FeedPage(self._shown(rows[first:last], query), has_more, continue_from)
 
     def _repeats_from(self, rows: list[Row], start: int, recent_after: int, size: int) -> int:
-        """ServiceTitan: with recent changes, rows may repeat on later calls. Here: a few of the last 15 minutes."""
+        """ServiceTitan: with recent changes, rows may repeat in later responses. Here: a few of the last 15 minutes."""
         first = start
         while (
             first > 0
@@ -103,10 +103,10 @@ class Feed:
             return self._read(text, now)
 
     def _seal(self, body: bytes) -> bytes:
-        return zlib.crc32(body + f"{self.facts.name}|{self.audience}".encode()).to_bytes(4, "big")
+        return zlib.crc32(body + f"{self.entry.name}|{self.audience}".encode()).to_bytes(4, "big")
 
     def _write(self, token: _Token) -> str:
-        """Opaque text. Carries its time only where tokens expire, so that equal pages are equal bytes otherwise."""
+        """Opaque text. It contains its time only if tokens expire; otherwise equal pages have equal bytes."""
         if self.settings.export_token_lifetime_seconds is None:
             token.issued = 0
         body = msgspec.msgpack.encode(token)

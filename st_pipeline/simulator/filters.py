@@ -1,6 +1,6 @@
 """Which records a list request selects, and in which order.
 
-Here: the tests that `facts.json` names, applied to a tenant's rows. Not here: pages.
+Here: the tests that the API catalogue names, applied to a tenant's rows. Not here: pages.
 """
 
 import operator
@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from st_pipeline.simulator.api_catalogue import EntityFacts, Parameter
+from st_pipeline.simulator.api_catalogue import CatalogueEntry, Parameter
 from st_pipeline.simulator.clock import to_ticks
 from st_pipeline.simulator.query import Query
 from st_pipeline.simulator.responses import Refused, invalid_value
@@ -35,11 +35,11 @@ _OPERATORS: dict[str, Callable[[Any, Any], bool]] = {
 _Stores = dict[str, EntityStore]
 
 
-def select(facts: EntityFacts, stores: _Stores, query: Query, settings: Settings) -> list[Row]:
+def select(entry: CatalogueEntry, stores: _Stores, query: Query, settings: Settings) -> list[Row]:
     """The live rows that pass every filter, sorted. Raises Refused (400) for a malformed parameter."""
-    tests = _tests(facts, query)
-    rows = _by_times(_by_active(_by_ids(stores[facts.name], query), facts, query, settings), query)
-    if "phone" in query and "phone" in facts.list_params:
+    tests = _tests(entry, query)
+    rows = _by_times(_by_active(_by_ids(stores[entry.name], query), entry, query, settings), query)
+    if "phone" in query and "phone" in entry.list_params:
         owners = _owners_of_phone(stores["customer_contacts"], query.value("phone"))
         rows = [row for row in rows if row.key in owners]
     if "externalDataKey" in query or "externalDataValues" in query:
@@ -47,8 +47,8 @@ def select(facts: EntityFacts, stores: _Stores, query: Query, settings: Settings
     if tests:
         names = tuple(sorted({path[0] for _, path in tests}))
         rows = [row for row in rows if _passes(row, names, tests)]
-    rows = _by_others(rows, facts, stores, query)
-    return _sorted(rows, facts, query, settings)
+    rows = _by_others(rows, entry, stores, query)
+    return _sorted(rows, entry, query, settings)
 
 
 def _by_ids(store: EntityStore, query: Query) -> list[Row]:
@@ -56,11 +56,11 @@ def _by_ids(store: EntityStore, query: Query) -> list[Row]:
     return store.live() if ids is None else [row for row in map(store.rows.get, sorted(ids)) if row and not row.deleted]
 
 
-def _by_active(rows: list[Row], facts: EntityFacts, query: Query, settings: Settings) -> list[Row]:
-    if facts.active_filter is None:
+def _by_active(rows: list[Row], entry: CatalogueEntry, query: Query, settings: Settings) -> list[Row]:
+    if entry.active_filter is None:
         return rows
-    default = facts.active_filter_default or settings.invoices_active_state_default
-    wanted = _ACTIVE[query.value(facts.active_filter, default)]
+    default = entry.active_filter_default or settings.invoices_active_state_default
+    wanted = _ACTIVE[query.value(entry.active_filter, default)]
     return rows if wanted is None else [row for row in rows if row.active is wanted]
 
 
@@ -78,24 +78,24 @@ def _by_times(rows: list[Row], query: Query) -> list[Row]:
     return rows
 
 
-def _tests(facts: EntityFacts, query: Query) -> list[tuple[Callable[[Any], bool], tuple[str, ...]]]:
+def _tests(entry: CatalogueEntry, query: Query) -> list[tuple[Callable[[Any], bool], tuple[str, ...]]]:
     tests = []
     for name in query.given:
-        parameter = facts.list_params[name]
+        parameter = entry.list_params[name]
         operand = query.value(name)
         if parameter.test and parameter.test != "contact_phone" and parameter.through is None:
             test = parameter.test
-            if "." in test:  # this parameter's comparison is named by another parameter
+            if "." in test:  # another parameter names the comparison
                 test = _COMPARERS[query.value(test, "Equals")]
             tests.append((_comparison(test, parameter, operand), parameter.path))
     return tests
 
 
-def _by_others(rows: list[Row], facts: EntityFacts, stores: _Stores, query: Query) -> list[Row]:
-    """By the records of another entity. Parameters that ask about one such record are asked of the same one."""
+def _by_others(rows: list[Row], entry: CatalogueEntry, stores: _Stores, query: Query) -> list[Row]:
+    """Filter by records of another entity. Parameters about the same entity must hold for one and the same record."""
     asked: dict[tuple[tuple[str, str, str], bool | None], list[tuple[Callable[[Any], bool], tuple[str, ...]]]] = {}
     for name in query.given:
-        parameter, wanted = facts.list_params[name], query.value(name)
+        parameter, wanted = entry.list_params[name], query.value(name)
         if parameter.through is None:
             continue
         if parameter.test == "has":
@@ -134,12 +134,12 @@ def _decimal(value: Any) -> Decimal:
 
 @lru_cache(maxsize=256)
 def _narrow(names: tuple[str, ...]) -> msgspec.json.Decoder[Any]:
-    """Reads only these keys of a record: five times faster than the whole of an invoice."""
+    """Decodes only these keys of a record: five times faster than a whole invoice."""
     return msgspec.json.Decoder(msgspec.defstruct("Narrow", [(name, Any, None) for name in names]))
 
 
 def narrow(row: Row, *names: str) -> Any:
-    """An object with these keys of the record; None for a body that is no record."""
+    """An object with these keys of the record; None when the body is not a record."""
     try:
         return _narrow(names).decode(row.body)
     except msgspec.DecodeError:
@@ -147,7 +147,7 @@ def narrow(row: Row, *names: str) -> Any:
 
 
 def leaves(value: Any, path: tuple[str, ...]) -> Iterable[Any]:
-    """Every value at `path`, through arrays; nulls left out."""
+    """Every value at `path`, also inside arrays; without nulls."""
     if isinstance(value, list):
         return [leaf for item in value for leaf in leaves(item, path)]
     if value is None:
@@ -180,24 +180,24 @@ def _owners_of_phone(contacts: EntityStore, phone: str) -> set[int]:
     }
 
 
-def _sorted(rows: list[Row], facts: EntityFacts, query: Query, settings: Settings) -> list[Row]:
-    """By id unless asked; ties by id. `sort=+Field`, whose plus sign may have arrived as a space."""
+def _sorted(rows: list[Row], entry: CatalogueEntry, query: Query, settings: Settings) -> list[Row]:
+    """Sorted as requested, or by id; ties by id. The plus sign of `sort=+Field` may have arrived as a space."""
     wanted = query.value("sort")
     if wanted is None and query.value("orderBy") is not None:
         descending = str(query.value("orderByDirection", "asc")).lower().startswith("desc")
         wanted = ("-" if descending else "+") + query.value("orderBy")
-        return _ordered(rows, facts, wanted, "orderBy", query.value("orderBy"))
+        return _ordered(rows, entry, wanted, "orderBy", query.value("orderBy"))
     if wanted is None:
         return rows[::-1] if query.value("descending") else rows
     if wanted[0] not in "+- ":
         if settings.bare_sort == "reject":
             raise Refused(invalid_value("sort", wanted))
-        return _ordered(rows, facts, "+" + wanted, "sort", wanted)
-    return _ordered(rows, facts, wanted, "sort", wanted.replace(" ", "+", 1))
+        return _ordered(rows, entry, "+" + wanted, "sort", wanted)
+    return _ordered(rows, entry, wanted, "sort", wanted.replace(" ", "+", 1))
 
 
-def _ordered(rows: list[Row], facts: EntityFacts, wanted: str, parameter: str, shown: str) -> list[Row]:
-    by_lower = {name.lower(): name for name in facts.sort_fields}
+def _ordered(rows: list[Row], entry: CatalogueEntry, wanted: str, parameter: str, shown: str) -> list[Row]:
+    by_lower = {name.lower(): name for name in entry.sort_fields}
     name = by_lower.get(wanted[1:].lower())
     if name is None:
         raise Refused(invalid_value(parameter, shown))
@@ -209,5 +209,5 @@ def _ordered(rows: list[Row], facts: EntityFacts, wanted: str, parameter: str, s
 
 
 def shuffled(rows: list[Row]) -> list[Row]:
-    """The same rows in no order at all."""
+    """The same rows in random order."""
     return random.sample(rows, len(rows))

@@ -1,6 +1,6 @@
 """The token endpoint and the checks on every API call.
 
-Here: who may ask for what. Not here: what they get. ServiceTitan: client credentials only, 900 s, no refresh token.
+Here: authentication and scopes. Not here: the records. ServiceTitan: client credentials only, 900 s, no refresh token.
 """
 
 import base64
@@ -14,18 +14,18 @@ from urllib.parse import parse_qs, unquote_plus
 import msgspec
 
 from st_pipeline.simulator.clock import TICKS_PER_SECOND
-from st_pipeline.simulator.responses import Answer, Refused, error, gateway_not_found, json_answer
+from st_pipeline.simulator.responses import Refused, Response, error, gateway_not_found, json_response
 
 if TYPE_CHECKING:
     from st_pipeline.simulator.tenant import Tenant
 
 _ISSUERS = {"production": "https://auth.servicetitan.io", "integration": "https://auth-integration.servicetitan.io"}
-_SWEEP_ABOVE = 10_000  # tokens held before the expired ones are forgotten
+_SWEEP_ABOVE = 10_000  # with more tokens than this, expired ones are removed
 
 
 @dataclass(slots=True)
 class Grant:
-    """Whose token, until when, for what."""
+    """Whose token it is, until when, and for which scopes."""
 
     tenant: "Tenant"
     expires: int
@@ -33,13 +33,13 @@ class Grant:
 
 
 class Tokens:
-    """Tokens that are good at this moment. A restart forgets them all: clients get a 401 and ask again."""
+    """The valid tokens. They do not outlive a restart: clients get a 401 and request new ones."""
 
     def __init__(self) -> None:
         self._grants: dict[str, Grant] = {}
 
     def issue(self, tenant: "Tenant", scope: str, now: int) -> str:
-        """A new token: shaped like an RS256 JWT, signed by nobody."""
+        """A new token in the form of an RS256 JWT, with a random signature."""
         if len(self._grants) > _SWEEP_ABOVE:
             self._grants = {token: grant for token, grant in self._grants.items() if grant.expires > now}
         lifetime, issued = tenant.settings.token_lifetime_seconds, now // TICKS_PER_SECOND
@@ -61,12 +61,12 @@ class Tokens:
         return token
 
     def grant_of(self, token: str, now: int) -> Grant | None:
-        """What this token is good for; None when unknown, revoked or expired."""
+        """What the token allows; None when it is unknown, revoked or expired."""
         grant = self._grants.get(token)
         return grant if grant and now < grant.expires else None
 
     def revoke(self, tenant: "Tenant") -> int:
-        """Make every token of the tenant useless, as a key rotation does. Returns how many there were."""
+        """Revoke all tokens of the tenant, as a key rotation does. Returns how many there were."""
         mine = [token for token, grant in self._grants.items() if grant.tenant is tenant]
         for token in mine:
             del self._grants[token]
@@ -88,7 +88,7 @@ class TokenRequest:
 
     @classmethod
     def read(cls, body: bytes, headers: dict[str, str]) -> "TokenRequest":
-        """Form fields; client id and secret from HTTP Basic where it is used."""
+        """Parse the form fields; client id and secret may come by HTTP Basic."""
         form = {
             name: values[0]
             for name, values in parse_qs(body.decode("utf-8", "replace"), keep_blank_values=True).items()
@@ -104,8 +104,8 @@ class TokenRequest:
         return cls(form.get("grant_type", ""), client_id, client_secret, form.get("scope", ""))
 
 
-def token_answer(tenant: "Tenant | None", asked: TokenRequest, tokens: Tokens, now: int) -> Answer:
-    """`tenant` is the one the client id belongs to in this environment. 400 `invalid_client` for anything wrong."""
+def token_response(tenant: "Tenant | None", asked: TokenRequest, tokens: Tokens, now: int) -> Response:
+    """`tenant`: whom the client id belongs to in this environment. 400 `invalid_client` when the keys are wrong."""
     if asked.grant_type != "client_credentials":
         return _oauth_error("unsupported_grant_type")
     if tenant is None or not hmac.compare_digest(tenant.client_secret.encode(), asked.client_secret.encode()):
@@ -115,7 +115,7 @@ def token_answer(tenant: "Tenant | None", asked: TokenRequest, tokens: Tokens, n
     if not set(wanted) <= set(granted):
         return _oauth_error("invalid_scope")
     scope = " ".join(wanted)
-    answer = json_answer(
+    response = json_response(
         200,
         {
             "access_token": tokens.issue(tenant, scope, now),
@@ -124,17 +124,17 @@ def token_answer(tenant: "Tenant | None", asked: TokenRequest, tokens: Tokens, n
             "scope": scope,
         },
     )
-    answer.headers["Cache-Control"] = "no-store, no-cache, max-age=0"
-    return answer
+    response.headers["Cache-Control"] = "no-store, no-cache, max-age=0"
+    return response
 
 
-def _oauth_error(code: str) -> Answer:
-    return json_answer(400, {"error": code})
+def _oauth_error(code: str) -> Response:
+    return json_response(400, {"error": code})
 
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """What a request says about who sends it, and what it wants. `addressed`: the tenant in the path, if any."""
+    """Who sends a request, and which scope it needs. `addressed`: the tenant in the path, if there is one."""
 
     headers: dict[str, str]
     environment: str
@@ -144,9 +144,9 @@ class Caller:
 
 
 def authorise(caller: Caller, tokens: Tokens, now: int) -> "Tenant":
-    """Check token, app key, tenant, connection and scope, in this order; the tenant it is. Raises Refused.
+    """Check token, app key, tenant, connection and scope, in this order. Returns the tenant. Raises Refused.
 
-    The token may come with or without `Bearer`: the vendor's sample sends it bare.
+    The token may come with or without `Bearer`: ServiceTitan's sample sends it without.
     """
     kind, _, rest = caller.headers.get("authorization", "").strip().partition(" ")
     grant = tokens.grant_of(rest.strip() if kind.lower() == "bearer" else kind, now)

@@ -1,7 +1,7 @@
 """Pytest fixtures: a simulator in a process of its own, and a fresh tenant for each test.
 
-Here: starting and ending the process. Not here: tests. Importing this loads nothing but the standard library and
-pytest; httpx comes with the first test that asks for a fixture.
+Here: starting and ending the process. Not here: tests. Importing this module loads only the standard library and
+pytest; httpx is imported by the first test that uses a fixture.
 """
 
 import os
@@ -32,7 +32,7 @@ def servicetitan_simulator() -> "Iterator[SimulatorControl]":
             line = next(iter(process.stdout or ()), "")
             ready = _READY.match(line)
             if ready is None:
-                raise RuntimeError(f"the simulator did not start; it said: {line.strip() or 'nothing'}")
+                raise RuntimeError(f"the simulator did not start; its output: {line.strip() or 'nothing'}")
             with SimulatorControl(ready[1], ready[2]) as control:
                 yield control
         finally:
@@ -45,9 +45,9 @@ def servicetitan_simulator() -> "Iterator[SimulatorControl]":
 
 @pytest.fixture
 def servicetitan_tenant(servicetitan_simulator: "SimulatorControl") -> "Iterator[Callable[..., SimulatedTenant]]":
-    """A factory of tenants with numbers and keys of their own: `servicetitan_tenant(customers=30, invoices=100)`.
+    """A factory of tenants, each with its own number and keys: `servicetitan_tenant(customers=30, invoices=100)`.
 
-    Keywords as for `SimulatorControl.create_tenant`. The tenants are gone after the test.
+    Keywords as for `SimulatorControl.create_tenant`. The tenants are removed after the test.
     """
     made: list[SimulatedTenant] = []
 

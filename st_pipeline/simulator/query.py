@@ -1,7 +1,7 @@
-"""Query parameters: text in, typed values out, 400 for what cannot be read.
+"""Query parameters: from text to typed values, 400 for malformed ones.
 
-Here: one request's parameters against the documented ones. Not here: which records they select (`filters`).
-ServiceTitan ignores a parameter it does not know; a known one with a malformed value is a 400.
+Here: a request's parameters, as documented. Not here: which records they select.
+ServiceTitan: a parameter it does not know is ignored; a known one with a malformed value is a 400.
 """
 
 import re
@@ -15,13 +15,15 @@ from st_pipeline.simulator.api_catalogue import Parameter
 from st_pipeline.simulator.clock import to_ticks
 from st_pipeline.simulator.responses import Refused, invalid, invalid_value
 
-MAXIMUM_IDS = 50  # ServiceTitan: "maximum 50" on every `ids`; nothing is said of `customerIds` and the like
+MAXIMUM_IDS = (
+    50  # ServiceTitan: "maximum 50" on every `ids`; for `customerIds` and the like there is no documented limit
+)
 _WHOLE_NUMBER = re.compile(r"[+-]?\d{1,19}\Z")
 _BITS = {"int32": 31, "int64": 63}
 
 
 class Query:
-    """The known, non-empty parameters of one request, read on demand."""
+    """The known, non-empty parameters of one request, parsed on demand."""
 
     def __init__(self, query_string: bytes, known: dict[str, Parameter]) -> None:
         self._known = known
@@ -40,17 +42,17 @@ class Query:
         return read(self._known[name], self.given[name])
 
     def looks_into(self) -> list[str]:
-        """Entities that these parameters filter by, other than the one asked for."""
+        """Other entities that these parameters filter by."""
         parameters = (self._known[name] for name in self.given)
         return [parameter.through[0] for parameter in parameters if parameter.through]
 
     def key(self, *without: str) -> tuple[tuple[str, tuple[str, ...]], ...]:
-        """What was asked, for use as a cache key."""
+        """The parameters as a cache key."""
         return tuple(sorted((name, tuple(values)) for name, values in self.given.items() if name not in without))
 
 
 def read(parameter: Parameter, texts: list[str]) -> Any:
-    """The value of one parameter; lists take repeats and commas alike."""
+    """The value of one parameter; a list may repeat the parameter or use commas."""
     kind = parameter.kind
     if kind == "ids":
         values = [_scalar(parameter, "int64", part) for part in ",".join(texts).split(",") if part.strip()]

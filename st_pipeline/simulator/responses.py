@@ -1,6 +1,6 @@
-"""What goes back over the wire: one answer, its error bodies, its compression.
+"""What the server sends: responses, the error bodies that ServiceTitan documents, compression.
 
-Here: `Answer` and the bodies ServiceTitan documents. Not here: when which one is given.
+Here: `Response` and those bodies. Not here: which one a request gets.
 """
 
 import secrets
@@ -21,8 +21,8 @@ _SECTIONS = {400: "6.5.1", 403: "6.5.3", 404: "6.5.4", 405: "6.5.5", 409: "6.5.8
 
 
 @dataclass(slots=True)
-class Answer:
-    """Status, body and headers, and how much of them reaches the client: all, half a body, or nothing."""
+class Response:
+    """Status, body and headers, and how much of it reaches the client: all, half the body, or nothing."""
 
     status: int
     body: bytes
@@ -31,18 +31,18 @@ class Answer:
     delivery: Literal["whole", "truncated", "closed_midway", "dropped"] = "whole"
 
 
-def json_answer(status: int, body: object) -> Answer:
-    """Any JSON-able value."""
-    return Answer(status, msgspec.json.encode(body))
+def json_response(status: int, body: object) -> Response:
+    """Any value that JSON can express."""
+    return Response(status, msgspec.json.encode(body))
 
 
-def error(status: int, title: str | None = None, errors: dict[str, list[str]] | None = None) -> Answer:
-    """ServiceTitan: `ApiErrorResponse`, after RFC 7807; all six keys required."""
+def error(status: int, title: str | None = None, errors: dict[str, list[str]] | None = None) -> Response:
+    """ServiceTitan: `ApiErrorResponse`, after RFC 7807; all six keys are required."""
     section = _SECTIONS.get(status)
     kind = (
         f"https://tools.ietf.org/html/rfc7231#section-{section}" if section else "https://tools.ietf.org/html/rfc7235"
     )
-    return json_answer(
+    return json_response(
         status,
         {
             "type": kind,
@@ -55,28 +55,28 @@ def error(status: int, title: str | None = None, errors: dict[str, list[str]] | 
     )
 
 
-def invalid(parameter: str, message: str) -> Answer:
+def invalid(parameter: str, message: str) -> Response:
     """400 for one parameter."""
     return error(400, errors={parameter: [message]})
 
 
-def invalid_value(parameter: str, value: str) -> Answer:
+def invalid_value(parameter: str, value: str) -> Response:
     """400 in the words seen live: `The value '-completedOn' is not valid for Sort.` for a parameter's value."""
     return invalid(parameter, f"The value '{value}' is not valid for {parameter[:1].upper()}{parameter[1:]}.")
 
 
-def gateway_not_found() -> Answer:
-    """An address the gateway does not know: two keys only."""
-    return json_answer(404, {"status": 404, "title": "Unable to match incoming request to an operation"})
+def gateway_not_found() -> Response:
+    """An address that the gateway does not know; the body has only two keys."""
+    return json_response(404, {"status": 404, "title": "Unable to match incoming request to an operation"})
 
 
-def too_many_requests(wait_seconds: int, *, header: bool) -> Answer:
-    """429: the wait stands in the title, and in `Retry-After` only sometimes."""
+def too_many_requests(wait_seconds: int, *, header: bool) -> Response:
+    """429, with the wait in the title, and sometimes in `Retry-After` too."""
     body = {"status": 429, "title": f"Rate limit is exceeded. Try again in {wait_seconds} seconds."}
-    answer = json_answer(429, body)
+    response = json_response(429, body)
     if header:
-        answer.headers["Retry-After"] = str(wait_seconds)
-    return answer
+        response.headers["Retry-After"] = str(wait_seconds)
+    return response
 
 
 def gzip(body: bytes) -> bytes:
@@ -86,14 +86,14 @@ def gzip(body: bytes) -> bytes:
 
 
 class CompressedPages:
-    """The compressed form of bodies already served, by their content; the least used is dropped first."""
+    """The compressed form of bodies already served, by their content; the least recently used is dropped first."""
 
     def __init__(self, limit_bytes: int = 64 * 1024 * 1024) -> None:
         self._limit_bytes, self._held_bytes = limit_bytes, 0
         self._pages: OrderedDict[tuple[int, int], bytes] = OrderedDict()
 
     def get(self, body: bytes) -> bytes | None:
-        """The compressed body, if it is still held."""
+        """The compressed body, if it is still here."""
         key = (len(body), hash(body))
         page = self._pages.get(key)
         if page is not None:
@@ -110,13 +110,13 @@ class CompressedPages:
 
 
 class Refused(Exception):
-    """Raised anywhere on the way to an answer: this is the answer."""
+    """Raised wherever a request is refused; `response` is what it gets."""
 
-    def __init__(self, answer: Answer) -> None:
-        super().__init__(answer.status)
-        self.answer = answer
+    def __init__(self, response: Response) -> None:
+        super().__init__(response.status)
+        self.response = response
 
 
 def page_envelope(page: dict[str, Any], data: list[bytes]) -> bytes:
-    """`page`'s keys in their order, then `data` from encoded records."""
+    """The keys of `page` in their order, then `data`: records that are encoded already."""
     return msgspec.json.encode(page)[:-1] + b',"data":[' + b",".join(data) + b"]}"

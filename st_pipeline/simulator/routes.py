@@ -1,29 +1,32 @@
-"""Which operation an address means. Derived from the facts; a new entity needs nothing here."""
+"""From an address to an operation.
+
+Here: matching paths, which come from the API catalogue: a new entity needs no change here. Not here: the operations.
+"""
 
 from dataclasses import dataclass
 from functools import cache
 from typing import Literal
 
-from st_pipeline.simulator.api_catalogue import EntityFacts, all_facts
+from st_pipeline.simulator.api_catalogue import CatalogueEntry, catalogue_entries
 
 Kind = Literal["list", "export", "detail", "nested"]
 
 
-_SHORTEST = 6  # parts of "/crm/v2/tenant/1/customers", the empty first one included
+_SHORTEST = 6  # parts of "/crm/v2/tenant/1/customers", including the empty first one
 _ID_DIGITS = 18  # fits int64
 
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """An operation: what it returns of which entity."""
+    """An operation: which entity, and what it returns of it."""
 
-    facts: EntityFacts
+    entry: CatalogueEntry
     kind: Kind
 
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """A route with the numbers in its address."""
+    """A route, and the numbers in the address."""
 
     route: Route
     tenant_id: int
@@ -33,20 +36,20 @@ class Match:
 @cache
 def _routes() -> dict[str, Route]:
     routes: dict[str, Route] = {}
-    for facts in all_facts().values():
-        routes[facts.list_path] = Route(facts, "list")
-        for path in (facts.export_path, facts.old_export_path):
+    for entry in catalogue_entries().values():
+        routes[entry.list_path] = Route(entry, "list")
+        for path in (entry.export_path, entry.old_export_path):
             if path:
-                routes[path] = Route(facts, "export")
-        if facts.detail_path:
-            routes[facts.detail_path] = Route(facts, "detail")
-        if facts.parent:
-            routes[facts.parent.path] = Route(facts, "nested")
+                routes[path] = Route(entry, "export")
+        if entry.detail_path:
+            routes[entry.detail_path] = Route(entry, "detail")
+        if entry.parent:
+            routes[entry.parent.path] = Route(entry, "nested")
     return routes
 
 
 def match(path: str) -> Match | None:
-    """The operation at `/{module}/v2/tenant/{tenant}/…`; None where the gateway knows none."""
+    """The operation at `/{module}/v2/tenant/{tenant}/…`; None for an address that the gateway does not know."""
     parts = path.split("/")
     if len(parts) < _SHORTEST or parts[3] != "tenant" or not _is_id(parts[4]):
         return None

@@ -1,7 +1,7 @@
-"""What a simulator held when it was stopped, so that the next one goes on from there.
+"""The state of a stopped simulator, so that the next one can continue from it.
 
-Here: writing and reading the file. Not here: when (server.py, commands.py). It is pickled: only for a file that nobody
-else can write.
+Here: writing and reading the file. Not here: when that happens. The file is pickled, so only the owner may be able to
+write it.
 """
 
 import os
@@ -14,7 +14,7 @@ PRIVATE = 0o600
 
 
 def save(world: World, path: Path) -> None:
-    """Write everything, or nothing: a half-written file never has the name."""
+    """Write the file. A file that is only half written never has its final name."""
     unfinished = path.with_suffix(".unfinished")
     with os.fdopen(os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, PRIVATE), "wb") as file:
         pickle.dump(world, file, protocol=pickle.HIGHEST_PROTOCOL)
@@ -22,9 +22,9 @@ def save(world: World, path: Path) -> None:
 
 
 def take(path: Path) -> World | None:
-    """What the last one held, and remove the file: a simulator that is killed must not be followed by an older one.
+    """Load the state and remove the file: after a kill, the next simulator must not continue from older state.
 
-    None: nothing was saved, or by another version of the simulator.
+    None when there is no file, or when another version of the simulator wrote it.
     """
     try:
         content = path.read_bytes()

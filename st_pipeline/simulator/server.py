@@ -1,6 +1,6 @@
 """The simulator's process: two ports, one loop.
 
-Here: sockets, uvicorn, the ticking of `--live`. Not here: what is served.
+Here: sockets, uvicorn, the changes of `--live`. Not here: what is served.
 """
 
 import asyncio
@@ -16,8 +16,8 @@ from st_pipeline.simulator.app import TRANSPORT, SimulatorApp
 from st_pipeline.simulator.generate.activity import advance
 from st_pipeline.simulator.tenant import World
 
-HOST = "127.0.0.1"  # the control API is open to whoever reaches it
-LIVE_ODDS = {  # weights of 0, 1, 2 and 4 records a tick
+HOST = "127.0.0.1"  # the control API has no authentication
+LIVE_ODDS = {  # weights of 0, 1, 2 and 4 records each time
     "created": (80, 20, 0, 0),
     "changed": (0, 30, 40, 30),
     "merged": (97, 3, 0, 0),
@@ -46,19 +46,19 @@ def serve(
     live_seconds: float | None,
     ready: Callable[[], None],
 ) -> None:
-    """Serve until SIGTERM or SIGINT; every `live_seconds` records change. `ready` is called when both ports answer."""
+    """Serve until SIGTERM or SIGINT; records change every `live_seconds`. `ready` is called once both ports respond."""
     ports = {production.getsockname()[1]: "production", integration.getsockname()[1]: "integration"}
     config = uvicorn.Config(
         SimulatorApp(world, ports),
         http=_protocol(),
-        log_level="error",  # a bug of ours shows; requests do not
+        log_level="error",  # shows bugs of ours, but not requests
         access_log=False,
         lifespan="off",
         timeout_graceful_shutdown=1,
         timeout_keep_alive=75,  # the default of 5 s is shorter than a client's back-off
         server_header=False,
     )
-    for number in (signal.SIGTERM, signal.SIGINT):  # uvicorn stops on them, then raises them once more
+    for number in (signal.SIGTERM, signal.SIGINT):  # uvicorn stops on these signals, then raises them again
         signal.signal(number, lambda *_: None)
     _Server(config, world, live_seconds=live_seconds, ready=ready).run(sockets=[production, integration])
 
@@ -84,7 +84,7 @@ class _Server(uvicorn.Server):
 
 
 def _protocol() -> type[asyncio.Protocol]:
-    """The protocol, of uvicorn, with the transport in the scope: a fault can drop the connection."""
+    """Uvicorn's protocol, with the transport in the scope, so that a fault can drop the connection."""
     try:
         from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol as Base
     except ImportError:
@@ -104,7 +104,7 @@ def _protocol() -> type[asyncio.Protocol]:
 
 
 async def _live(world: World, every_seconds: float) -> None:
-    """Move every tenant a little, for ever."""
+    """Change a few records of every tenant, again and again."""
     chance = random.Random(0)  # noqa: S311 - made-up data
     while True:
         await asyncio.sleep(every_seconds)

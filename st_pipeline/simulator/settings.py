@@ -1,7 +1,7 @@
-"""Behaviour of ServiceTitan that nobody outside knows for sure: each a setting, with the likeliest default.
+"""Behaviour of ServiceTitan that is not documented: each a setting, with the most likely default.
 
-Here: names, defaults, and reading them from JSON. Not here: the faults asked for by a test (`faults`).
-Process-wide, and overridable per tenant, so that tests which share a server do not disturb each other.
+Here: names, defaults, and changing them. Not here: the faults that a test sets. Settings are for the process, and a
+tenant can override them, so that tests which share a server do not disturb each other.
 """
 
 from typing import Any, Literal
@@ -10,7 +10,7 @@ import msgspec
 
 
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """One set of behaviours; see docs/simulator.md for what each stands for."""
+    """One set of behaviours; docs/simulator.md explains each."""
 
     page_size_over_maximum: Literal["reject", "clamp"] = "reject"
     export_page_size: int = 5000
@@ -38,5 +38,5 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
 
 
 def with_changes(settings: Settings, changes: dict[str, Any]) -> Settings:
-    """`settings` with some replaced. Raises msgspec.ValidationError naming an unknown name or a wrong value."""
+    """`settings` with these changes. Raises msgspec.ValidationError for an unknown name or a wrong value."""
     return msgspec.convert({**msgspec.structs.asdict(settings), **changes}, Settings)

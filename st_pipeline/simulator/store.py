@@ -1,7 +1,7 @@
 """A tenant's records, kept as the bytes that are served.
 
-Here: rows, their two orders (by id for lists, by change for feeds) and versions for caching. Not here: HTTP, filters,
-what a record means.
+Here: rows, their two orders (by id for lists, by change for feeds), versions for caching. Not here: HTTP, filters, the
+meaning of a record.
 """
 
 import hashlib
@@ -16,7 +16,7 @@ _encoder = msgspec.json.Encoder(decimal_format="number")
 
 
 class _Head(msgspec.Struct):
-    """The few keys the server itself reads. Any type: a test may insert a record that breaks the contract."""
+    """The few keys that the server reads. Of any type: a test may insert a record that breaks the contract."""
 
     id: Any = None
     active: Any = True
@@ -30,9 +30,9 @@ _head = msgspec.json.Decoder(_Head)
 class Row:
     """One record. `key` is its id, or a negative number where the record has none.
 
-    Times in ticks: `created` and `modified` as the record says, `edited` like `modified` without accounting changes,
-    `changed` when the feed learned of it. `deleted` rows are in feeds only. `made` rows came from a generator and have
-    not been edited by hand: only on those may the simulator build further.
+    Times in ticks: `created` and `modified` as in the record, `edited` like `modified` but without accounting changes,
+    `changed` when the feed got it. `deleted` rows are only in feeds. `made` rows came from a generator and were not
+    edited by hand: the simulator makes up changes and other records only from these.
     """
 
     __slots__ = ("_checksum", "active", "body", "changed", "created", "deleted", "edited", "key", "made", "modified")
@@ -44,22 +44,22 @@ class Row:
 
     @property
     def checksum(self) -> int:
-        """First 8 hex digits of the body's MD5 as a number; worked out once, most rows are never asked."""
+        """The first 8 hex digits of the body's MD5 as a number; computed when first needed."""
         if self._checksum is None:
             self._checksum = int.from_bytes(hashlib.md5(self.body, usedforsecurity=False).digest()[:4], "big")
         return self._checksum
 
     def forget_checksum(self) -> None:
-        """The body changed."""
+        """Compute the checksum again, as the body has changed."""
         self._checksum = None
 
     def as_dict(self) -> dict[str, Any]:
-        """The record, decoded. Raises msgspec.DecodeError for one inserted as something else."""
+        """The record, decoded. Raises msgspec.DecodeError when a test inserted something else."""
         return msgspec.json.decode(self.body, type=dict[str, Any])
 
 
 def encode(record: dict[str, Any]) -> bytes:
-    """The record's JSON; Decimals as numbers, digits kept."""
+    """The record's JSON; Decimals as numbers with all their digits."""
     return _encoder.encode(record)
 
 
@@ -75,15 +75,15 @@ class EntityStore:
         self._live: tuple[int, list[Row]] = (-1, [])
         self._changes: tuple[int, list[Row], list[tuple[int, int]]] = (-1, [], [])
 
-    def add(self, record: dict[str, Any], moments: tuple[int, int] | None = None) -> Row:
-        """Put a well-formed record; the feed has it at its `modifiedOn`. `moments`: both times, where known."""
-        created, modified = moments or (_ticks(record.get("createdOn")), _ticks(record.get("modifiedOn")))
+    def add(self, record: dict[str, Any], times: tuple[int, int] | None = None) -> Row:
+        """Put a well-formed record, in the feed at its `modifiedOn`. `times`: created and modified, if known."""
+        created, modified = times or (_ticks(record.get("createdOn")), _ticks(record.get("modifiedOn")))
         return self._put(
             Row(record["id"], encode(record), created, modified, modified, record.get("active") is not False)
         )
 
     def add_verbatim(self, body: bytes, changed: int) -> Row:
-        """Put `body` as it is, whatever it is; without a whole-number id it gets a key of its own."""
+        """Put exactly these bytes; a record without a whole-number id gets a key of its own."""
         try:
             head = _head.decode(body)
         except (msgspec.DecodeError, UnicodeDecodeError):
@@ -99,8 +99,8 @@ class EntityStore:
     def rewrite(self, row: Row, changes: dict[str, Any], now: int | None, accounting: bool = False) -> None:
         """Change keys of a record in place.
 
-        `now` becomes its `modifiedOn` and its place in the feed; None leaves both:
-        only a full read shows such a change. Raises msgspec.DecodeError for a body that is no record.
+        `now` becomes its `modifiedOn` and its place in the feed. None leaves both, so only a full sync sees the change.
+        Raises msgspec.DecodeError when the body is not a record.
         """
         record = row.as_dict()
         record.update(changes)
@@ -122,12 +122,12 @@ class EntityStore:
         return row
 
     def set_deleted(self, row: Row, deleted: bool) -> None:
-        """Take a row out of lists, or back in."""
+        """Remove a row from lists, or put it back."""
         row.deleted = deleted
         self.version += 1
 
     def drop(self, key: int) -> None:
-        """Forget a row altogether, as if it had never been: not what ServiceTitan does when it deletes."""
+        """Remove a row from lists and feed; ServiceTitan keeps deleted records in the feed."""
         del self.rows[key]
         self._keys.remove(key)
         self.version += 1
@@ -140,13 +140,13 @@ class EntityStore:
         return len(self._keys)
 
     def live(self) -> list[Row]:
-        """Rows that lists show, by id. Shared: do not change it."""
+        """The rows that lists show, by id. Do not change this list: it is shared."""
         if self._live[0] != self.version:
             self._live = (self.version, [self.rows[key] for key in sorted(self.rows) if not self.rows[key].deleted])
         return self._live[1]
 
     def since(self, after: tuple[int, int], before: int) -> tuple[list[Row], int, int]:
-        """Rows by change, and the positions of the first one after `after` and of the first changed after `before`."""
+        """All rows by change, the index of the first after `after`, and of the first that changed after `before`."""
         if self._changes[0] != self.version:
             rows = sorted(self.rows.values(), key=lambda row: (row.changed, row.key))
             self._changes = (self.version, rows, [(row.changed, row.key) for row in rows])
@@ -154,7 +154,7 @@ class EntityStore:
         return rows, bisect_right(positions, after), bisect_right(positions, (before, 2**63))
 
     def list_form(self, row: Row) -> bytes:
-        """The record as lists show it: where only the feed has `active`, without it."""
+        """The record as lists show it: without `active` when only the feed has it."""
         if not self._export_only_active:
             return row.body
         for tail in (b',"active":true}', b',"active":false}'):

@@ -1,6 +1,6 @@
 """One tenant: its credentials, its records, its faults and counters.
 
-Here: what belongs to a tenant, and the table of all of them. Not here: requests.
+Here: what belongs to a tenant, and all tenants of the process. Not here: requests.
 """
 
 import asyncio
@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from st_pipeline.simulator.api_catalogue import all_facts
+from st_pipeline.simulator.api_catalogue import catalogue_entries
 from st_pipeline.simulator.clock import Clock, to_ticks
 from st_pipeline.simulator.faults import Faults
 from st_pipeline.simulator.generate import Company, Sizes, leave_empty, seed_company
@@ -26,7 +26,7 @@ _serial = count(1)
 
 
 class TenantSpec(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
-    """What a test or the demo says about a tenant. `scopes` None means all; `as_of` ends the made-up history."""
+    """What a test or the demo declares of a tenant. `scopes` None: all. `as_of`: when the made-up history ends."""
 
     tenant_id: int
     environment: Environment = "production"
@@ -45,7 +45,7 @@ class TenantSpec(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
 
 @dataclass(eq=False)
 class Tenant:
-    """A running tenant. `uid` is never used twice, so caches cannot mix up tenants that share a number in turn."""
+    """A tenant. `uid` is never reused, so caches do not mix up a removed tenant and a new one with its number."""
 
     spec: TenantSpec
     stores: dict[str, EntityStore]
@@ -62,11 +62,11 @@ class Tenant:
         self.tenant_id, self.environment = self.spec.tenant_id, self.spec.environment
 
     def __getstate__(self) -> dict[str, Any]:
-        """For a file: without what belongs to the process."""
+        """State for a file: without what belongs to the process."""
         return {name: value for name, value in self.__dict__.items() if name not in ("_making", "traffic", "uid")}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        """From a file, in another process."""
+        """State from a file, in another process."""
         self.__dict__.update(state, _making=asyncio.Lock(), traffic=Traffic(), uid=next(_serial))
 
     def remember(self) -> None:
@@ -82,24 +82,24 @@ class Tenant:
         return remembered is not None
 
     async def ready(self, *entities: str) -> None:
-        """Wait until the history of these is made up, in a thread. Without any: until none is being made up."""
+        """Wait until the history of these entities is made up, in a thread; without any, until none is in progress."""
         async with self._making:
             if not self.company.made.issuperset(entities):
                 await asyncio.to_thread(self.company.make, *entities)
 
     @property
     def client_id(self) -> str:
-        """The client id it takes now."""
+        """The client id that is valid now."""
         return self.spec.client_id
 
     @property
     def client_secret(self) -> str:
-        """The secret it takes now; a test may change it."""
+        """The secret that is valid now; a test may change it."""
         return self.spec.client_secret
 
     @property
     def app_key(self) -> str:
-        """The app key it takes now."""
+        """The app key that is valid now."""
         return self.spec.app_key
 
     @property
@@ -109,7 +109,7 @@ class Tenant:
 
     @property
     def settings(self) -> Settings:
-        """The process's settings with this tenant's own on top; the same object until either changes."""
+        """The process's settings with this tenant's overrides; the same object until one of them changes."""
         if self._effective is None or self._effective[0] is not self.process_settings:
             self._effective = (self.process_settings, with_changes(self.process_settings, self.spec.settings))
         return self._effective[1]
@@ -124,15 +124,15 @@ class Tenant:
         """What the app may read here."""
         if self.spec.scopes is not None:
             return set(self.spec.scopes)
-        return {facts.scope for facts in all_facts().values()}
+        return {entry.scope for entry in catalogue_entries().values()}
 
 
 def build_tenant(spec: TenantSpec, process_settings: Settings, now: int) -> Tenant:
-    """Make up the company and everything around it. Raises msgspec.ValidationError, ValueError (`as_of`)."""
+    """Make a tenant with its company. Raises msgspec.ValidationError, and ValueError for `as_of`."""
     with_changes(process_settings, spec.settings)
     stores = {
-        name: EntityStore(bool(facts.export_only_fields), any(field.name == "modifiedOn" for field in facts.fields))
-        for name, facts in all_facts().items()
+        name: EntityStore(bool(entry.export_only_fields), any(field.name == "modifiedOn" for field in entry.fields))
+        for name, entry in catalogue_entries().items()
     }
     until = to_ticks(spec.as_of) if spec.as_of else min(SEEDED_UNTIL, now)
     company = Company(spec.seed, stores, until)
@@ -153,13 +153,13 @@ class World:
         self.tenants: dict[tuple[str, int], Tenant] = {}
 
     def add(self, tenant: Tenant) -> None:
-        """Put a tenant in place of the one with its number and environment."""
+        """Add a tenant; it replaces one with the same number and environment."""
         self.remove(tenant.environment, tenant.tenant_id)
         tenant.process_settings = self.settings
         self.tenants[tenant.environment, tenant.tenant_id] = tenant
 
     def remove(self, environment: str, tenant_id: int) -> Tenant | None:
-        """Forget a tenant and its tokens."""
+        """Remove a tenant and its tokens."""
         tenant = self.tenants.pop((environment, tenant_id), None)
         if tenant:
             self.tokens.revoke(tenant)

@@ -1,6 +1,6 @@
-"""How a tenant is being asked: counters for tests, and the vendor's rate limit.
+"""Counters of a tenant's requests, for tests and for the rate limit.
 
-Here: counting. Not here: what is answered.
+Here: counting. Not here: the responses.
 """
 
 import time
@@ -9,7 +9,7 @@ from typing import Any
 
 
 class Traffic:
-    """Requests of one tenant. Rates are per rolling second."""
+    """Requests of one tenant. Rates are over the last second."""
 
     def __init__(self) -> None:
         self._recent: deque[float] = deque()
@@ -17,7 +17,7 @@ class Traffic:
         self.reset()
 
     def reset(self) -> None:
-        """Start counting anew; requests in flight stay counted as such."""
+        """Set the counters to zero; requests in flight still count as in flight."""
         self._counting_since = time.monotonic()
         self.max_in_flight = self.in_flight
         self.max_per_second = 0
@@ -34,12 +34,12 @@ class Traffic:
         self.max_per_second = max(self.max_per_second, sum(moment >= self._counting_since for moment in self._recent))
 
     def end(self, status: int) -> None:
-        """Its answer is on the wire; 0 when the connection was dropped instead."""
+        """Its response was sent; 0 when the connection was dropped instead."""
         self.by_status[status] += 1
         self.in_flight -= 1
 
     def per_second(self) -> int:
-        """Requests in the second that ends now."""
+        """Requests in the last second."""
         while self._recent and self._recent[0] <= time.monotonic() - 1:
             self._recent.popleft()
         return len(self._recent)

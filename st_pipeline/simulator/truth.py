@@ -1,6 +1,6 @@
-"""What is true of a tenant right now: counts, sums, checksums, straight from the records.
+"""What a tenant contains right now: counts, sums and checksums, straight from the records.
 
-Here: figures a test compares its tables with. Not here: how anybody reads them over the API.
+Here: the figures that a test compares its tables with. Not here: the control API that serves them.
 """
 
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ from st_pipeline.simulator.clock import to_text
 from st_pipeline.simulator.filters import narrow
 from st_pipeline.simulator.store import EntityStore, Row
 
-# Keys summed, exactly, over live records.
+# Keys whose exact sums over live records are in the figures.
 MONEY = {
     "customers": ("balance",),
     "invoices": ("subTotal", "salesTax", "total", "balance"),
@@ -25,9 +25,9 @@ MONEY = {
 def truth_of(entity: str, stores: Sequence[EntityStore]) -> dict[str, Any]:
     """Figures of one entity, whose records are in `stores`.
 
-    `live`: rows the list shows with `active=Any`; `active` of them; `deleted`: rows only the feed has; `ids_sum`,
-    `bytes_checksum`, `totals` and `newest_modified_on` are over live rows. `bytes_checksum` adds up the first eight hex
-    digits of the MD5 of each record's bytes as the feed serves them.
+    `live`: rows that the list shows with `active=Any`; `active`: how many of them are active; `deleted`: rows that only
+    the feed has; the other figures are over live rows. `bytes_checksum` adds up the first eight hex digits of the MD5
+    of each record's bytes as the feed serves them.
     """
     live = [row for store in stores for row in store.live()]
     newest = max((row.modified for row in live), default=0)
@@ -52,7 +52,7 @@ def _totals(live: Sequence[Row], keys: tuple[str, ...]) -> dict[str, str]:
 
 
 def _amount(value: object) -> Decimal:
-    """Zero for null, and for what a test inserted that is no amount."""
+    """Zero for null, and for a value that is not an amount."""
     try:
         amount = Decimal(str(value))
     except InvalidOperation:

@@ -1,8 +1,8 @@
 """The files of a new entity or of new columns, from the documents: `python -m st_pipeline.tools.scaffold tag_types`.
 
-Here: facts to a spec, and the command. Not here: the facts themselves (the simulator's), the text of blocks and
-migrations, what only a person knows (a description, what an entity waits for): the block is a beginning.
-CONTRIBUTING.md walks through it.
+Here: from the API catalogue to a spec, and the command. Not here: the catalogue, the text of blocks and migrations,
+and what only a person knows (a description, what an entity waits for): the block is a beginning. CONTRIBUTING.md walks
+through it.
 """
 
 import sys
@@ -18,7 +18,7 @@ from st_pipeline.entities import ENTITIES
 from st_pipeline.entities.crm import EVER_MODIFIED
 from st_pipeline.entities.spec import Column, DeletionSign, EntitySpec, Kind, key_column, key_rules
 from st_pipeline.errors import ConfigurationError
-from st_pipeline.simulator.api_catalogue import FACTS_FILE, EntityFacts, Field, all_facts
+from st_pipeline.simulator.api_catalogue import CATALOGUE_FILE, CatalogueEntry, Field, catalogue_entries
 from st_pipeline.tools.entity_block import add_columns, add_entity
 from st_pipeline.tools.entity_migration import add_migration
 
@@ -36,41 +36,41 @@ KINDS = {
 MONEY_AS_TEXT = {"subTotal", "salesTax", "total", "balance", "discountTotal", "unappliedAmount"}
 
 
-def spec_of(facts: EntityFacts) -> EntitySpec:
+def spec_of(entry: CatalogueEntry) -> EntitySpec:
     """The spec as far as the documents tell: paths, parameters, every field as a column."""
-    area = facts.list_path.split("/")[1].replace("-", "_")
-    feed_only = {field.name for field in facts.export_only_fields}
-    goes_by_flag = "active" in feed_only and not facts.active_filter and "ids" not in facts.list_params
+    area = entry.list_path.split("/")[1].replace("-", "_")
+    feed_only = {field.name for field in entry.export_only_fields}
+    goes_by_flag = "active" in feed_only and not entry.active_filter and "ids" not in entry.list_params
     columns = [
         replace(column, feed_only=column.path[0] in feed_only)
-        for field in (*facts.fields, *facts.export_only_fields)
+        for field in (*entry.fields, *entry.export_only_fields)
         for column in _columns(field, (), area, may_be_null=False)
     ]
     return EntitySpec(
-        name=facts.name,
+        name=entry.name,
         area=area,
-        title=facts.name.replace("_", " ").capitalize(),
-        list_path=facts.list_path,
-        feed_path=facts.export_path,
-        list_params=MappingProxyType({**_every_state(facts), **(EVER_MODIFIED if goes_by_flag else {})}),
-        sort="+Id" if "sort" in facts.list_params and "Id" in _documented_sorts(facts.name) else None,
-        ids_param="ids" in facts.list_params,
+        title=entry.name.replace("_", " ").capitalize(),
+        list_path=entry.list_path,
+        feed_path=entry.export_path,
+        list_params=MappingProxyType({**_every_state(entry), **(EVER_MODIFIED if goes_by_flag else {})}),
+        sort="+Id" if "sort" in entry.list_params and "Id" in _documented_sorts(entry.name) else None,
+        ids_param="ids" in entry.list_params,
         deletion_sign=DeletionSign.INACTIVE if goes_by_flag else DeletionSign.ABSENT,
-        scope=facts.scope,
-        columns=tuple(_with_names_that_sql_takes(facts.name, columns)),
+        scope=entry.scope,
+        columns=tuple(_with_names_that_sql_takes(entry.name, columns)),
         rules=key_rules(),
     )
 
 
-def _every_state(facts: EntityFacts) -> dict[str, str]:
+def _every_state(entry: CatalogueEntry) -> dict[str, str]:
     """What a list needs in order to show inactive records, and what it hides unless asked."""
-    asked = {facts.active_filter: "All" if facts.active_filter == "activeState" else "Any"}
-    return {key: value for key, value in asked.items() if key} | dict.fromkeys(facts.include_flags, "true")
+    asked = {entry.active_filter: "All" if entry.active_filter == "activeState" else "Any"}
+    return {key: value for key, value in asked.items() if key} | dict.fromkeys(entry.include_flags, "true")
 
 
 def _documented_sorts(name: str) -> list[str]:
-    """The sort fields that stand in the documents; EntityFacts has a guess where they list none."""
-    listed = msgspec.json.decode(FACTS_FILE.read_bytes())[name.partition(".")[0]]["sort_fields"]
+    """The sort fields that stand in the documents; CatalogueEntry has a guess where they list none."""
+    listed = msgspec.json.decode(CATALOGUE_FILE.read_bytes())[name.partition(".")[0]]["sort_fields"]
     return listed if isinstance(listed, list) else []
 
 
@@ -104,17 +104,19 @@ def _with_names_that_sql_takes(entity: str, columns: Sequence[Column]) -> Iterat
 
 def main(names: Sequence[str], checkout: Path) -> None:
     """Write what can be written for these entities and print the files. Raises ConfigurationError."""
-    facts = all_facts()
-    unknown = sorted(set(names) - facts.keys())
+    entries = catalogue_entries()
+    unknown = sorted(set(names) - entries.keys())
     if unknown or not names:
-        raise ConfigurationError(f"no facts about {', '.join(unknown) or 'nothing'}: first add them to facts.json")
-    specs = {name: spec_of(facts[name]) for name in names}
+        raise ConfigurationError(
+            f"not in the API catalogue: {', '.join(unknown) or 'no name was given'}; first add it to api_catalogue.json"
+        )
+    specs = {name: spec_of(entries[name]) for name in names}
     new = [spec for name, spec in specs.items() if name not in ENTITIES]
     grown = {ENTITIES[name]: missing_columns(ENTITIES[name], spec) for name, spec in specs.items() if name in ENTITIES}
     complete = sorted(spec.name for spec, columns in grown.items() if not columns)
     if complete:
         raise ConfigurationError(
-            f"{', '.join(complete)}: an entity already, with every field that facts.json documents"
+            f"{', '.join(complete)}: an entity already, with every field that api_catalogue.json documents"
         )
     folder = checkout / "st_pipeline" / "entities"
     written = [path for spec in new for path in add_entity(folder, spec)]

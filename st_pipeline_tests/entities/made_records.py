@@ -1,6 +1,6 @@
 """Records made up from what ServiceTitan documents: every field filled, or everything null that may be.
 
-Here: facts to a record, and what a table must then hold. Not here: anything of the pipeline's decoding.
+Here: from the API catalogue to a record, and what a table must then hold. Not here: the pipeline's decoding.
 """
 
 import json
@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from st_pipeline.entities.spec import Column, EntitySpec, Kind
-from st_pipeline.simulator.api_catalogue import EntityFacts, Field, all_facts
+from st_pipeline.simulator.api_catalogue import CatalogueEntry, Field, catalogue_entries
 
 BIG = 10_000_000_000  # beyond int32, as ServiceTitan's ids are
 KEPT_WHEN_NULL = ("id", "createdOn", "modifiedOn", "active")
@@ -24,9 +24,9 @@ def simulated_name(list_name: str) -> str:
     return list_name.replace("custom_fields_", "custom_fields.")
 
 
-def facts_of(spec: EntitySpec) -> EntityFacts:
+def catalogue_entry(spec: EntitySpec) -> CatalogueEntry:
     """What is documented of a list."""
-    return all_facts()[simulated_name(spec.name)]
+    return catalogue_entries()[simulated_name(spec.name)]
 
 
 def text_field(spec: EntitySpec) -> str:
@@ -47,8 +47,8 @@ def empty_record(spec: EntitySpec, number: int) -> bytes:
 
 
 def _record(spec: EntitySpec, number: int) -> dict[str, Any]:
-    facts, kinds = facts_of(spec), {column.source: column.kind for column in spec.columns}
-    fields = (*facts.fields, *facts.export_only_fields)
+    entry, kinds = catalogue_entry(spec), {column.source: column.kind for column in spec.columns}
+    fields = (*entry.fields, *entry.export_only_fields)
     record = {field.name: _value(field, number, field.name, kinds) for field in fields}
     own = {"id": BIG + number, "active": True, "modifiedOn": f"2026-03-01T10:{number:02}:00.1234561Z"}
     return record | {key: value for key, value in own.items() if key in record}

@@ -16,7 +16,7 @@ import pytest
 from st_pipeline.entities import ENTITIES
 from st_pipeline.entities.spec import MODIFIED, EntitySpec
 from st_pipeline.protocol import Mode
-from st_pipeline.simulator.api_catalogue import all_facts
+from st_pipeline.simulator.api_catalogue import catalogue_entries
 from st_pipeline_tests.entities.made_records import simulated_name
 
 # What the engine passes on without asking what it is. Any other field of a spec makes shapes, a new one too.
@@ -43,7 +43,7 @@ def _choice(declared: Field[Any], value: object) -> object:
 
 def tells_time(spec: EntitySpec) -> bool:
     """Can the list be asked for what changed? The one of equipment's custom fields cannot."""
-    return "modifiedOnOrAfter" in all_facts()[simulated_name(spec.name)].list_params
+    return "modifiedOnOrAfter" in catalogue_entries()[simulated_name(spec.name)].list_params
 
 
 def examples() -> dict[Shape, str]:

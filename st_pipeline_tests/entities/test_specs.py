@@ -8,9 +8,9 @@ from sqlalchemy import Engine, inspect, text
 
 from st_pipeline.entities import ENTITIES, LISTS, registry
 from st_pipeline.entities.spec import Column, EntitySpec, Group, Kind, key_column
-from st_pipeline.simulator.api_catalogue import Field, all_facts, entity_names
+from st_pipeline.simulator.api_catalogue import Field, catalogue_entries, entity_names
 from st_pipeline.tools.entity_migration import JOINED
-from st_pipeline_tests.entities.made_records import facts_of, leaves, simulated_name
+from st_pipeline_tests.entities.made_records import catalogue_entry, leaves, simulated_name
 
 KINDS = {
     "int64": {Kind.INTEGER},
@@ -44,16 +44,16 @@ def nullable(fields: tuple[Field, ...], above: str = "", *, inside: bool = False
 
 
 def test_every_documented_entity_and_list_is_synced():
-    assert {simulated_name(name) for name in LISTS} == set(all_facts())
+    assert {simulated_name(name) for name in LISTS} == set(catalogue_entries())
     assert set(ENTITIES) == set(entity_names())
 
 
 @pytest.mark.parametrize("name", LISTS)
 def test_every_documented_field_is_a_column_of_its_kind(name: str):
-    spec, facts = LISTS[name], facts_of(LISTS[name])
-    documented = dict(leaves((*facts.fields, *facts.export_only_fields)))
+    spec, entry = LISTS[name], catalogue_entry(LISTS[name])
+    documented = dict(leaves((*entry.fields, *entry.export_only_fields)))
     columns = {column.source: column for column in spec.columns}
-    may_be_null = set(nullable(facts.fields))
+    may_be_null = set(nullable(entry.fields))
     # Documented as never null, but an e-mail address has no settings of a phone.
     may_be_null |= {"phoneSettings.phoneNumber", "phoneSettings.doNotText"}
     if spec.area == "custom_fields":
@@ -66,19 +66,19 @@ def test_every_documented_field_is_a_column_of_its_kind(name: str):
         assert columns[source].known_values == field.values, source
         assert (columns[source].kind is Kind.DAY) == (field.kind == "date" or source in DAYS.get(name, ())), source
         assert columns[source].never_null == (source not in may_be_null and source != "id"), source
-    assert {column.source for column in spec.columns if column.feed_only} == {f.name for f in facts.export_only_fields}
+    assert {column.source for column in spec.columns if column.feed_only} == {f.name for f in entry.export_only_fields}
 
 
 @pytest.mark.parametrize("name", LISTS)
 def test_every_list_is_asked_as_documented(name: str):
-    spec, facts = LISTS[name], facts_of(LISTS[name])
-    assert (spec.list_path, spec.scope) == (facts.list_path, facts.scope)
-    assert spec.feed_path == (None if name == "membership_types" else facts.export_path)
-    assert set(spec.list_params) <= set(facts.list_params), "unknown parameters are ignored, without a word"
-    assert set(facts.required_params) <= {*spec.list_params, "page", "pageSize"}
-    assert facts.active_filter is None or spec.list_params[facts.active_filter] in ("Any", "All")
-    assert spec.ids_param == ("ids" in facts.list_params)
-    assert spec.sort is None or (spec.sort.lstrip("+") in facts.sort_fields and "sort" in facts.list_params)
+    spec, entry = LISTS[name], catalogue_entry(LISTS[name])
+    assert (spec.list_path, spec.scope) == (entry.list_path, entry.scope)
+    assert spec.feed_path == (None if name == "membership_types" else entry.export_path)
+    assert set(spec.list_params) <= set(entry.list_params), "unknown parameters are ignored, without a word"
+    assert set(entry.required_params) <= {*spec.list_params, "page", "pageSize"}
+    assert entry.active_filter is None or spec.list_params[entry.active_filter] in ("Any", "All")
+    assert spec.ids_param == ("ids" in entry.list_params)
+    assert spec.sort is None or (spec.sort.lstrip("+") in entry.sort_fields and "sort" in entry.list_params)
 
 
 def test_each_is_read_after_what_it_depends_on():

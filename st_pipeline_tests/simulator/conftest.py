@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from st_pipeline.simulator.api_catalogue import all_facts
+from st_pipeline.simulator.api_catalogue import catalogue_entries
 from st_pipeline.simulator.control import SimulatedTenant, SimulatorControl
 from st_pipeline_tests.simulator.stranger import NO_LIMIT, PATHS, Stranger
 
@@ -33,5 +33,5 @@ def small(servicetitan_tenant: Callable[..., SimulatedTenant]) -> Callable[..., 
 @pytest.fixture(scope="module")
 def everything(company: Stranger) -> dict[str, list[dict[str, Any]]]:
     """The whole of each list, with all parts."""
-    flags = dict.fromkeys(all_facts()["membership_types"].include_flags, "true")
+    flags = dict.fromkeys(catalogue_entries()["membership_types"].include_flags, "true")
     return {entity: company.walk_list(entity, **(flags if entity == "membership_types" else {})) for entity in PATHS}

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
 
-from st_pipeline.simulator.api_catalogue import all_facts
+from st_pipeline.simulator.api_catalogue import catalogue_entries
 from st_pipeline.simulator.clock import to_ticks
 
 Record = dict[str, Any]
@@ -219,6 +219,7 @@ CASES |= {
     "equipment": {**TIMES, "locationIds": same("locationId")},
     "location_contacts": {**TIMES, "locationIds": same("locationId")},
 }
-for _name, _facts in all_facts().items():  # one without filters of its own; custom fields have the same for each owner
+# Entities without filters of their own; custom fields have the same for each owner.
+for _name, _entry in catalogue_entries().items():
     if not _name.startswith("custom_fields."):
-        CASES.setdefault(_name, {name: case for name, case in TIMES.items() if name in _facts.list_params})
+        CASES.setdefault(_name, {name: case for name, case in TIMES.items() if name in _entry.list_params})

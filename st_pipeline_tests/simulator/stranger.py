@@ -1,6 +1,6 @@
-"""A client written by somebody else: httpx, and of ours only the addresses that the facts name.
+"""A client written by somebody else: httpx, and of ours only the addresses in the API catalogue.
 
-What the simulator serves is judged through it. A wrong address in the facts shows where the specs name it once more
+What the simulator serves is judged through it. A wrong address in the catalogue shows where the specs name it once more
 (entities/test_specs.py).
 """
 
@@ -10,17 +10,18 @@ from typing import Any
 
 import httpx
 
-from st_pipeline.simulator.api_catalogue import all_facts
+from st_pipeline.simulator.api_catalogue import catalogue_entries
 from st_pipeline.simulator.control import SimulatedTenant
 
-FACTS = all_facts()
+CATALOGUE = catalogue_entries()
 PATHS = {
-    name: facts.list_path.replace("/tenant/{tenant}/", "/tenant/{}/{}").lstrip("/") for name, facts in FACTS.items()
+    name: entry.list_path.replace("/tenant/{tenant}/", "/tenant/{}/{}").lstrip("/") for name, entry in CATALOGUE.items()
 }
-FEEDS = [name for name, facts in FACTS.items() if facts.export_path]
-NO_FEED = FACTS.keys() - set(FEEDS)
-DETAILS = ("customers", "locations", "memberships", "membership_types", "invoices")  # GET by id, of those in our facts
-# Or the answer is a 400.
+FEEDS = [name for name, entry in CATALOGUE.items() if entry.export_path]
+NO_FEED = CATALOGUE.keys() - set(FEEDS)
+# Entities of the catalogue with a GET by id.
+DETAILS = ("customers", "locations", "memberships", "membership_types", "invoices")
+# Parameters without which the response is a 400.
 NEEDED = {
     "customer_contacts": {"modifiedOnOrAfter": "2000-01-01"},
     "location_contacts": {"modifiedOnOrAfter": "2000-01-01"},
@@ -28,8 +29,8 @@ NEEDED = {
 }
 _WIDEST = {"active": "Any", "activeState": "All"}
 ANY_STATE: dict[str, dict[str, str]] = {
-    name: {key: _WIDEST[key] for key in (facts.active_filter,) if key} | NEEDED.get(name, {})
-    for name, facts in FACTS.items()
+    name: {key: _WIDEST[key] for key in (entry.active_filter,) if key} | NEEDED.get(name, {})
+    for name, entry in CATALOGUE.items()
 }
 NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # reading certificates for every client would cost 30 ms a test
 NO_LIMIT = {"rate_limit_per_second": None}

@@ -189,7 +189,10 @@ def test_unknown_addresses_and_tenants_are_404s(servicetitan_simulator: Simulato
 
 
 def test_a_simulator_that_is_not_there_is_said_so_in_one_line():
-    with SimulatorControl("http://127.0.0.1:1") as control, pytest.raises(SimulatorError, match="no simulator answers"):
+    with (
+        SimulatorControl("http://127.0.0.1:1") as control,
+        pytest.raises(SimulatorError, match="no simulator responds"),
+    ):
         control.health()
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import httpx
 import pytest
 
-from st_pipeline.simulator.api_catalogue import all_facts
+from st_pipeline.simulator.api_catalogue import catalogue_entries
 from st_pipeline.simulator.control import SimulatorError
 from st_pipeline_tests.simulator.stranger import Stranger, ids
 
@@ -194,9 +194,9 @@ def test_records_can_break_the_contract_while_the_truth_stays(small: Callable[..
     before = stranger.tenant.truth()["invoices"]
     stranger.tenant.fault(kind, entity="invoices", rate=0.5)
     answer = getattr(stranger, served)("invoices", **({"pageSize": 5000} if served == "list" else {}))
-    facts = all_facts()["invoices"]
+    entry = catalogue_entries()["invoices"]
     surprising = {
-        "nulls": lambda record: any(record[f.name] is None for f in facts.fields if not f.nullable),
+        "nulls": lambda record: any(record[f.name] is None for f in entry.fields if not f.nullable),
         "enums": lambda record: "AddedWithoutNotice" in record.values(),
         "extra_keys": lambda record: "aiSummary" in record,
     }[kind]

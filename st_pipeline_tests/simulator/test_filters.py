@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from st_pipeline.simulator.api_catalogue import all_facts
+from st_pipeline.simulator.api_catalogue import catalogue_entries
 from st_pipeline.simulator.clock import to_ticks
 from st_pipeline_tests.simulator.filter_cases import (
     CASES,
@@ -41,9 +41,9 @@ def test_a_filter_selects_what_it_says(
 
 def test_every_documented_parameter_has_a_case_here():
     for entity, cases in CASES.items():
-        facts = all_facts()[entity]
+        entry = catalogue_entries()[entity]
         elsewhere = CONTROL | FIXED_BY_OTHER_TESTS | {name for of, name in LOOKS_INTO if of == entity}
-        assert set(facts.list_params) - elsewhere - set(facts.include_flags) == set(cases), entity
+        assert set(entry.list_params) - elsewhere - set(entry.include_flags) == set(cases), entity
     assert [name for name in PATHS if name not in CASES and not name.startswith("custom_fields.")] == []
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from st_pipeline.simulator.api_catalogue import Field, all_facts
+from st_pipeline.simulator.api_catalogue import Field, catalogue_entries
 from st_pipeline.simulator.clock import to_ticks
 from st_pipeline_tests.simulator.stranger import FEEDS, PATHS, Stranger
 
@@ -64,21 +64,21 @@ def is_of_kind(field: Field, value: Any) -> bool:  # noqa: PLR0911 - a kind a li
 
 @pytest.mark.parametrize("entity", PATHS)
 def test_records_of_a_list_have_every_documented_key_in_order_and_type(company: Stranger, entity: str):
-    facts = all_facts()[entity]
+    entry = catalogue_entries()[entity]
     records = company.walk_list(entity, **(INCLUDE_ALL if entity == "membership_types" else {}))
     assert records
-    assert [fault for record in records for fault in faults_of(facts.fields, record, entity, entity)] == []
+    assert [fault for record in records for fault in faults_of(entry.fields, record, entity, entity)] == []
 
 
 @pytest.mark.parametrize("entity", FEEDS)
 def test_records_of_a_feed_are_those_of_the_list_plus_what_only_feeds_have(company: Stranger, entity: str):
-    facts = all_facts()[entity]
+    entry = catalogue_entries()[entity]
     records = [record for page in company.walk_feed(entity) for record in page["data"]]
     assert [
-        fault for r in records for fault in faults_of(facts.fields + facts.export_only_fields, r, entity, entity)
+        fault for r in records for fault in faults_of(entry.fields + entry.export_only_fields, r, entity, entity)
     ] == []
     listed = {record["id"]: record for record in company.walk_list(entity)}
-    more = {field.name for field in facts.export_only_fields} | set(facts.include_flags.values())
+    more = {field.name for field in entry.export_only_fields} | set(entry.include_flags.values())
     for record in records:
         if record["id"] in listed:
             assert {k: v for k, v in record.items() if k not in more} == {

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from st_pipeline.simulator.api_catalogue import all_facts
+from st_pipeline.simulator.api_catalogue import catalogue_entries
 from st_pipeline.simulator.control import SimulatedTenant
 from st_pipeline_tests.simulator.stranger import FEEDS, PATHS, Stranger, ids
 
@@ -17,7 +17,7 @@ SIX = ("customers", "locations", "customer_contacts", "memberships", "membership
 HAS_ACTIVE = [
     name
     for name in PATHS
-    if "active" in {f.name for f in all_facts()[name].fields + all_facts()[name].export_only_fields}
+    if "active" in {f.name for f in catalogue_entries()[name].fields + catalogue_entries()[name].export_only_fields}
 ]
 
 
@@ -65,7 +65,7 @@ def test_records_are_deleted_and_come_back_in_every_entity(small: Small, entity:
     assert set(gone) <= set(back)
     assert set(back) <= set(ids_of(stranger, entity))
     assert set(stranger.tenant.record(entity, gone[0])) == {
-        field.name for field in all_facts()[entity].fields + all_facts()[entity].export_only_fields
+        field.name for field in catalogue_entries()[entity].fields + catalogue_entries()[entity].export_only_fields
     }
 
 
@@ -80,7 +80,7 @@ def test_records_are_deactivated_and_come_back_where_they_can_be(small: Small, e
     gone = stranger.tenant.advance(deactivated={entity: 2})[entity]["deactivated"]
     assert [stranger.tenant.record(entity, number)["active"] for number in gone] == [False, False]
     assert set(ids_of(stranger, entity)) == live  # the walk asks for every state
-    if all_facts()[entity].active_filter == "active":
+    if catalogue_entries()[entity].active_filter == "active":
         assert not set(gone) & set(ids(stranger.list(entity, pageSize=5000)))
     back = stranger.tenant.advance(reactivated={entity: 999})[entity]["reactivated"]
     assert set(gone) <= set(back)

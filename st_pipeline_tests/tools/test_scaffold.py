@@ -17,7 +17,7 @@ from st_pipeline.errors import ConfigurationError
 from st_pipeline.tools.entity_block import add_columns, add_entity
 from st_pipeline.tools.scaffold import main, spec_of
 from st_pipeline_tests.documents import PACKAGE, ROOT
-from st_pipeline_tests.entities.made_records import facts_of
+from st_pipeline_tests.entities.made_records import catalogue_entry
 
 # Two oddities among it: a column whose name SQL reserves, and one that only the feed shows.
 GADGETS = {
@@ -64,17 +64,17 @@ TESTS_OF_EVERY_ENTITY = (
 
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
-    """A copy of the project whose facts know one entity more, and one field more of call reasons."""
+    """A copy of the project whose API catalogue has one entity more, and one field more of call reasons."""
     for name in COPIED:
         source, target = ROOT / name, tmp_path / name
         if source.is_dir():
             shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
         else:
             shutil.copy(source, target)
-    facts = tmp_path / "st_pipeline" / "simulator" / "facts.json"
-    known = json.loads(facts.read_text())
+    catalogue = tmp_path / "st_pipeline" / "simulator" / "api_catalogue.json"
+    known = json.loads(catalogue.read_text())
     known["call_reasons"]["fields"]["shade?"] = "enum:Light|Dark"
-    facts.write_text(json.dumps({**known, "gadgets": GADGETS}))
+    catalogue.write_text(json.dumps({**known, "gadgets": GADGETS}))
     return tmp_path
 
 
@@ -119,7 +119,7 @@ def test_a_made_up_entity_and_a_made_up_column_are_added_by_the_recipes_and_test
 @pytest.mark.parametrize("name", LISTS)
 def test_the_command_would_write_what_stands_there(name: str):
     """What people changed afterwards aside: names, days, and membership types, which are read through their list."""
-    made, stands = spec_of(facts_of(LISTS[name])), LISTS[name]
+    made, stands = spec_of(catalogue_entry(LISTS[name])), LISTS[name]
     columns = {column.source: column for column in stands.columns}
     no_times = {"createdOn", "modifiedOn"} if name == "custom_fields_equipment" else set()
     assert {column.source for column in made.columns} == columns.keys() - no_times
@@ -137,8 +137,8 @@ def test_the_command_would_write_what_stands_there(name: str):
 @pytest.mark.parametrize(
     ("names", "words"),
     [
-        (["gadgets"], "no facts about gadgets"),
-        ([], "no facts"),
+        (["gadgets"], "not in the API catalogue: gadgets"),
+        ([], "no name was given"),
         (["jobs"], "jobs: an entity already, with every field"),
     ],
 )

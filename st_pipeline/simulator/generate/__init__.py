@@ -1,8 +1,7 @@
 """Companies made up from a seed: households, sites, contacts, memberships, jobs, invoices, payments.
 
-Here: one generator function per entity, what they share (`company`, `people`, `catalogue`, `ledger`) and how time moves
-(`activity`). Not here: HTTP. To add an entity, write its generator in a module of this folder; paths, filters and feeds
-come from `facts.json`.
+Here: a generator function for each entity, what they share, and how records change over time. Not here: HTTP. To add an
+entity, write its generator in a module of this folder; paths, filters and feeds come from the API catalogue.
 """
 
 from importlib import import_module

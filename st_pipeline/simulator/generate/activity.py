@@ -1,6 +1,6 @@
-"""Time moves: records are created, changed, merged, deleted and brought back.
+"""Changes over time: records are created, changed, merged, deleted and restored.
 
-Here: what an ordinary day does to a company, on demand and coherent. Not here: HTTP.
+Here: such changes on demand, consistent across entities. Not here: HTTP.
 """
 
 from collections.abc import Callable, Mapping
@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from st_pipeline.simulator.api_catalogue import all_facts, lists_of
+from st_pipeline.simulator.api_catalogue import catalogue_entries, lists_of
 from st_pipeline.simulator.clock import Clock
 from st_pipeline.simulator.generate.company import Company
 from st_pipeline.simulator.generate.ledger import close_account, reopen_account
@@ -21,7 +21,7 @@ from st_pipeline.simulator.store import Row
 ACTIONS = ("created", "changed", "merged", "deactivated", "deleted", "reactivated", "undeleted")
 Done = dict[str, dict[str, list[int]]]
 
-# What a bare number means: so many, spread over these in turn ...
+# A bare number means: so many changes, spread over these in turn ...
 _SPREAD = {
     "changed": ("customers", "invoices", "customer_contacts", "memberships", "locations"),
     "merged": ("customers",),
@@ -30,7 +30,7 @@ _SPREAD = {
     "reactivated": ("customers", "locations"),
     "undeleted": ("invoices", "customer_contacts", "memberships"),
 }
-# ... and as many of these by chance, by weight, where their history is made up. None of them moves a record of those.
+# ... and as many of these at random, by weight, if their history is made up. They change no record of the above.
 _BESIDES: dict[str, dict[str, int]] = {
     "changed": {
         "jobs": 30, "appointments": 20, "estimates": 15, "payments": 10, "equipment": 6, "location_contacts": 6,
@@ -45,10 +45,10 @@ _BESIDES: dict[str, dict[str, int]] = {
 
 
 def advance(company: Company, clock: Clock, asked: Mapping[str, int | Mapping[str, int]]) -> Done:
-    """Do what is asked, every change at its own tick of `clock`. Returns ids by entity and action.
+    """Make these changes, each at its own tick of `clock`. Returns ids by entity and action.
 
-    A number of created means customers, each with all that belongs to one; a mapping names entities. Fewer come back
-    where there was nothing left to change.
+    `created` as a number means customers, each with all that belongs to a customer; a mapping names entities. There are
+    fewer ids when there was nothing left to change.
     """
     company.now, company.log = clock, []
     company.make(*named_in(asked))
@@ -68,7 +68,7 @@ def advance(company: Company, clock: Clock, asked: Mapping[str, int | Mapping[st
 
 
 def named_in(asked: Mapping[str, int | Mapping[str, int]]) -> set[str]:
-    """The entities named; their history has to be there before time moves in them."""
+    """The entities named; their history must exist before they can change."""
     named = chain.from_iterable(counts for counts in asked.values() if not isinstance(counts, int))
     return set(chain.from_iterable(map(lists_of, named)))
 
@@ -102,14 +102,14 @@ def _create(company: Company, wanted: int | Mapping[str, int]) -> None:
 
 
 def _first_lists(counts: Mapping[str, int]) -> dict[str, int]:
-    """New custom field types go into the jobs' list unless the owner is named."""
+    """New custom field types go into the list of jobs unless the owner is named."""
     return {next(iter(lists_of(entity)), entity): count for entity, count in counts.items()}
 
 
 def _apply(company: Company, action: str, counts: Mapping[str, int]) -> None:
     step, suits = _STEPS[action], _SUITS[action]
     for asked, count in counts.items():
-        lists = lists_of(asked)  # one, but for custom fields: there they take turns
+        lists = lists_of(asked)  # one, except for custom fields, whose lists take turns
         for place, entity in enumerate(lists if _can(action, lists[0]) else ()):
             share = count // len(lists) + (place < count % len(lists))
             for row in islice(company.suitable(entity, company.chance(entity), suits), share):
@@ -118,9 +118,9 @@ def _apply(company: Company, action: str, counts: Mapping[str, int]) -> None:
 
 
 def _can(action: str, entity: str) -> bool:
-    """Only what has the key can be merged or deactivated."""
-    facts = all_facts()[entity]
-    keys = {field.name for field in facts.fields + facts.export_only_fields}
+    """Can this entity be merged or deactivated? Only if its records have the key for it."""
+    entry = catalogue_entries()[entity]
+    keys = {field.name for field in entry.fields + entry.export_only_fields}
     return _NEEDS.get(action, "id") in keys
 
 
@@ -147,7 +147,7 @@ _SUITS: dict[str, Callable[[Row], bool]] = {
 
 def _now(company: Company) -> int:
     if company.now is None:
-        raise RuntimeError("time moves only through advance")
+        raise RuntimeError("records change only through advance")
     return company.now.now()
 
 
@@ -158,7 +158,7 @@ def _change(company: Company, entity: str, row: Row) -> None:
 
 
 def _merge(company: Company, entity: str, row: Row) -> None:
-    """ServiceTitan: a merged customer stays as an inactive row with `mergedToId`; old records keep naming it."""
+    """ServiceTitan: a merged customer stays as an inactive row with `mergedToId`; old records still name it."""
     survivors = company.suitable(entity, company.chance(entity), lambda other: _is_live(other) and other is not row)
     survivor = next(survivors, None)
     changes = {"active": False, "mergedToId": survivor.key if survivor else None}
@@ -190,7 +190,7 @@ def _undelete(company: Company, entity: str, row: Row) -> None:
 
 
 def delete(company: Company, entity: str, row: Row, now: int) -> None:
-    """Take a row out of every list; the feed keeps it with `active` false."""
+    """Remove a row from every list; the feed keeps it with `active` false."""
     store = company.stores[entity]
     if row.made:
         _let_go(company, entity, row)
@@ -199,14 +199,14 @@ def delete(company: Company, entity: str, row: Row, now: int) -> None:
     store.set_deleted(row, deleted=True)
     try:
         says_active = "active" in row.as_dict()
-    except msgspec.DecodeError:  # inserted as something else: it keeps its bytes
+    except msgspec.DecodeError:  # a test inserted something else: it keeps its bytes
         row.active, row.changed = False, now
     else:
         store.rewrite(row, {"active": False} if says_active else {}, now)
 
 
 def _let_go(company: Company, entity: str, row: Row) -> None:
-    """A payment that is voided or deleted applies to nothing any more; one that was voided already did not."""
+    """A payment that is voided or deleted no longer applies to an invoice; one that was voided before did not."""
     if entity == "payments" and row.active:
         take_back(company, row.as_dict())
 

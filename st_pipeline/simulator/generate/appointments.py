@@ -1,7 +1,6 @@
 """Appointments: when somebody is at a job.
 
-Here: new appointments, in the state of their job. Not here: how they go on, which their jobs do with them
-(`job_progress`).
+Here: new appointments, in the state of their job. Not here: their later changes, which come with those of their job.
 """
 
 # ruff: noqa: PLR2004 - shares and weights of made-up data, each used once
@@ -17,7 +16,7 @@ from st_pipeline.simulator.generate.company import Company
 from st_pipeline.simulator.generate.registry import Record, generates
 from st_pipeline.simulator.store import Row
 
-STATUS_OF = {"InProgress": "Working", "Completed": "Done"}  # of the job's status; the others are called the same
+STATUS_OF = {"InProgress": "Working", "Completed": "Done"}  # by the job's status; the other statuses have the same name
 _HOUR = 3600 * TICKS_PER_SECOND
 _QUARTER = 900 * TICKS_PER_SECOND
 _NOTES = ("Replaced capacitor.\nSystem cooling.", "Nobody home, left a door tag", "Quoted two options – will call back")
@@ -31,7 +30,7 @@ _KEYS = (
     "appointments", count=lambda _: 0, after=("jobs", "technicians"), attached_to="jobs", follows=True, when_asked=True
 )
 def appointments(company: Company, chance: Random, count: int) -> Iterator[Record]:
-    """One to three a job, which names the first and the last; asked for, a further one of an open job."""
+    """One to three for each job, which names the first and the last; on demand, another one for an open job."""
     technicians, waiting = company.ids("technicians"), company.newcomers["appointments"]
     keys = None if company.now is None else [waiting.popleft() for _ in range(len(waiting))]
     for job in company.heads("jobs", *_KEYS, keys=keys):
@@ -48,20 +47,20 @@ def appointments(company: Company, chance: Random, count: int) -> Iterator[Recor
 
 
 def is_open(job: Row) -> bool:
-    """Is there work to come?"""
+    """Is there still work to do?"""
     is_over = b'"jobStatus":"Completed"' in job.body or b'"jobStatus":"Canceled"' in job.body
     return job.active and not job.deleted and not is_over
 
 
 def _ids(job: Any) -> list[int]:
-    """A job's appointments as it names them; the one between two has the number in the middle."""
+    """The ids of a job's appointments; one between two has the number in the middle."""
     first, last = job.firstAppointmentId, job.lastAppointmentId
     return [first, (first + last) // 2, last] if job.appointmentCount > 2 else sorted({first, last})
 
 
 @dataclass(frozen=True, slots=True)
 class _Visit:
-    """When, in ticks, and in which state."""
+    """When it is, in ticks, and its state."""
 
     start: int
     end: int
@@ -70,7 +69,7 @@ class _Visit:
 
 
 def _visit(company: Company, chance: Random, job: Any, place: int, of: int) -> _Visit:
-    """The last one ends when the job is completed; those before it lie between, and are done."""
+    """The last one ends when the job is completed; those before it are done."""
     booked = to_ticks(job.createdOn)
     today = max(company.today(), booked)
     status = STATUS_OF.get(job.jobStatus, job.jobStatus)
@@ -118,7 +117,7 @@ def _appointment(
 
 
 def summaries(chance: Random, technicians: list[int], job_id: int, number: int, moment: int) -> list[Record] | None:
-    """What technicians wrote down afterwards."""
+    """What technicians wrote afterwards."""
     if not technicians or chance.random() < 0.3:
         return None if chance.random() < 0.5 else []
     text = to_text(moment)

@@ -1,6 +1,6 @@
 """Job types, call reasons and campaigns: what a call is booked under.
 
-Here: those three. The names of the first job types are those that invoices carry. Not here: jobs.
+Here: those three. The first job types are those that invoices name. Not here: jobs.
 """
 
 # ruff: noqa: PLR2004 - shares and weights of made-up data, each used once
@@ -65,7 +65,7 @@ _CAMPAIGNS = (
     when_asked=True,
 )
 def job_types(company: Company, chance: Random, count: int) -> Iterator[Record]:
-    """Kinds of work; one is no longer booked."""
+    """Kinds of work; one is inactive."""
     names = JOB_TYPES + _FURTHER_JOB_TYPES
     units, tags, fields = (company.ids(entity) for entity in ("business_units", "tag_types", "custom_fields.jobs"))
     for _ in range(count):
@@ -98,7 +98,7 @@ def job_types(company: Company, chance: Random, count: int) -> Iterator[Record]:
 
 @generates("call_reasons", count=lambda _: len(_REASONS), when_asked=True)
 def call_reasons(company: Company, chance: Random, count: int) -> Iterator[Record]:
-    """Why people call; one in ten is switched off."""
+    """Why people call; one in ten is inactive."""
     for _ in range(count):
         number = len(company.stores["call_reasons"])
         name, is_lead = _REASONS[number % len(_REASONS)]

@@ -1,7 +1,6 @@
 """What a company has before it has customers: units, staff, price book, tax codes, accounts.
 
-Here: small fixed lists with ids from the seed. Not here: records that are served; a generator for one of these entities
-serves exactly these ids.
+Here: small fixed lists with ids from the seed. Not here: the records; the generators of these entities use these ids.
 """
 
 from dataclasses import dataclass
@@ -12,7 +11,7 @@ import msgspec
 
 
 def encoded(part: object) -> msgspec.Raw:
-    """A part that many records repeat, encoded once."""
+    """A part that is the same in many records, encoded once."""
     return msgspec.Raw(msgspec.json.encode(part))
 
 
@@ -136,7 +135,7 @@ class Catalogue:
 
     @property
     def income_account(self) -> tuple[int, str]:
-        """The account that sales go to: id and name."""
+        """The account for sales: id and name."""
         account = msgspec.json.decode(self.income)
         return account["id"], account["name"]
 
@@ -188,7 +187,7 @@ def _catalogue(seed: int) -> Catalogue:
         income=account("Service income", "4000", "Income", "ServiceFeeIncome"),
         cost_of_sale=account("Cost of goods sold", "5000", "CostOfGoodsSold", "SuppliesMaterialsCogs"),
         asset=account("Inventory asset", "1300", "OtherCurrentAsset", "Inventory"),
-        # Last, so that the other ids of a seed stay what they are.
+        # Last, so that the other ids of a seed do not change.
         undeposited=account("Undeposited funds", "1499", "OtherCurrentAsset", "UndepositedFunds"),
         location_custom_fields=(
             (new_id(), "Gate code", ("1234", "#4411*", "call first")),

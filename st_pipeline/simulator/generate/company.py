@@ -1,6 +1,6 @@
-"""One made-up company: its records so far, its chance, its time.
+"""One made-up company: its records, random numbers and time.
 
-Here: what generators share: ids, moments, random picks, debts. Not here: any entity.
+Here: what generators share: ids, timestamps, random picks, balances. Not here: any entity.
 """
 
 from collections import defaultdict, deque
@@ -17,7 +17,7 @@ from st_pipeline.simulator.generate.catalogue import Catalogue
 from st_pipeline.simulator.generate.registry import GENERATORS, Record, in_order
 from st_pipeline.simulator.store import EntityStore, Row
 
-SEEDED_UNTIL = to_ticks("2026-11-01T00:00:00Z")  # fixed: the same seed gives the same bytes on any day
+SEEDED_UNTIL = to_ticks("2026-11-01T00:00:00Z")  # fixed, so that the same seed gives the same bytes on any day
 _HISTORY_DAYS = 6 * 365
 _BULK_EDITS_SHARE, _NEVER_EDITED_BELOW = 0.03, 0.15
 _PICKS_BEFORE_GIVING_UP, _LUCKY_TRIES = 50, 500
@@ -25,7 +25,7 @@ _PICKS_BEFORE_GIVING_UP, _LUCKY_TRIES = 50, 500
 
 @dataclass(frozen=True, slots=True)
 class Sizes:
-    """How much a company has; what is not said follows from customers and invoices."""
+    """How many records a company has; the other numbers follow from customers and invoices."""
 
     customers: int
     invoices: int
@@ -45,8 +45,9 @@ class Sizes:
 class Company:
     """State of the generators of one tenant.
 
-    `now` is None while history is made up (moments are drawn from the past) and the clock once time moves. `made`:
-    entities whose history is there; time moves in those. The others' comes when asked for, out of what there is then.
+    `now` is None while history is made up (timestamps are random, in the past), then it is the clock. `made`: entities
+    whose history exists, and which change over time. That of the others is made up on first use, from the records of
+    that moment.
     """
 
     seed: int
@@ -70,7 +71,7 @@ class Company:
         self._bulk_edits = sorted(self.until - int(chance.random() * 700 * TICKS_PER_DAY) for _ in range(3))
 
     def chance(self, entity: str) -> Random:
-        """Each entity's own random numbers: a new entity does not change the data of the others."""
+        """Random numbers of the entity's own, so that a new entity does not change the data of the others."""
         if entity not in self._chances:
             self._chances[entity] = Random(f"{self.seed}:{entity}")  # noqa: S311
         return self._chances[entity]
@@ -85,12 +86,12 @@ class Company:
         return self._last_ids[entity]
 
     def moments(self, chance: Random, after: int = 0) -> tuple[int, int]:
-        """`createdOn` and `modifiedOn` of the next record in ticks: now when time moves, else after `after`."""
+        """`createdOn` and `modifiedOn` of the next record, in ticks: now, or in history some time after `after`."""
         self._drawn = self._now_twice(self.now) if self.now is not None else self._past(chance, after)
         return self._drawn
 
     def moments_from(self, chance: Random, created: int, edited_after: int = 0) -> tuple[int, int]:
-        """As `moments`, of a record that another tells the making of; it was edited after `edited_after` or not."""
+        """Like `moments`, for a record that was created at `created`; it may have been edited after `edited_after`."""
         past = self.now is None
         self._drawn = (created, self._edited(chance, max(created, edited_after))) if past else self.moments(chance)
         return self._drawn
@@ -106,18 +107,18 @@ class Company:
 
     def _edited(self, chance: Random, created: int) -> int:
         dice = chance.random()
-        if dice < _BULK_EDITS_SHARE:  # many rows edited at once share one moment to the tick
+        if dice < _BULK_EDITS_SHARE:  # rows edited in bulk have exactly the same time
             return max(self._bulk_edits[int(dice * 100) % 3], created)
         if dice < _NEVER_EDITED_BELOW:
             return created
         return created + int(max(0, self.until - created) * chance.random() ** 2)
 
     def today(self) -> int:
-        """The moment to judge ages by."""
+        """The time from which ages are counted."""
         return self.now.peek() if self.now is not None else self.until
 
     def pick_row(self, entity: str, chance: Random, live_and_active: bool = True) -> Row | None:
-        """Any row a generator made; None when there is none to be found."""
+        """A random row that a generator made; None when there is none."""
         store = self.stores[entity]
         for _ in range(_PICKS_BEFORE_GIVING_UP if len(store) else 0):
             row = store.rows[store.key_at(int(chance.random() * len(store)))]
@@ -126,7 +127,7 @@ class Company:
         return None
 
     def suitable(self, entity: str, chance: Random, suits: Callable[[Row], bool]) -> Iterator[Row]:
-        """Suitable rows at random, each once: by chance first, which is enough where most suit, then all of them."""
+        """Suitable rows in random order, each once: by random picks first, as most rows suit, then by a search."""
         store, seen = self.stores[entity], set()
         for _ in range(min(len(store), _LUCKY_TRIES)):
             row = store.rows[store.key_at(int(chance.random() * len(store)))]
@@ -143,43 +144,43 @@ class Company:
         return [row.key for row in self.stores[entity].rows.values() if row.made and row.active and not row.deleted]
 
     def records(self, entity: str) -> list[Record]:
-        """Those rows as records; for small lists."""
+        """The records of these rows; for small lists."""
         rows = self.stores[entity].rows
         return [rows[key].as_dict() for key in self.ids(entity)]
 
     def record(self, entity: str, key: int) -> Record | None:
-        """One record, if it is one of ours."""
+        """One record, if a generator made it."""
         row = self.stores[entity].rows.get(key)
         return row.as_dict() if row is not None and row.made else None
 
     def heads(self, entity: str, *names: str, keys: Iterable[int] | None = None) -> Iterator[Any]:
-        """Objects with these keys of every record of ours, or of those with `keys`."""
+        """Objects with these keys of every record that a generator made, or of those with `keys`."""
         rows = self.stores[entity].rows
         for row in list(rows.values()) if keys is None else [rows[key] for key in keys]:
             if row.made:
                 yield narrow(row, *names)
 
     def touch(self, entity: str, key: int, changes: Record) -> None:
-        """Time moves one record because another moved. Nothing happens where its history is still to be made up."""
+        """Change a record because another one changed. Nothing happens when its history is not made up yet."""
         row = self.stores[entity].rows.get(key)
         if row is not None and row.made and self.now is not None:
             self.stores[entity].rewrite(row, changes, self.now.now())
             self.log.append((entity, "changed", key))
 
     def put(self, entity: str, record: Record) -> None:
-        """Time brings a record that nobody asked for by name."""
+        """Add a record that follows from another change."""
         self.log.append((entity, "created", self.stores[entity].add(record, self._drawn).key))
         self._drawn = None
 
     def owner(self, entity: str, of: str, chance: Random) -> Row | None:
-        """The `of` row that the next `entity` belongs to: newcomers first, then any."""
+        """The `of` row that the next `entity` belongs to: new ones first, then any."""
         waiting = self.newcomers[entity]
         if waiting:
             return self.stores[of].rows[waiting.popleft()]
         return self.pick_row(of, chance, live_and_active=self.now is not None)
 
     def _followers(self, entity: str) -> list[tuple[deque[int], int]]:
-        """Who waits for records of `entity`, and how often each is due: in history, once, and only for customers."""
+        """The queues for each new record of `entity`, and how often it is queued; in history only customers, once."""
         if self.now is None and entity != "customers":
             return []
         attached = [one for one in in_order() if one.attached_to == entity]
@@ -189,16 +190,16 @@ class Company:
         return [(self.newcomers[one.entity], 1 if one.follows else one.per_newcomer) for one in due]
 
     def bury(self, entity: str, record_id: int) -> None:
-        """The record about to be yielded is deleted: in the feed, not in lists."""
+        """Mark the record that is yielded next as deleted: in the feed, not in lists."""
         self._buried.add((entity, record_id))
 
     def owe(self, customer_id: int, cents: int) -> None:
-        """A customer's balance moves with its invoices'."""
+        """Change a customer's balance with that of its invoices."""
         if cents:
             self._debts[customer_id] += cents
 
     def settle(self) -> None:
-        """Write the moved balances. ServiceTitan: a balance change moves the customer's `modifiedOn`."""
+        """Write the changed balances. ServiceTitan: a new balance changes the customer's `modifiedOn`."""
         store = self.stores["customers"]
         for customer_id, cents in self._debts.items():
             row = store.rows.get(customer_id)
@@ -211,7 +212,7 @@ class Company:
         self._debts.clear()
 
     def generate(self, entity: str, count: int) -> list[int]:
-        """Make `count` records of an entity and put them in its store. Returns their ids."""
+        """Make `count` records of an entity and store them. Returns their ids."""
         followers, store, made = self._followers(entity), self.stores[entity], []
         for record in GENERATORS[entity].make(self, self.chance(entity), count):
             row = store.add(record, self._drawn)
@@ -223,7 +224,7 @@ class Company:
         return made
 
     def make(self, *entities: str) -> None:
-        """Make up the history of these, after those they build on, unless it is there."""
+        """Make up the history of these entities, after those they depend on, unless it exists."""
         for entity in entities:
             generator = GENERATORS.get(entity)
             if entity in self.made or generator is None:
@@ -239,7 +240,7 @@ class Company:
 
 
 def _balance(customer: Row) -> float | None:
-    """None for a record inserted by hand that has none."""
+    """None for a record that a test inserted without one."""
     try:
         balance = customer.as_dict().get("balance")
     except msgspec.DecodeError:
@@ -248,12 +249,12 @@ def _balance(customer: Row) -> float | None:
 
 
 def seed_company(company: Company, sizes: Sizes) -> None:
-    """Make up the history that is not left until somebody asks."""
+    """Make up the history, except of entities whose history is made up on first use."""
     company.sizes = sizes
     company.make(*(generator.entity for generator in in_order() if not generator.when_asked))
     company.newcomers.clear()
 
 
 def leave_empty(company: Company) -> None:
-    """A company without history: nothing is to be made up."""
+    """Make a company without history."""
     company.made.update(GENERATORS)

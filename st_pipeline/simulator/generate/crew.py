@@ -1,7 +1,7 @@
 """Technicians.
 
-Here: those, and what changes about them. The first six are the catalogue's, which invoices and memberships name
-already. Not here: where they are sent (`appointments`).
+Here: those, and their edits. The first six are those of the catalogue, which invoices and memberships name. Not here:
+which jobs they are sent to.
 """
 
 # ruff: noqa: PLR2004 - shares and weights of made-up data, each used once
@@ -28,7 +28,7 @@ _SKILLS = ("Gas furnaces", "Heat pumps", "Tankless", "Backflow", "Boilers")
     when_asked=True,
 )
 def technicians(company: Company, chance: Random, count: int) -> Iterator[Record]:
-    """Everybody who is sent out; some have left."""
+    """The technicians; some have left."""
     known, units = company.catalogue.technicians, company.ids("business_units")
     for _ in range(count):
         number = len(company.stores["technicians"])

@@ -21,7 +21,7 @@ _CONTACT_TYPES = ("MobilePhone",) * 8 + ("Phone",) * 5 + ("Email",) * 6 + ("Fax"
 
 @generates("customers", count=lambda sizes: sizes.customers)
 def customers(company: Company, chance: Random, count: int) -> Iterator[Record]:
-    """Households and firms; some deactivated, some merged into an earlier one."""
+    """Households and firms; some are inactive, some are merged into an earlier one."""
     catalogue = company.catalogue
     for _ in range(count):
         number = len(company.stores["customers"])
@@ -63,7 +63,7 @@ def customers(company: Company, chance: Random, count: int) -> Iterator[Record]:
     per_newcomer=1,
 )
 def locations(company: Company, chance: Random, count: int) -> Iterator[Record]:
-    """Every customer's own address first, then further sites of some."""
+    """Every customer's own address first, then more sites of some."""
     catalogue = company.catalogue
     for number in range(count):
         first = bool(company.newcomers["locations"])
@@ -99,7 +99,7 @@ def locations(company: Company, chance: Random, count: int) -> Iterator[Record]:
     per_newcomer=2,
 )
 def customer_contacts(company: Company, chance: Random, count: int) -> Iterator[Record]:
-    """Phones, mobiles, mail, fax. ServiceTitan: a contact does not move its customer's `modifiedOn`."""
+    """Phones, mobiles, mail, fax. ServiceTitan: a contact does not change its customer's `modifiedOn`."""
     for _ in range(count):
         owner = company.owner("customer_contacts", "customers", chance)
         if owner is None:
@@ -113,7 +113,7 @@ def customer_contacts(company: Company, chance: Random, count: int) -> Iterator[
             company.bury("customer_contacts", contact_id)
         yield {
             "modifiedOn": to_text(modified),
-            # Documented as never null; on an e-mail address there is nothing to say, and null is likely.
+            # Documented as never null, but likely to be null for an e-mail address.
             "phoneSettings": None if kind == "Email" else _phone_settings(value, chance.random() < 0.1),
             "createdOn": to_text(created),
             "preferences": None if chance.random() < 0.3 else _preferences(chance),
@@ -137,7 +137,7 @@ def customer_contacts(company: Company, chance: Random, count: int) -> Iterator[
     when_asked=True,
 )
 def location_contacts(company: Company, chance: Random, count: int) -> Iterator[Record]:
-    """As customers', of most locations: tenants, janitors, gates."""
+    """Like those of customers, for most locations: tenants, janitors, gates."""
     for _ in range(count):
         owner = company.owner("location_contacts", "locations", chance)
         if owner is None:

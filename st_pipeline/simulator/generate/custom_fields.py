@@ -1,7 +1,7 @@
 """Custom field types: a list per owner.
 
-Here: the types. Those of customers and locations are the catalogue's, which
-their records name already. Not here: values, which stand in their owners' records.
+Here: the types. Those of customers and locations are in the catalogue, and their records name them. Not here: values,
+which are in the owners' records.
 """
 
 # ruff: noqa: PLR2004 - shares and weights of made-up data, each used once
@@ -42,7 +42,7 @@ def _known(entity: str, company: Company) -> list[tuple[int, _Type]]:
 
 
 def _types(entity: str, company: Company, chance: Random, count: int) -> Iterator[Record]:
-    """`count` further types in one list; in history, all of the list's."""
+    """`count` more types in one list; in history, all types of the list."""
     known, names = _known(entity, company), _TYPES[entity]
     for _ in range(count if company.now is not None else len(known) + len(names)):
         number = len(company.stores[entity])
@@ -51,7 +51,7 @@ def _types(entity: str, company: Company, chance: Random, count: int) -> Iterato
         else:
             place = number - len(known)
             name, kind, options = names[place % len(names)]
-            type_id = company.new_id("custom fields")  # one row of numbers for all lists: an id is in one list only
+            type_id = company.new_id("custom fields")  # the same series for all lists, so an id is in one list only
             name = name if place < len(names) else f"{name} {number}"
         created, modified = company.moments(chance)
         is_equipment = entity == f"{LISTS}.equipment"
@@ -61,7 +61,7 @@ def _types(entity: str, company: Company, chance: Random, count: int) -> Iterato
             "dataType": kind,
             "dataTypeOptions": list(options) if options else None if chance.random() < 0.5 and not is_equipment else [],
         }
-        if not is_equipment:  # ServiceTitan: this list has no times, and no null for options
+        if not is_equipment:  # ServiceTitan: this list has no timestamps, and its options are never null
             record |= {"createdOn": to_text(created), "modifiedOn": to_text(modified)}
         yield record
 
@@ -73,7 +73,7 @@ def _edited_type(_: Company, chance: Random, field: Record) -> Record:
 
 
 for _before, _entity in pairwise(("", *_TYPES)):
-    # In this order whichever is asked for first: they share a row of numbers.
+    # Always in this order, as they share a series of ids.
     _after = (_before,) if _before else ()
     generates(_entity, count=lambda _: 0, after=_after, when_asked=True)(partial(_types, _entity))
     changes(_entity)(_edited_type)

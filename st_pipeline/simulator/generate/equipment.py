@@ -1,6 +1,6 @@
-"""Installed equipment: the units that stand at customers' locations.
+"""Installed equipment: the units at customers' locations.
 
-Here: those, and their replacement. Not here: the price book they were sold from.
+Here: those, and their replacement. Not here: the price book.
 """
 
 # ruff: noqa: PLR2004 - shares and weights of made-up data, each used once
@@ -21,7 +21,7 @@ _MAKERS = (
     ("Lennox", "ML14XC1"),
     ("A.O. Smith", "GCG-50"),
 )
-_KINDS = ("Water heater", "Furnace", "Air conditioner")  # as the price book's equipment, in its order
+_KINDS = ("Water heater", "Furnace", "Air conditioner")  # in the order of the price book's equipment
 _YEAR = 365 * TICKS_PER_DAY
 
 
@@ -34,7 +34,7 @@ _YEAR = 365 * TICKS_PER_DAY
     when_asked=True,
 )
 def equipment(company: Company, chance: Random, count: int) -> Iterator[Record]:
-    """One to three units at two locations of five."""
+    """One to three units at two of five locations."""
     tags = list(company.records("tag_types"))
     for location, units in _sites(company, chance, count):
         customer_id = location.as_dict()["customerId"]

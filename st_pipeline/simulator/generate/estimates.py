@@ -1,7 +1,7 @@
 """Estimates: what a technician offers, one for each option shown.
 
-Here: new estimates and how they are sold. ServiceTitan: `subtotal` and `tax` are numbers, and there is no total. Not
-here: the work that follows.
+Here: new estimates, and selling them. ServiceTitan: `subtotal` and `tax` are numbers, and there is no total. Not
+here: the work after that.
 """
 
 # ruff: noqa: PLR2004 - shares and weights of made-up data, each used once
@@ -33,13 +33,13 @@ def number(cents: int) -> msgspec.Raw:
 
 @generates("estimates", count=lambda _: 0, after=("jobs",), attached_to="jobs", follows=True, when_asked=True)
 def estimates(company: Company, chance: Random, count: int) -> Iterator[Record]:
-    """The options of a third of the jobs, which name them; asked for, a further one of any job."""
+    """The options of a third of the jobs, which name them; on demand, another one of any job."""
     units = {head.id: head.name for head in company.heads("business_units", "id", "name")}
     led_to_jobs = {head.createdFromEstimateId for head in company.heads("jobs", "createdFromEstimateId")}
     waiting = company.newcomers["estimates"]
     keys = None if company.now is None else [waiting.popleft() for _ in range(len(waiting))]
     for job in company.heads("jobs", *_KEYS, keys=keys):
-        wanted = int(chance.random() * len(job.estimateIds) * 2)  # beyond the last: nothing is sold
+        wanted = int(chance.random() * len(job.estimateIds) * 2)  # above the last: nothing is sold
         for place, estimate_id in enumerate(job.estimateIds):
             sold = estimate_id in led_to_jobs or (company.now is None and place == wanted)
             yield _estimate(company, chance, job, units, estimate_id, place, sold=sold)
@@ -105,7 +105,7 @@ def _deposit(chance: Random, subtotal: int) -> Record:
 def _items(
     company: Company, chance: Random, place: int, created: str, modified: str
 ) -> tuple[list[Record] | None, int, int]:
-    """Lines, and in cents their sum and the taxable part of it."""
+    """The lines; in cents, their sum and its taxable part."""
     if chance.random() < 0.02:
         return None, 0, 0
     items: list[Record] = []
@@ -154,7 +154,7 @@ def _item(company: Company, chance: Random, sku: Any, quantity: int, created: st
 
 @changes("estimates")
 def _sold_or_dismissed(company: Company, chance: Random, estimate: Record) -> Record:
-    """An open one is sold or dismissed; its job then names who sold it. Others are written about."""
+    """An open one is dismissed, or sold, and then its job names who sold it. Others get a new summary."""
     if estimate["status"]["name"] != "Open":
         return {"summary": "Customer called to confirm."}
     if chance.random() < 0.3:

@@ -1,6 +1,6 @@
 """What happens to an invoice after it is written: posted, exported, paid.
 
-Here: one step of that, with the payment and the customer's balance. Not here: new invoices.
+Here: one such step, with the payment and the customer's balance. Not here: new invoices.
 """
 
 # ruff: noqa: PLR2004 - shares and weights of made-up data, each used once
@@ -18,7 +18,7 @@ _NEXT_STAGE = {"Pending": "Posted", "Posted": "Exported"}
 
 @changes("invoices")
 def _next_step(company: Company, chance: Random, invoice: Record) -> Record:
-    """Paid if open, else one step on in the books. ServiceTitan: each step moves `modifiedOn`."""
+    """An open one is paid, others go one step on in the books. ServiceTitan: each step changes `modifiedOn`."""
     stage = invoice["syncStatus"]
     if invoice["balance"] not in ("0.00", None) and (stage not in _NEXT_STAGE or chance.random() < 0.5):
         received(company, company.chance("payments"), invoice)

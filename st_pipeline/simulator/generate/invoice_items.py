@@ -21,7 +21,7 @@ _HOW_MANY = (1, 1, 1, 1, 2, 2, 2, 3, 3, 4, 5, 6)
 
 @dataclass(slots=True)
 class Lines:
-    """Items and their sums. `items` is None where the invoice has none."""
+    """Items and their sums. `items` is None when the invoice has none."""
 
     items: list[dict[str, Any]] | None
     total_cents: int
@@ -29,7 +29,7 @@ class Lines:
     discount_cents: int
 
 
-@lru_cache(maxsize=8192)  # prices repeat, and this is called twenty times an invoice
+@lru_cache(maxsize=8192)  # prices repeat, and an invoice needs twenty calls
 def money(cents: int) -> str:
     """Cents as the text that accounting serves: `-12.30`."""
     return f"{cents // 100}.{cents % 100:02}" if cents >= 0 else "-" + money(-cents)
@@ -38,7 +38,7 @@ def money(cents: int) -> str:
 def invoice_items(
     company: Company, chance: Random, moments: tuple[str, str], unit: msgspec.Raw | None, *, reverse: bool, free: bool
 ) -> Lines:
-    """`reverse`: negative quantities, for an adjustment. `free`: a booked job with nothing to bill."""
+    """`reverse`: negative quantities, for an adjustment. `free`: nothing to bill."""
     lines = Lines([], 0, 0, 0)
     items: list[dict[str, Any]] = []
     if free and chance.random() < NO_ITEMS_SHARE:

@@ -1,7 +1,8 @@
 """Invoices and their items.
 
-Here: invoices whose sums add up to the cent: `subTotal` is the items' `total`, `total` is `subTotal` plus `salesTax`,
-`discountTotal` the price modifiers, and open balances make the customer's. Not here: payments.
+Here: invoices whose sums are right to the cent: `subTotal` is the sum of the items' `total`, `total` is `subTotal` plus
+`salesTax`, `discountTotal` the sum of the price modifiers, and a customer's balance that of open invoices. Not here:
+payments.
 ServiceTitan: money in accounting is text.
 """
 
@@ -46,12 +47,12 @@ _ROYALTY = encoded({"status": "Pending", "date": None, "sentOn": None, "memo": N
     per_newcomer=1,
 )
 def invoices(company: Company, chance: Random, count: int) -> Iterator[Record]:
-    """Mostly of jobs; some of memberships, some adjustments of earlier ones, some over nothing."""
+    """Most for jobs; some for memberships, some adjustments of earlier ones, some with a total of 0."""
     corrected: tuple[Record, Row] | None = None
     sites: dict[int, _Site] = {}  # for this call only: customers may change before the next
     for _ in range(count):
         row = company.owner("invoices", "locations", chance)
-        correcting = corrected if chance.random() < 0.2 else None  # of the tenth that is kept: 2 % adjust another
+        correcting = corrected if chance.random() < 0.2 else None  # a tenth are candidates, so 2 % adjust another
         row = correcting[1] if correcting else row
         if row is None:
             return
@@ -77,7 +78,7 @@ def invoices(company: Company, chance: Random, count: int) -> Iterator[Record]:
 
 @dataclass(frozen=True, slots=True)
 class _Site:
-    """What every invoice of one location repeats, encoded once."""
+    """What is the same in every invoice of a location, encoded once."""
 
     created: int
     customer_id: int
@@ -90,7 +91,7 @@ class _Site:
 
     @classmethod
     def of(cls, company: Company, row: Row) -> "_Site | None":
-        """None where the customer was put in by hand and may lack anything."""
+        """None when a test inserted the customer, as any key may be missing then."""
         location = row.as_dict()
         owner = company.stores["customers"].rows.get(location["customerId"])
         if owner is None or not owner.made:
@@ -117,7 +118,7 @@ def _address(address: dict[str, Any]) -> msgspec.Raw:
 
 
 def _stage(company: Company, chance: Random, created: int) -> str:
-    """Bookkeeping follows within weeks."""
+    """The stage of bookkeeping, which takes some weeks."""
     age_days = (company.today() - created) / TICKS_PER_DAY
     if age_days > 30:
         return "Exported" if chance.random() < 0.9 else "Posted"
@@ -125,7 +126,7 @@ def _stage(company: Company, chance: Random, created: int) -> str:
 
 
 def _balance(company: Company, chance: Random, total: int, created: int, due: int) -> tuple[int, str | None]:
-    """What is still open, and the day it was paid."""
+    """The open amount, and the day it was paid."""
     if total == 0:
         return 0, None
     overdue = company.today() > due

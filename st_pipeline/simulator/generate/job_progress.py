@@ -1,6 +1,6 @@
-"""How jobs go on: scheduled, dispatched, in progress, completed; their appointments with them.
+"""The progress of jobs and their appointments: scheduled, dispatched, in progress, completed.
 
-Here: one step of that, told for a job or for one of its appointments. Not here: new jobs.
+Here: one such step, of a job or of one of its appointments. Not here: new jobs.
 """
 
 # ruff: noqa: PLR2004 - shares and weights of made-up data, each used once
@@ -18,7 +18,7 @@ _ENDED = ("Done", "Canceled")
 
 @changes("jobs")
 def _next_step(company: Company, chance: Random, job: Record) -> Record:
-    """One step on; now and then put on hold or canceled. A job that is over gets another tag or summary."""
+    """One step on; sometimes on hold or canceled. A job that is over gets another tag or summary."""
     status = job["jobStatus"]
     if status not in _NEXT:
         tags = company.ids("tag_types")
@@ -47,7 +47,7 @@ def _report(company: Company, chance: Random, appointment: Record, status: str) 
 
 @changes("appointments")
 def _next_appointment_step(company: Company, chance: Random, appointment: Record) -> Record:
-    """Its job goes on, and it with the job; or it is put off by a day. One that is over is written about."""
+    """It goes on together with its job, or is postponed by a day. One that is over gets a new text."""
     if appointment["status"] in _ENDED:
         return _report(company, chance, appointment, "Done")
     job = company.record("jobs", appointment["jobId"])

@@ -1,7 +1,7 @@
 """Jobs: the work that invoices, appointments and estimates belong to.
 
-Here: new jobs. A job of history is that of an invoice, which names its number and type already; some have no invoice,
-being open or canceled. Not here: how a job goes on (`job_progress`).
+Here: new jobs. A job in history belongs to an invoice, which names its number and type; open and canceled jobs have no
+invoice. Not here: the progress of jobs.
 """
 
 # ruff: noqa: PLR2004 - shares and weights of made-up data, each used once
@@ -122,7 +122,7 @@ class _Sources:
 
 @dataclass(slots=True)
 class _Plan:
-    """What tells one job from another before chance fills in the rest. Times in ticks."""
+    """The facts of one job; the rest of its record is random. Times in ticks."""
 
     id: int
     number: str
@@ -139,7 +139,7 @@ class _Plan:
 
 
 def _any(chance: Random, ids: list[int], none_share: float = 0.0) -> int:
-    """One of `ids`. Seen live: 0 where there is none."""
+    """One of `ids`. Seen live: 0 when there is none."""
     return 0 if not ids or chance.random() < none_share else ids[int(chance.random() * len(ids))]
 
 
@@ -169,7 +169,7 @@ def _billed(company: Company, chance: Random, sources: _Sources, invoice: _Invoi
 
 
 def _unbilled(company: Company, chance: Random, sources: _Sources, location: Row, *, is_open: bool) -> _Plan:
-    """Nothing is written for it: `invoiceId` is 0, and so is the total."""
+    """A job without an invoice: `invoiceId` and the total are 0."""
     today, number = company.today(), company.new_id("jobs")
     born = max(location.created, today - int(chance.random() * 14 * TICKS_PER_DAY)) if is_open else location.created
     created, modified = company.moments(chance, after=born)

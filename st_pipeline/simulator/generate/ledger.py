@@ -1,6 +1,6 @@
-"""Who owes what: an invoice's balance, and with it its customer's.
+"""Balances of invoices and of their customers.
 
-Here: how open amounts move. Not here: invoices and payments themselves.
+Here: changing them. Not here: invoices and payments themselves.
 """
 
 from st_pipeline.simulator.clock import to_day_text
@@ -15,23 +15,23 @@ def cents(text: str | None) -> int:
 
 
 def close_account(company: Company, invoice: Record) -> None:
-    """The customer owes this invoice's balance no longer."""
+    """The customer no longer owes this invoice's balance."""
     company.owe(invoice["customer"]["id"], -cents(invoice["balance"]))
 
 
 def reopen_account(company: Company, invoice: Record) -> None:
-    """A deleted invoice came back: its balance is owed again."""
+    """A deleted invoice was restored: the customer owes its balance again."""
     company.owe(invoice["customer"]["id"], cents(invoice["balance"]))
 
 
 def open_balance(company: Company, invoice_id: int) -> int:
-    """Cents still to be paid; 0 where the invoice is not one of ours."""
+    """Cents still to pay; 0 when no generator made the invoice."""
     invoice = company.record("invoices", invoice_id)
     return cents(invoice["balance"]) if invoice else 0
 
 
 def move_balance(company: Company, invoice_id: int, by_cents: int) -> None:
-    """A payment was applied to an invoice, or taken back. A deleted one is owed by nobody."""
+    """A payment was applied to an invoice, or taken back. Nobody owes a deleted invoice."""
     invoice = company.record("invoices", invoice_id)
     if invoice is None:
         return

@@ -29,7 +29,7 @@ _STATUSES = ("Active",) * 45 + ("Expired",) * 35 + ("Canceled",) * 12 + ("Suspen
 
 @generates("membership_types", count=lambda _: len(_TYPES))
 def membership_types(company: Company, chance: Random, count: int) -> Iterator[Record]:
-    """The plans on sale, and one no longer."""
+    """The plans on sale, and one that is inactive."""
     for _ in range(count):
         number = len(company.stores["membership_types"])
         name, frequency, price = _TYPES[number % len(_TYPES)]
@@ -84,7 +84,7 @@ def _services(company: Company, type_id: int) -> list[dict[str, Any]]:
     per_newcomer=1,
 )
 def memberships(company: Company, chance: Random, count: int) -> Iterator[Record]:
-    """Members, lapsed and suspended ones. ServiceTitan: `active` stays true on most that expired."""
+    """Active, expired and suspended memberships. ServiceTitan: `active` stays true on most that expired."""
     for _ in range(count):
         location = company.owner("memberships", "locations", chance)
         plan_row = company.pick_row("membership_types", chance)
@@ -142,7 +142,7 @@ def _membership(
         "initialDeferredRevenue": 0.0,
         "duration": billing["duration"],
         "renewalDuration": billing["duration"],
-        # Seen live: 0 where there is no business unit.
+        # Seen live: 0 when there is no business unit.
         "businessUnitId": 0
         if chance.random() < 0.03
         else company.catalogue.business_units[int(chance.random() * 4)][0],

@@ -1,7 +1,7 @@
 """Business units and tag types.
 
-Here: those two. The first of each are the catalogue's, which customers, invoices and memberships name already; more
-follow in larger companies. Not here: people (`crew`), what a job is booked under (`booking`).
+Here: those two. The first of each are those of the catalogue, which customers, invoices and memberships name; larger
+companies have more. Not here: technicians, job types.
 """
 
 # ruff: noqa: PLR2004 - shares and weights of made-up data, each used once
@@ -44,7 +44,7 @@ _TAGS = (
 
 @generates("business_units", count=lambda sizes: sizes.business_units, when_asked=True)
 def business_units(company: Company, chance: Random, count: int) -> Iterator[Record]:
-    """Departments; the last of a large company's is closed."""
+    """Departments; in a large company the last one is inactive."""
     known = company.catalogue.business_units
     for _ in range(count):
         number = len(company.stores["business_units"])
@@ -109,7 +109,7 @@ def _tenant(company: Company, modified: int) -> Record:
 
 @generates("tag_types", count=lambda _: len(_TAGS), when_asked=True)
 def tag_types(company: Company, chance: Random, count: int) -> Iterator[Record]:
-    """Labels for customers, locations, jobs and more; one is no longer used."""
+    """Labels for customers, locations, jobs and more; one is inactive."""
     known = company.catalogue.tag_type_ids
     for _ in range(count):
         number = len(company.stores["tag_types"])

@@ -1,6 +1,6 @@
 """What happens to a payment after it is received: posted, exported; voided or deleted, and back.
 
-Here: that, and the balances it moves. Not here: new payments (`payments`).
+Here: that, and the balances it changes. Not here: new payments.
 """
 
 from random import Random
@@ -15,7 +15,7 @@ _NEXT_STAGE = {"Pending": "Posted", "Posted": "Exported"}
 
 @changes("payments")
 def _next_stage(company: Company, _: Random, payment: Record) -> Record:
-    """One step on in the books; a remark where there is none left."""
+    """One step on in the books; after the last step, a new memo."""
     stage = payment["syncStatus"]
     if stage not in _NEXT_STAGE:
         return {"memo": "Receipt mailed."}
@@ -23,13 +23,13 @@ def _next_stage(company: Company, _: Random, payment: Record) -> Record:
 
 
 def take_back(company: Company, payment: Record) -> None:
-    """Voided or deleted: its invoices are open again by what it applied."""
+    """Voided or deleted: the amount it paid is open again on its invoices."""
     for one in payment["appliedTo"] or ():
         move_balance(company, one["appliedTo"], cents(one["appliedAmount"]))
 
 
 def apply_again(company: Company, payment: Record) -> Record:
-    """Back again. Returns the keys that change: it stays unapplied where its invoices were paid in the meantime."""
+    """Restored. Returns the keys that change: it is unapplied if its invoices were paid in the meantime."""
     applied = payment["appliedTo"] or ()
     open_cents = {one["appliedTo"]: open_balance(company, one["appliedTo"]) for one in applied}
     if any(abs(cents(one["appliedAmount"])) > abs(open_cents[one["appliedTo"]]) for one in applied):

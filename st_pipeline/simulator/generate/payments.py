@@ -1,7 +1,7 @@
 """Payments, and which invoices they are applied to.
 
-Here: payments whose parts add up: what an invoice's balance lacks of its total is what active payments apply to it. Not
-here: what an invoice is made of (`invoices`). ServiceTitan: money in accounting is text.
+Here: payments with the right sums: an invoice's total minus its balance is what active payments apply to it. Not here:
+invoices. ServiceTitan: money in accounting is text.
 """
 
 # ruff: noqa: PLR2004 - shares and weights of made-up data, each used once
@@ -30,7 +30,7 @@ _OFFICE_OPENS = 8 * 3600 * TICKS_PER_SECOND
 
 @dataclass(slots=True)
 class _Part:
-    """So many cents of an invoice."""
+    """The part of a payment that pays one invoice."""
 
     invoice: Any
     cents: int
@@ -38,9 +38,9 @@ class _Part:
 
 @generates("payments", count=lambda _: 0, after=("invoices",), attached_to="invoices", follows=True, when_asked=True)
 def payments(company: Company, chance: Random, count: int) -> Iterator[Record]:
-    """What invoices of history lack in balance, paid at once, in two or together with the customer's next invoice.
+    """In history, the paid amounts of invoices: at once, in two parts, or together with the customer's next invoice.
 
-    Time: what a new invoice lacks from the start. Asked for: each pays an open invoice, whole or half.
+    Later, what is paid of a new invoice from the start. On demand, each pays an open invoice, in full or half.
     """
     if company.now is None:
         yield from _history(company, chance)
@@ -58,7 +58,7 @@ def payments(company: Company, chance: Random, count: int) -> Iterator[Record]:
 
 
 def received(company: Company, chance: Random, invoice: Record) -> None:
-    """An invoice is being paid: record by what. Where payments are not made up yet, they will tell it then."""
+    """Add the payment of an invoice. When payments have no history yet, it will include this one."""
     if "payments" in company.made:
         head = next(company.heads("invoices", *_KEYS, keys=[invoice["id"]]))
         company.put("payments", _payment(company, chance, [_Part(head, cents(invoice["balance"]))]))
@@ -69,8 +69,8 @@ def _is_open(invoice: Row) -> bool:
 
 
 def _history(company: Company, chance: Random) -> Iterator[Record]:
-    held: dict[int, _Part] = {}  # by customer: paid together with the next
-    paid_by: dict[int, int] = {}  # by invoice: a refund names the payment it gives back
+    held: dict[int, _Part] = {}  # by customer: paid together with the next invoice
+    paid_by: dict[int, int] = {}  # by invoice: a refund names its payment
     for invoice in company.heads("invoices", *_KEYS):
         paid = cents(invoice.total) - cents(invoice.balance)
         if not paid:
@@ -90,14 +90,14 @@ def _history(company: Company, chance: Random) -> Iterator[Record]:
         for part in parts:
             paid_by[part.invoice.id] = payment["id"]
         yield payment
-        if 0.5 <= dice < 0.5 + DEPOSIT_SHARE + VOID_SHARE + DELETED_SHARE:  # away from those of joint and split
+        if 0.5 <= dice < 0.5 + DEPOSIT_SHARE + VOID_SHARE + DELETED_SHARE:  # not for joint and split payments
             yield _unapplied(company, chance, invoice, dice - 0.5)
     for part in held.values():
         yield _payment(company, chance, [part])
 
 
 def _unapplied(company: Company, chance: Random, invoice: Any, dice: float) -> Record:
-    """A deposit that is still to be used; or one entered by mistake, then voided or deleted."""
+    """A deposit not used yet; or one entered by mistake, then voided or deleted."""
     payment = _payment(company, chance, [_Part(invoice, 0)], deposit=5000 + int(chance.random() * 20) * 2500)
     if dice > DEPOSIT_SHARE:
         payment["active"] = False

@@ -1,7 +1,7 @@
-"""Names, addresses, phone numbers: the ordinary and the odd.
+"""Names, addresses, phone numbers: ordinary and unusual ones.
 
-Here: words and how they are put together. Not here: records. Phone numbers are of the fictional 555-01xx kind, mail
-addresses of reserved domains.
+Here: words, and combining them. Not here: records. Phone numbers are of the fictional form 555-01xx, mail addresses in
+reserved domains.
 """
 
 # ruff: noqa: PLR2004, SIM905 - shares and weights of made-up data, each used once; word lists read better as text
@@ -81,7 +81,7 @@ PLACES = (
     ("Winston-Salem", "NC", "27101", 36.09, -80.24),
     ("Agawam", "MA", "01001", 42.06, -72.61),
 )
-_ODD_EVERY = 17  # one customer in so many has an odd name, and each odd name comes in turn
+_ODD_EVERY = 17  # every 17th customer has an unusual name, each in turn
 
 
 def customer_name(chance: Random, number: int, commercial: bool) -> str:
@@ -100,7 +100,7 @@ def customer_name(chance: Random, number: int, commercial: bool) -> str:
 
 
 def address(chance: Random) -> dict[str, Any]:
-    """A street address. Null where ServiceTitan's documents say never, and tenants saw it: one in a hundred."""
+    """A street address. One in a hundred has a null that ServiceTitan's documents rule out but real data has."""
     city, state, postal_code, latitude, longitude = PLACES[int(chance.random() * len(PLACES))]
     dice = chance.random()
     blank = dice < 0.01

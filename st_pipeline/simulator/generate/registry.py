@@ -1,4 +1,4 @@
-"""Which function makes which entity, in which order, and how many.
+"""Which function makes the records of which entity, in which order, and how many.
 
 Here: registration. Not here: any record.
 """
@@ -18,11 +18,11 @@ Change = Callable[["Company", Random, Record], Record]
 
 @dataclass(frozen=True, slots=True)
 class Generator:
-    """`make(company, chance, count)` yields that many records; `after` names entities it builds on.
+    """`make(company, chance, count)` yields that many records; `after` names entities it depends on.
 
-    `attached_to`: each new record of that entity is handed to this generator first (a new customer gets its location).
-    `follows`: it makes something of each of those, and `count` comes on top; else `per_newcomer` says how many.
-    `when_asked`: its history is made up when somebody first asks for it, out of what it builds on.
+    `attached_to`: each new record of that entity is given to this generator first (a new customer gets its location).
+    `follows`: it makes records for each of those, and `count` in addition; otherwise `per_newcomer` says how many.
+    `when_asked`: its history is made up on first use, from the entities it depends on.
     """
 
     entity: str
@@ -49,7 +49,7 @@ def generates(
     follows: bool = False,
     when_asked: bool = False,
 ) -> Callable[[Make], Make]:
-    """Register a generator. `per_newcomer`: records made along with each customer that time brings."""
+    """Register a generator. `per_newcomer`: records made with each new customer."""
 
     def register(make: Make) -> Make:
         GENERATORS[entity] = Generator(
@@ -61,7 +61,7 @@ def generates(
 
 
 def changes(entity: str) -> Callable[[Change], Change]:
-    """Register what an edit of one record looks like: the keys that change. Without one only `modifiedOn` moves."""
+    """Register the edit of one record: the keys that change. Without one, only `modifiedOn` changes."""
 
     def register(change: Change) -> Change:
         CHANGES[entity] = change
@@ -71,7 +71,7 @@ def changes(entity: str) -> Callable[[Change], Change]:
 
 
 def in_order() -> list[Generator]:
-    """Every generator, after those it builds on."""
+    """Every generator, after those it depends on."""
     ordered: dict[str, Generator] = {}
 
     def visit(entity: str) -> None:
