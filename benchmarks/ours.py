@@ -25,15 +25,15 @@ def main() -> None:
     job = Job.read()
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
     clock = Clock(job.postmaster)
-    settle, walks = deletions.settle, [0.0, 0.0]
+    finish, walks = deletions.finish_full_sync, [0.0, 0.0]
 
-    def settle_timed(*args: Any, **options: Any) -> None:
+    def finish_timed(*args: Any, **options: Any) -> None:
         walk = Clock(job.postmaster)
-        settle(*args, **options)
+        finish(*args, **options)
         for index, seconds in enumerate(walk.read()):
             walks[index] += seconds
 
-    deletions.settle = settle_timed
+    deletions.finish_full_sync = finish_timed
     engine = open_engine(make_url(job.database_url).set(drivername=DRIVER))
     result = functions.synchronize_data(
         "bench", SyncConfiguration(only=ENTITIES, incremental_only=False), settings=settings_of(job), engine=engine

@@ -1,15 +1,19 @@
 """The values that pass between fetching, validating and writing.
 
-Here: plain values, nothing that acts. Not here: how any of them is made (servicetitan/, validation/) or stored
-(postgres/), which is why those three need not know each other.
+Here: plain values, nothing that acts. Not here: how any of them is made (servicetitan/, validation/, sync/) or stored
+(postgres/), which is why those rooms need not know each other.
 """
 
 import hashlib
 import zlib
-from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from datetime import datetime
 from enum import StrEnum
 from typing import Any, NamedTuple
+
+from st_pipeline.entities.spec import KEY, EntitySpec
 
 Columns = dict[str, Sequence[Any]]
 """A chunk's values by column, in the columns' order; a row's stand at the same index of each."""
@@ -18,9 +22,9 @@ Columns = dict[str, Sequence[Any]]
 class Mode(StrEnum):
     """How much of an entity is read."""
 
-    INCREMENTAL = "incremental"  # from the stored position
-    FULL = "full"  # everything, then mark what is gone
-    WINDOW = "window"  # a range of modification times; moves no position
+    INCREMENTAL = "incremental"  # from the stored cursor
+    FULL = "full"  # everything, then soft-delete what is missing
+    WINDOW = "window"  # a range of modification times; moves no cursor
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +96,10 @@ class Counts:
         for one in fields(self):
             setattr(self, one.name, getattr(self, one.name) + getattr(other, one.name))
 
+    def plus(self, other: "Counts") -> "Counts":
+        """Both together; neither changes."""
+        return Counts(*(getattr(self, one.name) + getattr(other, one.name) for one in fields(self)))
+
 
 @dataclass(frozen=True, slots=True)
 class Known:
@@ -100,6 +108,111 @@ class Known:
     modified_on_us: int | None
     record_hash: int
     spec_version: int
+
+
+@dataclass(frozen=True, slots=True)
+class KeyLookup:
+    """How ids of changed rows lead to keys of a stream. SQL with `:credential_id` and `:ids`, one column of ids each.
+
+    `keys`: ids to keys. `related`: ids to further ids; asked again until there are no new ones, then comes `keys`.
+    """
+
+    keys: str
+    related: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """An entity whose rows a stream's records are made of.
+
+    `facts`: the columns that reach the stream; a row in which none of them changed renews nothing. Empty: any change.
+    `keys`: the columns that hold keys of the stream; a row that moved from one key to another renews both.
+    `lookup`: where no column does.
+    """
+
+    entity: str
+    facts: tuple[str, ...] = ()
+    keys: tuple[str, ...] = ()
+    lookup: KeyLookup | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DeletionGuard:
+    """How many rows a sync may mark as deleted: `always` rows, or this `share` of the live ones if that is more.
+
+    `marked` and `withheld`: what its earlier chunks marked, and what the guard kept them from marking.
+    """
+
+    share: float
+    always: int
+    marked: int = 0
+    withheld: int = 0
+
+    def allows(self, more: int, live: int) -> bool:
+        """May `more` rows be marked, of so many that are live now?"""
+        found = self.marked + self.withheld + more
+        return found <= max(self.always, (self.marked + live) * self.share)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PreparedChunk:
+    """All that one transaction writes for an entity. Whoever writes it asks nobody.
+
+    `received`, `pages`: how many came since the last chunk; `older`: those that give way to a newer version.
+    `rows`: what is new or different, by column, with full_data and record_hash; `records`: each row's bytes, for those
+    that Postgres refuses. `table_was_empty` when the read began: then rows are copied without comparing. `pass_began`:
+    when the full sync began that shows these rows. `passed`: ids whose rejects go, as their records are written now.
+    `seen`: ids a full walk of the list showed. `gone`: ids that the source does not know; `found`: ids that it does
+    know, whose mark goes. `guard` None: a person allowed deletions, or nothing can be lost yet.
+    `streams`: the streams that were built before and are made of this entity, by name. `newest_modified_on`: of its
+    records, as the source wrote it. `cursor`: fields to save.
+    `entity`, `mode`, `cursor_before`, `counts_before`: for the sync log; `always_logged`: also if nothing changed.
+    """
+
+    spec: EntitySpec
+    received: int
+    pages: int
+    entity: str
+    mode: Mode
+    older: int = 0
+    rows: Columns = field(default_factory=dict)
+    records: Sequence[bytes] = ()
+    table_was_empty: bool = False
+    rewrite: bool = False
+    pass_began: datetime | None = None
+    rejects: Sequence[Reject] = ()
+    passed: Sequence[int] = ()
+    seen: Sequence[int] = ()
+    gone: Sequence[int] = ()
+    found: Sequence[int] = ()
+    guard: DeletionGuard | None = None
+    streams: Sequence[tuple[str, Source]] = ()
+    drift: Counter[Drift] = field(default_factory=Counter)
+    warnings: Counter[str] = field(default_factory=Counter)
+    nul_records: int = 0
+    newest_modified_on: str | None = None
+    cursor: Mapping[str, object] = field(default_factory=dict)
+    cursor_before: str | None = None
+    counts_before: Counts = field(default_factory=Counts)
+    always_logged: bool = True
+
+    @property
+    def ids(self) -> Sequence[int]:
+        """The keys of its rows."""
+        return self.rows.get(KEY, ())
+
+
+@dataclass(frozen=True, slots=True)
+class WrittenChunk:
+    """What became of a chunk once it is committed.
+
+    `refused`: ids of rows that Postgres refused, now rejects. `withheld`: rows that the guard kept from being marked.
+    """
+
+    counts: Counts
+    new_drift: Sequence[Drift] = ()
+    refused: frozenset[int] = frozenset()
+    withheld: int = 0
 
 
 def record_hash(record: bytes) -> int:

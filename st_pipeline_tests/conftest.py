@@ -21,7 +21,7 @@ from st_pipeline.settings import Settings
 if TYPE_CHECKING:
     from st_pipeline.entities.spec import EntitySpec
     from st_pipeline.simulator.control import SimulatedTenant
-    from st_pipeline.sync.context import EntityWork
+    from st_pipeline.sync.context import EntityContext
     from st_pipeline_tests.acme import Acme
 
 # A test's database need not survive a power cut; the tests of durability start servers of their own.
@@ -106,12 +106,12 @@ def settings(engine: Engine, tmp_path: Path) -> Settings:
 
 
 @pytest.fixture
-def make_work(engine: Engine, settings: Settings) -> "Iterator[Callable[..., EntityWork]]":
+def make_work(engine: Engine, settings: Settings) -> "Iterator[Callable[..., EntityContext]]":
     """Orders to write records of an entity: `make_work(spec, Mode.FULL, rows_per_chunk=5)`. They ask nobody for any."""
     from st_pipeline.postgres import leases
     from st_pipeline.postgres.sync_log import SyncLog
     from st_pipeline.protocol import Mode
-    from st_pipeline.sync.context import EntityWork
+    from st_pipeline.sync.context import EntityContext
     from st_pipeline_tests.tenants.planted import put_tenant
 
     tenant = put_tenant(engine, settings)
@@ -121,8 +121,8 @@ def make_work(engine: Engine, settings: Settings) -> "Iterator[Callable[..., Ent
             lease = leases.take(connection, *of, "a test", 600, sync_id=uuid.UUID(int=1))
         assert lease is not None
 
-        def make(spec: "EntitySpec", mode: Mode = Mode.WINDOW, **changed: Any) -> EntityWork:
-            return EntityWork(
+        def make(spec: "EntitySpec", mode: Mode = Mode.WINDOW, **changed: Any) -> EntityContext:
+            return EntityContext(
                 tenant=tenant.partition_key,
                 credential_id=tenant.credential_id,
                 connection=connection,

@@ -16,7 +16,7 @@ from st_pipeline.entities.spec import DeletionSign, EntitySpec
 from st_pipeline.errors import ConfigurationError
 from st_pipeline.operations import record_facts
 from st_pipeline.operations.record_facts import Built, Failure, KeptAside, Row, StreamOwner, StreamRecord, Sync
-from st_pipeline.postgres import cursors
+from st_pipeline.postgres import cursors, stream_pending
 from st_pipeline.postgres.cursors import Cursor
 from st_pipeline.streams import STREAMS
 from st_pipeline.streams.spec import SOFTWARE, StreamSpec
@@ -143,7 +143,7 @@ def _feeds(connection: Connection, tenant: Tenant, spec: EntitySpec, st_id: int)
     pairs = [(stream, source) for stream in STREAMS.values() for source in stream.sources if source.entity == spec.name]
     for stream, source in pairs:
         if source.lookup is not None:
-            keys = source.lookup(connection, tenant.credential_id, [st_id])
+            keys = stream_pending.looked_up(connection, tenant.credential_id, source.lookup, [st_id])
         else:
             ids = record_facts.ids_in_row(connection, spec, tenant.credential_id, st_id, source.keys)
             keys = {key for key in ids if key is not None}

@@ -1,7 +1,7 @@
-"""Putting records that were kept aside through the pipeline again, from the bytes we have, without asking ServiceTitan.
+"""Replay: prepare and write rejected records again, from their bytes, without asking ServiceTitan.
 
-Here: which of them are tried, what is older than what we hold, the lease and the log around it. Not here: decoding,
-checking and writing: those are a sync's own (chunk_writer.py, validation/), or a replay would prove nothing.
+Here: which of them are tried, what is older than what we hold, the lease and the log around it. Not here: preparing and
+writing a chunk: those are a sync's own (sync/, postgres/), or a replay would prove nothing.
 """
 
 import uuid
@@ -10,7 +10,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, NoReturn, cast
 
-import msgspec
 from sqlalchemy import Connection, Engine
 
 from st_pipeline.entities import ENTITIES, LISTS
@@ -24,11 +23,12 @@ from st_pipeline.postgres.leases import Lease
 from st_pipeline.postgres.sync_log import SyncLog, close_abandoned
 from st_pipeline.protocol import Mode
 from st_pipeline.servicetitan.client import ServiceTitanClient
-from st_pipeline.servicetitan.pages import Page
 from st_pipeline.settings import Settings
 from st_pipeline.streams import STREAMS
-from st_pipeline.sync.batches import ChunkWriter
-from st_pipeline.sync.context import EntityResult, EntityWork, StreamWork
+from st_pipeline.sync.batches import Batch
+from st_pipeline.sync.context import EntityContext, EntityResult, StreamContext
+from st_pipeline.sync.entity import write_batch
+from st_pipeline.sync.prepare import Reading
 from st_pipeline.sync.stream import build_stream
 from st_pipeline.tenants.store import Tenant
 from st_pipeline.validation.chunk import validate_chunk
@@ -160,13 +160,14 @@ def _write(work: _Replay, spec: EntitySpec, kept: list[Kept], result: Replayed) 
     fails = [one for one in kept if _reasons(failing, one) is not None]
     good = [one for one in kept if _reasons(failing, one) is None]
     ids = {one.id: read_id(without_nul(one.record)[0]) for one in good}
+    asked = [st_id for st_id in ids.values() if st_id is not None]
+    with work.connection.begin():
+        held = rejects.held_rows(work.connection, spec, work.tenant.credential_id, asked)
+    older = [one for one in good if _is_older(one, held.get(ids[one.id] or 0))]
     with work.connection.begin():
         work.lease.extend(work.connection)
-        asked = [st_id for st_id in ids.values() if st_id is not None]
-        held = rejects.held_rows(work.connection, spec, work.tenant.credential_id, asked)
         for one in fails:
             rejects.still_fails(work.connection, one.id, _reasons(failing, one) or ())
-        older = [one for one in good if _is_older(one, held.get(ids[one.id] or 0))]
         rejects.forget(work.connection, [one.id for one in older])
     newer = [one for one in good if one not in older]
     refused = _write_rows(work, spec, newer) if newer else 0
@@ -183,8 +184,8 @@ def _reasons(failing: dict[bytes, tuple[str, ...]], one: Kept) -> tuple[str, ...
 def _is_older(kept: Kept, held: Held | None) -> bool:
     """Is the row that we hold the truth of a later moment?
 
-    A record says when it was modified; where one of the two does not, the later look counts. A row that was marked as
-    deleted after the record was seen stays so.
+    A record says when it was modified; where one of the two does not, what was seen later counts. A row that
+    was marked as deleted after the record was seen stays so.
     """
     if held is None:
         return False
@@ -197,18 +198,17 @@ def _is_older(kept: Kept, held: Held | None) -> bool:
 
 
 def _write_rows(work: _Replay, spec: EntitySpec, kept: list[Kept]) -> int:
-    """Write them through a sync's own writer. Returns how many Postgres refused."""
+    """Prepare and write them as a sync would. Returns how many Postgres refused."""
     entity = next(entity for entity in ENTITIES.values() if spec in entity.read_as)
-    order = EntityWork(
+    order = EntityContext(
         spec=spec,
         client=cast("ServiceTitanClient", Nobody()),
         whole=None if entity is spec else EntityResult(entity.name, Mode.WINDOW),
         **_common(work),
     )
-    page = Page(1, [msgspec.Raw(one.record) for one in kept], has_more=False)
-    ChunkWriter(order, order.result).write_all(iter([page]))
+    write_batch(Reading(order), Batch([one.record for one in kept], pages=1))
     with work.connection.begin():
-        # Those kept under a hash of their bytes: they have an id now, under which they were written or kept again.
+        # Rejects under a hash of their bytes: they have an id now, under which they were written or rejected again.
         rejects.forget(work.connection, [one.id for one in kept if one.st_id is None])
         work.log.entity_ended(work.connection, order.entity)
     return order.result.counts.failed
@@ -226,7 +226,7 @@ def _build(work: _Replay, stream: str) -> None:
         begun = cursors.load(work.connection, work.tenant.credential_id, stream).last_full_at is not None
     if not begun:
         return  # its first build takes every row anyway
-    order = StreamWork(stream=STREAMS[stream], **{**_common(work), "mode": Mode.INCREMENTAL, "quiet": True})
+    order = StreamContext(stream=STREAMS[stream], **{**_common(work), "mode": Mode.INCREMENTAL, "quiet": True})
     build_stream(order)
     if work.log.id is not None:
         with work.connection.begin():
@@ -241,7 +241,7 @@ def _common(work: _Replay) -> dict[str, Any]:
         "lease": work.lease,
         "log": work.log,
         "settings": work.settings,
-        "mode": Mode.WINDOW,  # moves no position, and asks nobody whether a record is gone
+        "mode": Mode.WINDOW,  # moves no cursor, and asks nobody whether a record is gone
     }
 
 

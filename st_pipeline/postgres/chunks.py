@@ -1,7 +1,7 @@
-"""Write one chunk of an entity: COPY to a staging table, then a guarded upsert.
+"""An entity's rows into its table: COPY to a staging table, then a guarded upsert.
 
-Here: what a table holds already, the wire form, the upsert, its counts. Not here: the transaction (the caller's), rules
-about rows, cursors.
+Here: what a table holds already, the wire form, the upsert, its counts. Not here: the transaction and what else belongs
+into it (write_chunk.py), rules about rows.
 """
 
 import functools
@@ -17,7 +17,7 @@ from sqlalchemy.exc import DBAPIError
 
 from st_pipeline.entities.spec import KEY, MODIFIED, EntitySpec, Kind
 from st_pipeline.postgres.database import DATA_ERRORS
-from st_pipeline.protocol import Columns, Counts, Known
+from st_pipeline.protocol import Columns, Counts, Known, PreparedChunk
 
 LONGEST_LAG = timedelta(hours=1)  # ServiceTitan: a feed shows a change up to 15 minutes later
 JSONB_VERSION = b"\x01"  # jsonb's binary form is this byte, then the text
@@ -54,6 +54,17 @@ def compress_quickly(connection: Connection) -> None:
     connection.exec_driver_sql(
         "SELECT set_config(name, 'lz4', false) FROM pg_settings "
         "WHERE name = 'default_toast_compression' AND 'lz4' = ANY(enumvals)"
+    )
+
+
+def write_rows(connection: Connection, credential_id: int, chunk: PreparedChunk) -> tuple[Counts, dict[int, str]]:
+    """Write a chunk's rows. Returns the counts and, by row index, why Postgres refused a row."""
+    if chunk.table_was_empty:
+        first = copy_first_rows(connection, chunk.spec, credential_id, chunk.rows)
+        if first is not None:
+            return first, {}
+    return upsert_or_name_the_refused(
+        connection, chunk.spec, credential_id, chunk.rows, rewrite=chunk.rewrite, pass_began=chunk.pass_began
     )
 
 

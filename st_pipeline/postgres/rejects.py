@@ -1,4 +1,4 @@
-"""Records kept aside: written with the chunk they came in, gone when they pass.
+"""Rejected records: written with the chunk they came in, gone when they pass.
 
 Here: the table sync_rejects. Not here: why a record fails (validation/).
 """
@@ -8,6 +8,19 @@ from collections.abc import Sequence
 from sqlalchemy import Connection, text
 
 from st_pipeline.protocol import Reject
+
+
+def settle(
+    connection: Connection,
+    credential_id: int,
+    entity: str,
+    failed: Sequence[Reject],
+    passed: Sequence[int],
+    sync_log_id: int | None,
+) -> None:
+    """Keep what failed, drop the rejects of what passed."""
+    keep(connection, credential_id, entity, failed, sync_log_id)
+    drop(connection, credential_id, entity, passed)
 
 
 def keep(
@@ -45,7 +58,7 @@ def keep(
 
 
 def open_keys(connection: Connection, credential_id: int, entity: str) -> set[int]:
-    """The ids of the records kept aside; most tenants have none, which spares every chunk a delete."""
+    """The ids of the rejected records; most tenants have none, which spares every chunk a delete."""
     rows = connection.execute(
         text("SELECT st_id FROM sync_rejects WHERE credential_id = :id AND entity = :entity AND st_id IS NOT NULL"),
         {"id": credential_id, "entity": entity},
@@ -53,7 +66,7 @@ def open_keys(connection: Connection, credential_id: int, entity: str) -> set[in
     return set(rows.scalars())
 
 
-def passed(connection: Connection, credential_id: int, entity: str, ids: Sequence[int]) -> None:
+def drop(connection: Connection, credential_id: int, entity: str, ids: Sequence[int]) -> None:
     """Drop the rejects whose records have now been written."""
     if ids:
         connection.execute(

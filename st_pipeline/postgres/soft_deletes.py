@@ -1,6 +1,6 @@
-"""Which records a full pass has seen in the list, and which rows are therefore gone.
+"""Which records a full sync has seen in the list, and which rows are marked as deleted.
 
-Here: seen_ids and deleted_at. Not here: walking the list, asking again for candidates, the guard (deletions.py).
+Here: seen_ids and deleted_at. Not here: walking the list, asking ServiceTitan which candidates it still knows (sync/).
 """
 
 from collections.abc import Sequence
@@ -8,10 +8,11 @@ from collections.abc import Sequence
 from sqlalchemy import Connection, text
 
 from st_pipeline.entities.spec import KEY, DeletionSign, EntitySpec
+from st_pipeline.protocol import PreparedChunk
 
 
 def forget_seen(connection: Connection, credential_id: int, entity: str) -> None:
-    """Start a pass: nothing is seen yet."""
+    """Start a full sync: nothing is seen yet."""
     connection.execute(
         text("DELETE FROM seen_ids WHERE credential_id = :id AND entity = :entity"),
         {"id": credential_id, "entity": entity},
@@ -48,6 +49,29 @@ def live_rows(connection: Connection, spec: EntitySpec, credential_id: int) -> i
     """How many rows of the tenant are not marked as deleted."""
     query = f"SELECT count(*) FROM {spec.table} WHERE credential_id = :id AND deleted_at IS NULL"  # noqa: S608
     return int(connection.execute(text(query), {"id": credential_id}).scalar_one())
+
+
+def mark_chunk(connection: Connection, credential_id: int, chunk: PreparedChunk) -> tuple[int, int]:
+    """After a chunk's rows are written: mark those that are gone, unmark those that the source does know.
+
+    Where an entity's flag means removed, what stands in the table now says who is gone: a row may be newer than the
+    chunk's. All are marked, or none when that would be more than the guard allows. Returns how many were marked, and
+    how many the guard withheld: they are written all the same and the cursor moves on, so that nothing stands still;
+    the next full sync finds them again and decides.
+    """
+    spec = chunk.spec
+    unmark(connection, spec, credential_id, chunk.found)
+    if spec.deletion_sign is DeletionSign.INACTIVE:
+        gone = unmarked(connection, spec, credential_id, chunk.ids, inactive=True)
+    else:
+        gone = unmarked(connection, spec, credential_id, chunk.gone) if chunk.gone else []
+    guard = chunk.guard
+    # Few are marked whatever their share, and the rows need not be counted for them.
+    if guard is not None and guard.marked + guard.withheld + len(gone) > guard.always:
+        live = live_rows(connection, spec, credential_id)
+        if not guard.allows(len(gone), live):
+            return 0, len(gone)
+    return mark_deleted(connection, spec, credential_id, gone), 0
 
 
 def mark_deleted(connection: Connection, spec: EntitySpec, credential_id: int, ids: Sequence[int]) -> int:

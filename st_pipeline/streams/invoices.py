@@ -10,11 +10,19 @@ from typing import Any
 from sqlalchemy import Connection, Row, text
 
 from st_pipeline.entities.spec import Column, Kind, Rule, Severity
-from st_pipeline.streams.customers import Customer, add_merged, read_customers, street_line, survivor_id
+from st_pipeline.protocol import KeyLookup, Source
+from st_pipeline.streams.customers import Customer, read_customers, street_line, survivor_id
 from st_pipeline.streams.names import split_name
-from st_pipeline.streams.spec import EARLIEST, NEXT_YEAR, Source, StreamSpec
+from st_pipeline.streams.spec import EARLIEST, NEXT_YEAR, StreamSpec
 
-OF_CUSTOMERS = text("SELECT st_id FROM st_invoices WHERE credential_id = :credential_id AND customer_id = ANY(:ids)")
+# The invoices of these customers, of those that they were merged into, and of those that were merged into these.
+OF_CUSTOMERS = KeyLookup(
+    keys="SELECT st_id FROM st_invoices WHERE credential_id = :credential_id AND customer_id = ANY(:ids)",
+    related=(
+        "SELECT merged_to_id FROM st_customers WHERE credential_id = :credential_id AND st_id = ANY(:ids)",
+        "SELECT st_id FROM st_customers WHERE credential_id = :credential_id AND merged_to_id = ANY(:ids)",
+    ),
+)
 ROWS = text("""
     SELECT st_id, reference_number, customer_id, customer_name, job_number, job_type, CAST(total AS text) AS total,
            CAST(subtotal AS text) AS subtotal, CAST(sales_tax AS text) AS tax, CAST(balance AS text) AS balance,
@@ -31,14 +39,6 @@ def map_invoices(connection: Connection, credential_id: int, keys: Sequence[int]
     wanted = {row.customer_id for row in rows if row.customer_id is not None}
     customers = read_customers(connection, credential_id, wanted)
     return [_record(row, customers) for row in rows]
-
-
-def invoices_of(connection: Connection, credential_id: int, customer_ids: Sequence[int]) -> set[int]:
-    """The invoices of these customers, and of those that were merged into them."""
-    customers = read_customers(connection, credential_id, customer_ids)
-    add_merged(connection, credential_id, customers)
-    bound = {"credential_id": credential_id, "ids": list(customers)}
-    return set(connection.execute(OF_CUSTOMERS, bound).scalars())
 
 
 def _record(row: Row[Any], customers: dict[int, Customer]) -> tuple[Any, ...]:
@@ -125,7 +125,7 @@ INVOICES_STREAM = StreamSpec(
     ),
     sources=(
         Source("invoices", keys=("st_id",)),
-        Source("customers", facts=("name", "type", "merged_to_id"), lookup=invoices_of),
+        Source("customers", facts=("name", "type", "merged_to_id"), lookup=OF_CUSTOMERS),
     ),
     map_records=map_invoices,
 )

@@ -13,11 +13,13 @@ from typing import Any
 from sqlalchemy import Connection, text
 
 from st_pipeline.entities.spec import Column, Kind, Rule, Severity
+from st_pipeline.protocol import KeyLookup, Source
 from st_pipeline.streams.customers import Customer, add_merged, read_customers, street_line, survivor_id
 from st_pipeline.streams.names import split_name
-from st_pipeline.streams.spec import EARLIEST, NEXT_YEAR, Source, StreamSpec
+from st_pipeline.streams.spec import EARLIEST, NEXT_YEAR, StreamSpec
 
-HOLDERS = text("""
+# The customers that hold or held a membership of these types.
+HOLDERS = KeyLookup("""
     SELECT DISTINCT customer_id FROM st_memberships
     WHERE credential_id = :credential_id AND membership_type_id = ANY(:ids) AND customer_id IS NOT NULL
 """)
@@ -117,12 +119,6 @@ def _record(customer: Customer, customers: dict[int, Customer], belongings: dict
     )
 
 
-def holders_of_types(connection: Connection, credential_id: int, type_ids: Sequence[int]) -> set[int]:
-    """The customers that hold or held a membership of these types."""
-    bound = {"credential_id": credential_id, "ids": list(type_ids)}
-    return set(connection.execute(HOLDERS, bound).scalars())
-
-
 def _that_counts(memberships: Iterable[Membership]) -> Membership | None:
     return max(memberships, key=lambda membership: membership.rank, default=None)
 
@@ -194,7 +190,7 @@ MEMBERS_STREAM = StreamSpec(
             facts=("type", "value", "phone_settings_phone_number", "active", "deleted_at"),
             keys=("customer_id",),
         ),
-        Source("membership_types", facts=("display_name", "name"), lookup=holders_of_types),
+        Source("membership_types", facts=("display_name", "name"), lookup=HOLDERS),
         Source(
             "memberships",
             facts=("status", "membership_type_id", "starts_on", "ends_on", "deleted_at"),

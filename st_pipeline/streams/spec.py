@@ -1,6 +1,6 @@
-"""What a stream is: the form that members.py and invoices.py fill in.
+"""What a stream is: the form that each stream fills in.
 
-Here: StreamSpec and Source. Not here: any one stream; when it is built (build.py), what makes a key wait (pending.py).
+Here: StreamSpec. Not here: any one stream; when it is built (sync/), what makes a key wait (postgres/).
 """
 
 import functools
@@ -12,26 +12,12 @@ from typing import Any
 from sqlalchemy import Connection
 
 from st_pipeline.entities.spec import Column, Rule
+from st_pipeline.protocol import Source
 
 SOFTWARE = "ServiceTitan"
 # A rule's maximum that moves with the calendar: the last day of next year.
 NEXT_YEAR = date.max
 EARLIEST = date(1990, 1, 1)
-
-
-@dataclass(frozen=True, slots=True)
-class Source:
-    """An entity whose rows a stream's records are made of.
-
-    `facts`: the columns that reach the stream; a row in which none of them changed renews nothing. Empty: any change.
-    `keys`: the columns that hold keys of the stream; a row that moved from one key to another renews both.
-    `lookup`: where no column does, from the ids of changed rows to keys.
-    """
-
-    entity: str
-    facts: tuple[str, ...] = ()
-    keys: tuple[str, ...] = ()
-    lookup: Callable[[Connection, int, Sequence[int]], set[int]] | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)

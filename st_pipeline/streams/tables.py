@@ -1,7 +1,7 @@
 """Records written to a stream's table, and the keys that have none yet.
 
 Here: the upsert by (tenant, software, key), what a change of the company does to its records. Not here: mapping
-(members.py, invoices.py), when a record is built (build.py).
+(members.py, invoices.py), when a record is built (sync/), the transaction (write_chunk.py).
 """
 
 import functools

@@ -1,8 +1,9 @@
-"""The order to sync one tenant and entity, or to build one of its streams, and what came of it.
+"""What it takes to sync one tenant and entity, or to build one of its streams, and what came of it.
 
-Here: the values. Not here: doing it (sync.py, streams/build.py), orders for a whole tenant (tenant_sync.py).
+Here: the values. Not here: doing it (entity.py, stream.py), a whole tenant (tenant.py).
 """
 
+import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -65,8 +66,11 @@ class EntityResult:
 
 
 @dataclass(slots=True, kw_only=True)
-class Work:
-    """A tenant to work on, and what every kind of work takes. `after_chunk` hears of each committed chunk."""
+class SyncContext:
+    """A tenant, and what it takes to bring any of its tables up to date. `after_chunk` hears of each committed chunk.
+
+    `clock`: seconds that never go back.
+    """
 
     tenant: str
     credential_id: int
@@ -78,10 +82,16 @@ class Work:
     rewrite: bool = False
     quiet: bool = False
     after_chunk: Callable[[str, Counts], None] = lambda _entity, _counts: None
+    clock: Callable[[], float] = time.monotonic
+
+    def hold(self) -> None:
+        """Extend the lease, in a transaction of its own. Raises LeaseLost and SyncStopped."""
+        with self.connection.begin():
+            self.lease.extend(self.connection)
 
 
 @dataclass(slots=True, kw_only=True)
-class StreamWork(Work):
+class StreamContext(SyncContext):
     """One of the tenant's streams to build."""
 
     stream: StreamSpec
@@ -98,7 +108,7 @@ class StreamWork(Work):
 
 
 @dataclass(slots=True, kw_only=True)
-class EntityWork(Work):
+class EntityContext(SyncContext):
     """One of the tenant's entities to sync, or one of its lists: then `whole` is what the others before it did."""
 
     spec: EntitySpec
@@ -121,10 +131,6 @@ class EntityWork(Work):
         """What a person calls it: the entity, also while one of its lists is read."""
         return self.spec.name if self.whole is None else self.whole.entity
 
-    def note_progress(self) -> None:
-        """Write the entity's figures so far into the sync log, as part of the caller's transaction."""
-        counts = Counts()
-        for result in (self.whole, self.result):
-            if result is not None:
-                counts.add(result.counts)
-        self.log.progress(self.connection, self.entity, self.mode, counts, self.result.cursor_before)
+    def counts_so_far(self) -> Counts:
+        """The entity's figures, with those of its lists that were read before."""
+        return Counts().plus(self.result.counts) if self.whole is None else self.whole.counts.plus(self.result.counts)

@@ -1,157 +1,152 @@
-"""Which records are gone at the source, and marking them.
+"""Which records are gone at the source, and the end of a full sync, which soft-deletes what is missing.
 
-Here: the last part of a full pass (walking the list for ids, asking again for candidates, the guard), and what an
-incremental sync learns from a feed. Not here: the marks themselves
-(postgres/presence.py), reading records (sync.py).
+Here: walking the list for ids, asking for candidates by id, the guard. Not here: the marks themselves (postgres/),
+reading records (entity.py).
 
 ServiceTitan: feeds repeat deleted records, so only a complete walk of the list shows absence; and pages shift while
 they are read, so what the walk missed is asked for by id before it is marked.
 """
 
-from st_pipeline.errors import DeletionRefused
-from st_pipeline.postgres import cursors, soft_deletes
-from st_pipeline.servicetitan.pages import fetch_by_ids, iter_list
-from st_pipeline.streams import pending
-from st_pipeline.sync.context import EntityResult, EntityWork
+from collections.abc import Sequence
+
+from st_pipeline.errors import DeletionRefused, ServiceUnavailable
+from st_pipeline.postgres import cursors, soft_deletes, stream_pending
+from st_pipeline.protocol import DeletionGuard
+from st_pipeline.servicetitan.deadline import NEVER, Deadline
+from st_pipeline.servicetitan.pages import IDS_A_REQUEST, fetch_by_ids, iter_list
+from st_pipeline.streams import streams_of
+from st_pipeline.sync.context import EntityContext, EntityResult
 from st_pipeline.validation.decode import read_id
 
 # Below this many rows a share says little: 1 of 3 membership types may well be deleted.
 ROWS_THE_GUARD_LETS_PASS = 10
 
 
-def settle(work: EntityWork, result: EntityResult) -> None:
-    """Finish a full pass: mark rows the source no longer has, unmark those it has again.
+def finish_full_sync(context: EntityContext, result: EntityResult) -> None:
+    """Mark rows that the source no longer has, unmark those that it has again, and save that the full sync is over.
 
-    Raises DeletionRefused when more would be marked than the guard allows; the pass is then over, nothing is marked.
+    Raises DeletionRefused when more would be marked than the guard allows; the full sync is over, nothing is marked.
     """
-    if work.spec.feed_path is not None:
-        _walk_list(work)
-    candidates = _absent(work)
-    _guard(work, len(candidates))
-    gone = _confirmed(work, candidates)
-    with work.connection.begin():
-        work.lease.extend(work.connection)
-        returned = soft_deletes.unmark_returned(work.connection, work.spec, work.credential_id)
-        deleted = soft_deletes.mark_deleted(work.connection, work.spec, work.credential_id, gone)
+    spec, of = context.spec, context.credential_id
+    if spec.feed_path is not None:
+        _walk_list(context)
+    candidates = _absent(context)
+    _guard(context, len(candidates))
+    gone = _confirmed(context, candidates)
+    with context.connection.begin():
+        context.lease.extend(context.connection)
+        returned = soft_deletes.unmark_returned(context.connection, spec, of)
+        deleted = soft_deletes.mark_deleted(context.connection, spec, of, gone)
         result.counts.deleted += deleted
-        pending.note(work.connection, work.credential_id, work.spec, [*returned, *gone])
-        soft_deletes.forget_seen(work.connection, work.credential_id, work.spec.name)
-        _close_pass(work, last_full_at="now", complete_through=result.began_at)
+        streams = stream_pending.begun(context.connection, of, streams_of(spec.name))
+        stream_pending.put_keys_of(context.connection, of, spec, streams, [*returned, *gone])
+        soft_deletes.forget_seen(context.connection, of, spec.name)
+        _close_pass(context, last_full_at="now", complete_through=result.began_at)
         if deleted or returned:
-            work.note_progress()
+            counts = context.counts_so_far()
+            context.log.progress(context.connection, context.entity, context.mode, counts, result.cursor_before)
     if returned:
         result.notes.append(f"{len(returned)} records that were gone are back")
 
 
-def mark_inactive(work: EntityWork, ids: list[int]) -> int:
-    """Within a chunk's transaction: mark those of its rows that are inactive, which here means removed."""
-    gone = soft_deletes.unmarked(work.connection, work.spec, work.credential_id, ids, inactive=True)
-    return _mark_within_guard(work, gone)
-
-
-def mark_gone(work: EntityWork, inactive_ids: list[int]) -> int:
-    """Within a chunk's transaction: of rows that a feed shows as inactive, mark those the source no longer knows by id.
-
-    One that it does know is unmarked: it was gone, and is back as it was.
+def gone_at_source(context: EntityContext, inactive_ids: Sequence[int]) -> list[int]:
+    """Of records that a feed shows as inactive, those that the source no longer knows by id.
 
     ServiceTitan: a feed repeats deleted records as inactive ones, so an incremental sync learns of deletions too. Most
-    rows that turn inactive still exist; asking takes one request for 50 of them. Where a list cannot be asked by ids,
-    only a full pass tells. Returns how many were marked.
+    that turn inactive still exist; asking takes one request for 50 of them.
     """
-    if not work.spec.ids_param:
-        return 0
-    gone = _not_found_by_id(work, inactive_ids)
-    soft_deletes.unmark(work.connection, work.spec, work.credential_id, sorted({*inactive_ids} - {*gone}))
-    return _mark_within_guard(work, soft_deletes.unmarked(work.connection, work.spec, work.credential_id, gone))
+    settings = context.settings
+    seconds = settings.request_timeout_seconds * settings.max_attempts
+    limit = f"the look-ups of one chunk may take {seconds:g} s"
+    return _not_found_by_id(context, inactive_ids, Deadline(clock=context.clock).within(seconds, limit))
 
 
-def _mark_within_guard(work: EntityWork, gone: list[int]) -> int:
-    """Mark these rows, unless the sync's chunks would then have marked more than the guard allows.
-
-    Withheld rows are written all the same and the position moves on, so that nothing stands still: the next full pass
-    finds them again and decides.
-    """
-    marked = work.result.counts.deleted
-    found = marked + work.result.withheld + len(gone)
-    # Few are marked whatever their share, and the rows need not be counted for them.
-    if not work.allow_deletions and found > ROWS_THE_GUARD_LETS_PASS:
-        live = soft_deletes.live_rows(work.connection, work.spec, work.credential_id)
-        if found > _allowed(work, marked + live):
-            work.result.withheld += len(gone)
-            return 0
-    return soft_deletes.mark_deleted(work.connection, work.spec, work.credential_id, gone)
+def guard_of_chunk(context: EntityContext) -> DeletionGuard | None:
+    """What keeps a chunk from marking too many rows; None where a person allowed it, or nothing can be lost yet."""
+    if context.allow_deletions:
+        return None
+    result = context.result
+    share = context.settings.deletion_guard_share
+    return DeletionGuard(share, ROWS_THE_GUARD_LETS_PASS, marked=result.counts.deleted, withheld=result.withheld)
 
 
-def refuse_withheld(work: EntityWork) -> None:
+def refuse_withheld(context: EntityContext) -> None:
     """At the end of a sync that is not full: raise DeletionRefused when the guard kept its chunks from marking rows."""
-    if work.result.withheld:
-        with work.connection.begin():
-            live = soft_deletes.live_rows(work.connection, work.spec, work.credential_id)
-        raise _refused(work, work.result.withheld, live)
+    if context.result.withheld:
+        with context.connection.begin():
+            live = soft_deletes.live_rows(context.connection, context.spec, context.credential_id)
+        raise _refused(context, context.result.withheld, live)
 
 
-def _not_found_by_id(work: EntityWork, ids: list[int]) -> list[int]:
-    found = fetch_by_ids(work.client, work.spec, ids)
-    there = {st_id for record in found if (st_id := read_id(bytes(record))) is not None}
+def _not_found_by_id(context: EntityContext, ids: Sequence[int], deadline: Deadline = NEVER) -> list[int]:
+    """The ids that the source does not know. Between requests the lease is extended: 2,000 ids are forty of them."""
+    there: set[int | None] = set()
+    for start in range(0, len(ids), IDS_A_REQUEST):
+        if start:
+            if deadline.has_passed:
+                raise ServiceUnavailable(
+                    f"{context.doing}: {start} of {len(ids)} inactive records were looked up by id when the time was "
+                    f"up, as {deadline.limit}; their chunk is not written, and the next sync reads it again"
+                )
+            context.hold()
+        found = fetch_by_ids(context.client, context.spec, ids[start : start + IDS_A_REQUEST])
+        there.update(read_id(bytes(record)) for record in found)
     return [st_id for st_id in ids if st_id not in there]
 
 
-def _walk_list(work: EntityWork) -> None:
+def _walk_list(context: EntityContext) -> None:
     """Note every id the list shows, page by page. A walk that was cut off starts again: what it saw may be gone."""
-    for page in iter_list(work.client, work.spec, prefetch=work.settings.prefetch_pages):
+    for page in iter_list(context.client, context.spec, prefetch=context.settings.prefetch_pages):
         ids = [st_id for record in page.records if (st_id := read_id(bytes(record))) is not None]
-        with work.connection.begin():
-            work.lease.extend(work.connection)
-            soft_deletes.remember_seen(work.connection, work.credential_id, work.spec.name, ids)
+        with context.connection.begin():
+            context.lease.extend(context.connection)
+            soft_deletes.remember_seen(context.connection, context.credential_id, context.spec.name, ids)
 
 
-def _absent(work: EntityWork) -> list[int]:
-    with work.connection.begin():
-        return soft_deletes.absent_ids(work.connection, work.spec, work.credential_id)
+def _absent(context: EntityContext) -> list[int]:
+    with context.connection.begin():
+        return soft_deletes.absent_ids(context.connection, context.spec, context.credential_id)
 
 
-def _guard(work: EntityWork, candidates: int) -> None:
-    with work.connection.begin():
-        live = soft_deletes.live_rows(work.connection, work.spec, work.credential_id)
-    marked = work.result.counts.deleted  # by the pass's chunks, where the feed's flag says so
-    if work.allow_deletions or marked + candidates <= _allowed(work, marked + live):
+def _guard(context: EntityContext, candidates: int) -> None:
+    if context.allow_deletions:
         return
-    with work.connection.begin():
-        work.lease.extend(work.connection)
-        soft_deletes.forget_seen(work.connection, work.credential_id, work.spec.name)
-        _close_pass(work)
-    raise _refused(work, candidates, live)
+    with context.connection.begin():
+        live = soft_deletes.live_rows(context.connection, context.spec, context.credential_id)
+    marked = context.result.counts.deleted  # by its chunks, where the feed's flag says so
+    if DeletionGuard(context.settings.deletion_guard_share, ROWS_THE_GUARD_LETS_PASS, marked).allows(candidates, live):
+        return
+    with context.connection.begin():
+        context.lease.extend(context.connection)
+        soft_deletes.forget_seen(context.connection, context.credential_id, context.spec.name)
+        _close_pass(context)
+    raise _refused(context, candidates, live)
 
 
-def _allowed(work: EntityWork, live: int) -> float:
-    """How many rows a sync may mark without a person's word."""
-    return max(ROWS_THE_GUARD_LETS_PASS, live * work.settings.deletion_guard_share)
-
-
-def _refused(work: EntityWork, gone: int, live: int) -> DeletionRefused:
+def _refused(context: EntityContext, gone: int, live: int) -> DeletionRefused:
     return DeletionRefused(
-        f"{work.doing}: {gone} of {live} rows are gone at the source, more than the "
-        f"{work.settings.deletion_guard_share:.0%} that are marked without a person's word; none was marked. "
+        f"{context.doing}: {gone} of {live} rows are gone at the source, more than the "
+        f"{context.settings.deletion_guard_share:.0%} that are marked without a person's word; none was marked. "
         "If that is right, run a full sync that allows deletions"
     )
 
 
-def _confirmed(work: EntityWork, candidates: list[int]) -> list[int]:
+def _confirmed(context: EntityContext, candidates: list[int]) -> list[int]:
     """The candidates that the source does not know by id either."""
     if not candidates:
         return []
-    if work.spec.ids_param:
-        return _not_found_by_id(work, candidates)
-    _walk_list(work)
-    still_absent = set(_absent(work))
+    if context.spec.ids_param:
+        return _not_found_by_id(context, candidates)
+    _walk_list(context)
+    still_absent = set(_absent(context))
     return [st_id for st_id in candidates if st_id in still_absent]
 
 
-def _close_pass(work: EntityWork, **changes: object) -> None:
+def _close_pass(context: EntityContext, **changes: object) -> None:
     cursors.save(
-        work.connection,
-        work.credential_id,
-        work.spec.name,
+        context.connection,
+        context.credential_id,
+        context.spec.name,
         full_started_at=None,
         full_continue_from=None,
         **changes,

@@ -27,7 +27,7 @@ from st_pipeline.settings import Settings
 from st_pipeline.streams import STREAMS
 from st_pipeline.sync import closing, poll_policy
 from st_pipeline.sync.configuration import EntityOutcome, SyncConfiguration, SyncResult
-from st_pipeline.sync.context import EntityResult, EntityWork, StreamWork, Window
+from st_pipeline.sync.context import EntityContext, EntityResult, StreamContext, Window
 from st_pipeline.sync.data_types import SYNCED
 from st_pipeline.sync.entity import sync_entity
 from st_pipeline.sync.entity_order import OUTAGES_IN_A_ROW, is_outage
@@ -207,12 +207,12 @@ class TenantSync:
     def _sync(self, name: str) -> EntityOutcome:
         work = self._work(name)
         try:
-            result = build_stream(work) if isinstance(work, StreamWork) else sync_entity(work)
+            result = build_stream(work) if isinstance(work, StreamContext) else sync_entity(work)
         except Exception as error:  # noqa: BLE001 - one entity's failure, ours or not, must not stop the others
             return self._failed(work.result, error)
         return self._succeeded(result)
 
-    def _work(self, name: str) -> EntityWork | StreamWork:
+    def _work(self, name: str) -> EntityContext | StreamContext:
         common: dict[str, Any] = {
             "tenant": self.result.tenant,
             "credential_id": self.credential_id,
@@ -226,8 +226,8 @@ class TenantSync:
             "after_chunk": self.after_chunk,
         }
         if name in STREAMS:
-            return StreamWork(stream=STREAMS[name], **common)
-        return EntityWork(
+            return StreamContext(stream=STREAMS[name], **common)
+        return EntityContext(
             spec=ENTITIES[name],
             client=self.client,
             window=Window(self.configuration.modified_from, self.configuration.modified_to),

@@ -11,12 +11,11 @@ from typing import Any
 
 from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
 
-from st_pipeline.postgres import leases, soft_deletes, stream_pending
+from st_pipeline.postgres import leases, soft_deletes, stream_pending, write_chunk
 from st_pipeline.postgres.sync_log import SyncLog
 from st_pipeline.servicetitan.client import ServiceTitanClient
 from st_pipeline.streams import tables
-from st_pipeline.sync import stream
-from st_pipeline.sync.batches import ChunkWriter
+from st_pipeline.sync import entity, stream
 
 SHARE_AT_A_PLACE = 0.6
 
@@ -45,7 +44,8 @@ class Place:
 PLACES = {
     "the lease is taken": Place(leases, "take"),
     "a page is fetched, nothing written": Place(ServiceTitanClient, "get"),
-    "a chunk's rows are written, not committed": Place(ChunkWriter, "_write_rows"),
+    "a chunk is prepared, nothing of it written": Place(entity, "prepare_chunk"),
+    "a chunk's rows are written, not committed": Place(write_chunk, "_write_rows"),
     "before a commit": Place(PGDialect_psycopg, "do_commit", before=True),
     "after a commit": Place(PGDialect_psycopg, "do_commit"),
     "the list is walked for presence": Place(soft_deletes, "remember_seen"),
@@ -53,7 +53,8 @@ PLACES = {
     "rows are marked as deleted": Place(soft_deletes, "mark_deleted"),
     "rows that a chunk will mark are found": Place(soft_deletes, "unmarked"),
     "stream keys are noted": Place(stream_pending, "put"),
-    "stream keys are taken out": Place(stream_pending, "take"),
+    "a stream's chunk is prepared, nothing of it written": Place(stream, "_prepare_chunk"),
+    "stream keys are taken out": Place(stream_pending, "take_out"),
     "stream records are written, not committed": Place(tables, "write_records"),
     "a stream's chunk is committed": Place(stream, "_build_chunk"),
     "the sync log is closed, not committed": Place(SyncLog, "ended"),

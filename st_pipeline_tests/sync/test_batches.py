@@ -12,13 +12,14 @@ from st_pipeline.entities import ENTITIES
 from st_pipeline.errors import SyncStopped
 from st_pipeline.postgres import stops
 from st_pipeline.servicetitan.pages import Page
-from st_pipeline.sync.batches import ChunkWriter, collector_paused
-from st_pipeline.sync.context import EntityWork
+from st_pipeline.sync.context import EntityContext
+from st_pipeline.sync.entity import write_pages
+from st_pipeline.sync.prepare import Reading, collector_paused
 
 
 @pytest.mark.parametrize("records", [[], [msgspec.Raw(b'{"id":1}')]])
 def test_a_stop_is_seen_and_the_lease_extended_while_pages_fill_no_chunk(
-    make_work: Callable[..., EntityWork], engine: Engine, records: list[msgspec.Raw]
+    make_work: Callable[..., EntityContext], engine: Engine, records: list[msgspec.Raw]
 ):
     """Nothing is written between such pages, and there may be a hundred of them, each with all its tries."""
     work, read, ends = make_work(ENTITIES["tag_types"]), [], []
@@ -33,7 +34,7 @@ def test_a_stop_is_seen_and_the_lease_extended_while_pages_fill_no_chunk(
             yield Page(number, records, has_more=True, continue_from=str(number))
 
     with pytest.raises(SyncStopped, match="stopped by a person"):
-        ChunkWriter(work, work.result).write_all(pages())
+        write_pages(Reading(work), pages())
     assert read == [1, 2, 3]
     assert ends[0] < ends[1] < ends[2]
 

@@ -13,26 +13,27 @@ from st_pipeline.entities import ENTITIES
 from st_pipeline.postgres import cursors
 from st_pipeline.protocol import Counts, Mode
 from st_pipeline.servicetitan.pages import Page
-from st_pipeline.sync.batches import ChunkWriter
-from st_pipeline.sync.context import EntityWork
+from st_pipeline.sync.context import EntityContext
+from st_pipeline.sync.entity import write_pages
+from st_pipeline.sync.prepare import Reading
 from st_pipeline_tests.acme import Acme
 
 TAG_TYPES = ENTITIES["tag_types"]
 OLD, NEW = "2026-01-01T00:00:00Z", "2026-02-01T00:00:00Z"
-MakeWork = Callable[..., EntityWork]
+MakeWork = Callable[..., EntityContext]
 
 
-def shown(work: EntityWork, *pages: tuple[str, str]) -> Counts:
+def shown(work: EntityContext, *pages: tuple[str, str]) -> Counts:
     """Each page shows record 1 by this name and date. In a full pass they are shown since now."""
     with work.connection.begin():
         began = cursors.now(work.connection) if work.mode is Mode.FULL else None
     records = [msgspec.Raw(json.dumps({"id": 1, "name": name, "modifiedOn": date}).encode()) for name, date in pages]
-    writer = ChunkWriter(work, work.result, pass_began=began)
-    writer.write_all(iter([Page(number, [record], has_more=False) for number, record in enumerate(records, 1)]))
+    pages = [Page(number, [record], has_more=False) for number, record in enumerate(records, 1)]
+    write_pages(Reading(work, pass_began=began), iter(pages))
     return work.result.counts
 
 
-def held(work: EntityWork) -> Any:
+def held(work: EntityContext) -> Any:
     with work.connection.begin():
         return work.connection.execute(text("SELECT name FROM st_tag_types WHERE st_id = 1")).scalar_one()
 

@@ -23,8 +23,9 @@ from st_pipeline.entities.spec import EntitySpec
 from st_pipeline.errors import InvalidApiResponseFormat, PipelineError
 from st_pipeline.servicetitan.envelope import read_envelope
 from st_pipeline.servicetitan.pages import Page
-from st_pipeline.sync.batches import ChunkWriter
-from st_pipeline.sync.context import EntityWork
+from st_pipeline.sync.context import EntityContext
+from st_pipeline.sync.entity import write_pages
+from st_pipeline.sync.prepare import Reading
 from st_pipeline_tests.acme import Acme
 from st_pipeline_tests.entities.made_records import simulated_name
 from st_pipeline_tests.entities.shapes import marks
@@ -68,7 +69,11 @@ def pages_of(spec: EntitySpec) -> st.SearchStrategy[list[list[bytes]]]:
 @pytest.mark.parametrize("examples", [10, pytest.param(MANY, marks=pytest.mark.lab)])
 @pytest.mark.parametrize("entity", READ)
 def test_every_record_ends_in_its_table_or_among_the_rejects_and_stops_nothing(
+<<<<<<< HEAD
     make_work: Callable[..., EntityWork], entity: str, examples: int
+=======
+    make_work: Callable[..., EntityContext], entity: str
+>>>>>>> 45c04b5 (A chunk is prepared before its transaction opens, and written by one function that asks nobody)
 ):
     spec = READ[entity]
 
@@ -80,7 +85,7 @@ def test_every_record_ends_in_its_table_or_among_the_rejects_and_stops_nothing(
         received = [received_page(records) for records in pages]
         for number, records in enumerate(received, 1):
             page = Page(number, [msgspec.Raw(record) for record in records], has_more=False)
-            ChunkWriter(work, work.result).write_all(iter([page]))
+            write_pages(Reading(work), iter([page]))
         assert_nothing_lost(work, [record for records in received for record in records])
 
     check()
@@ -98,7 +103,7 @@ def received_page(records: list[bytes]) -> list[bytes]:
     return records
 
 
-def assert_nothing_lost(work: EntityWork, records: list[bytes]) -> None:
+def assert_nothing_lost(work: EntityContext, records: list[bytes]) -> None:
     """Each record is a row or a reject, the well-formed ones are rows with every byte, and no reason tells data."""
     connection, spec, counts = work.connection, work.spec, work.result.counts
     with connection.begin():

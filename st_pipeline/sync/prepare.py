@@ -1,0 +1,209 @@
+"""A batch of records to a chunk that is ready to be written: nothing is left to ask when its transaction opens.
+
+Here: comparing with what is held, decoding and checking, asking ServiceTitan which inactive records it still knows.
+Not here: which records come (batches.py), any single one of these steps (validation/, postgres/), the write.
+
+No transaction is open while a record is decoded or a request is sent. What is compared here stays true until the chunk
+is written: the lease makes this process the tenant's only writer, and the write fails when the lease is lost.
+"""
+
+import gc
+from array import array
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from st_pipeline.entities.spec import DeletionSign
+from st_pipeline.postgres import chunks, rejects, stream_pending
+from st_pipeline.protocol import Mode, PreparedChunk, Source, WrittenChunk
+from st_pipeline.streams import streams_of
+from st_pipeline.sync import deletions
+from st_pipeline.sync.batches import Batch
+from st_pipeline.sync.context import EntityContext
+from st_pipeline.validation.chunk import (
+    ValidChunk,
+    changed_records,
+    is_older,
+    newest_modified_on,
+    readable_ids,
+    validate_chunk,
+)
+from st_pipeline.validation.decode import RecordHead, read_head
+from st_pipeline.validation.timestamps import later
+
+
+@dataclass(slots=True)
+class Reading:
+    """One read of an entity: what its chunks have in common, and what a chunk must know of those before it.
+
+    `cursor_field`: the field of the cursor that holds the feed's token; it moves to the last page all of whose rows are
+    committed. Lists have none: their order is not known, so their cursor moves when the walk is complete.
+    `remember_seen`: note the ids, as this is a complete walk of the list. `pass_began`: when the full sync began; what
+    it shows wins over rows held before.
+    """
+
+    context: EntityContext
+    cursor_field: str | None = None
+    remember_seen: bool = False
+    pass_began: datetime | None = None
+    token: str | None = None
+    newest_modified_on: str | None = None
+    is_open: bool = False
+    table_was_empty: bool = False
+    streams: Sequence[tuple[str, Source]] = ()
+    open_rejects: set[int] = field(default_factory=set)
+    _confirmed: "array[int]" = field(default_factory=lambda: array("q"))
+
+    def open(self) -> None:
+        """Ask once, with the first records, what the tenant's tables hold of the entity. A quiet poll never does."""
+        if self.is_open:
+            return
+        context, spec, of = self.context, self.context.spec, self.context.credential_id
+        with context.connection.begin():
+            chunks.compress_quickly(context.connection)
+            self.table_was_empty = not chunks.holds_rows(context.connection, spec, of)
+            self.open_rejects = rejects.open_keys(context.connection, of, spec.name)
+            self.streams = stream_pending.begun(context.connection, of, streams_of(spec.name))
+        self.is_open = True
+
+    @property
+    def compares(self) -> bool:
+        """Are records compared with the table? Then a chunk can be prepared only after the last one is committed."""
+        return not self.context.rewrite and not self.table_was_empty
+
+    def note(self, batch: Batch, chunk: PreparedChunk, written: WrittenChunk) -> None:
+        """After a chunk is committed."""
+        result = self.context.result
+        result.counts.add(written.counts)
+        result.warnings += chunk.warnings
+        result.drift += chunk.drift
+        result.nul_records += chunk.nul_records
+        result.withheld += written.withheld
+        result.notes += [f"seen for the first time: {one}" for one in written.new_drift]
+        self.token = batch.token or self.token
+        self.newest_modified_on = later(self.newest_modified_on, chunk.newest_modified_on)
+        self.open_rejects |= {reject.st_id for reject in chunk.rejects if reject.st_id is not None}
+        self.open_rejects |= written.refused
+
+    def compared(
+        self, records: Sequence[bytes], heads: Sequence[RecordHead | None], ids: Sequence[int]
+    ) -> tuple[list[bytes], int]:
+        """The records to write, without those the table holds already, and how many of the others are too old.
+
+        A full sync wins over what was held before it, so an older copy must not win over a version that the same sync
+        has shown. Those it wrote tell so by their time; of those that needed no writing the ids are kept, 8 bytes each.
+        """
+        context = self.context
+        # One with a reject is compared by its bytes: the source may be back at the version that the table holds.
+        asked = [st_id for st_id in ids if st_id not in self.open_rejects]
+        with context.connection.begin():
+            known = chunks.known_rows(context.connection, context.spec, context.credential_id, asked)
+        changed, held = changed_records(context.spec, records, heads, known)
+        if self.pass_began is None:
+            return [records[index] for index in changed], 0
+        self._confirmed.extend(held)
+        older = [(head.id, index) for index in changed if (head := heads[index]) and is_older(head, known)]
+        confirmed = {st_id for st_id, _ in older}.intersection(self._confirmed if older else ())
+        refused = {index for st_id, index in older if st_id in confirmed}
+        return [records[index] for index in changed if index not in refused], len(refused)
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """A batch's records, decoded and checked. `valid` None: there was nothing to decode."""
+
+    valid: ValidChunk | None = None
+    seen: Sequence[int] = ()
+    newest_modified_on: str | None = None
+    older: int = 0
+
+
+def check(reading: Reading, records: Sequence[bytes]) -> Checked:
+    """Decode and check what is not held already. Without comparing it touches neither database nor API."""
+    spec, ids, newest, older = reading.context.spec, [], None, 0
+    if not records:
+        return Checked()
+    if reading.compares or reading.remember_seen:
+        heads = [read_head(record) for record in records]
+        ids, newest = readable_ids(heads), newest_modified_on(heads, records)
+        if reading.compares:
+            records, older = reading.compared(records, heads, ids)
+    seen = ids if reading.remember_seen else ()
+    if not records:
+        return Checked(None, seen, newest, older)
+    valid = validate_chunk(spec, records)
+    return Checked(valid, seen, later(newest, valid.newest_modified_on), older)
+
+
+def prepare_chunk(reading: Reading, batch: Batch, checked: Checked | None = None) -> PreparedChunk:
+    """All that is to be written for a batch. `checked`: where that was done ahead.
+
+    Raises the errors of a request, LeaseLost and SyncStopped; nothing is written then.
+    """
+    context, spec = reading.context, reading.context.spec
+    if batch.records:
+        reading.open()
+    checked = checked or check(reading, batch.records)
+    valid = checked.valid or ValidChunk({}, [], [], [])
+    rows = {}
+    if valid.records:
+        kept = valid.records if context.settings.keeps_full_data(context.entity) else None
+        rows = chunks.with_bookkeeping(valid.columns, valid.hashes, kept)
+    inactive = _inactive(context, valid)
+    gone = deletions.gone_at_source(context, inactive)
+    cursor = {reading.cursor_field: batch.token} if reading.cursor_field and batch.token is not None else {}
+    return PreparedChunk(
+        spec=spec,
+        received=len(batch.records),
+        pages=batch.pages,
+        older=checked.older,
+        rows=rows,
+        records=valid.records,
+        table_was_empty=reading.table_was_empty,
+        rewrite=context.rewrite,
+        pass_began=reading.pass_began,
+        rejects=valid.rejects,
+        passed=sorted(reading.open_rejects.intersection(valid.ids)) if rows and reading.open_rejects else (),
+        seen=checked.seen,
+        gone=gone,
+        found=sorted({*inactive} - {*gone}),
+        guard=deletions.guard_of_chunk(context),
+        streams=reading.streams,
+        drift=valid.drift,
+        warnings=valid.warnings,
+        nul_records=valid.nul_records,
+        newest_modified_on=checked.newest_modified_on,
+        cursor=cursor,
+        entity=context.entity,
+        mode=context.mode,
+        cursor_before=context.result.cursor_before,
+        counts_before=context.counts_so_far(),
+        always_logged=not context.quiet,
+    )
+
+
+def _inactive(context: EntityContext, valid: ValidChunk) -> list[int]:
+    """The rows that an incremental sync asks for by id: a feed shows deleted records as inactive ones.
+
+    A full sync learns who is gone at its end, from the list; and where a list cannot be asked by ids, only that tells.
+    """
+    spec = context.spec
+    is_asked = spec.feed_path is not None and spec.ids_param and spec.has("active")
+    if not valid.records or context.mode is not Mode.INCREMENTAL or not is_asked:
+        return []
+    if spec.deletion_sign is DeletionSign.INACTIVE:
+        return []
+    return [st_id for st_id, active in zip(valid.ids, valid.columns["active"], strict=True) if active is not True]
+
+
+@contextmanager
+def collector_paused() -> Iterator[None]:
+    """Without Python's search for cycles: a chunk makes 300,000 objects and no cycle. 8 % of a load's client CPU."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
