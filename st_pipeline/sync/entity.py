@@ -123,9 +123,9 @@ def _read_full(context: EntityContext, cursor: Cursor, result: EntityResult) -> 
     else:
         reading = Reading(context, cursor_field="full_continue_from", pass_began=began)
         _write_feed(reading, start=start, restart=None)
+    newest = later(cursor.newest_modified_on, reading.newest_modified_on)
     with context.connection.begin():
         context.lease.extend(context.connection)
-        newest = later(cursor.newest_modified_on, reading.newest_modified_on)
         _save_cursor(context, newest_modified_on=newest, last_polled_at="now")
         if reading.token is not None:
             _save_cursor(context, continue_from=reading.token)
@@ -142,9 +142,9 @@ def _read_incremental(context: EntityContext, cursor: Cursor, result: EntityResu
     else:
         reading = Reading(context, cursor_field="continue_from")
         _write_feed(reading, start=cursor.continue_from or since, restart=since)
+    newest = later(cursor.newest_modified_on, reading.newest_modified_on)
     with context.connection.begin():
         context.lease.extend(context.connection)
-        newest = later(cursor.newest_modified_on, reading.newest_modified_on)
         _save_cursor(context, newest_modified_on=newest, last_polled_at="now")
         if not result.withheld:
             _save_cursor(context, complete_through=result.began_at)
