@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from st_pipeline.errors import DeletionRefused, ServiceUnavailable
 from st_pipeline.postgres import cursors, soft_deletes, stream_pending
 from st_pipeline.protocol import DeletionGuard
-from st_pipeline.servicetitan.deadline import NEVER, Deadline
-from st_pipeline.servicetitan.pages import IDS_A_REQUEST, fetch_by_ids, iter_list
+from st_pipeline.servicetitan.deadline import NO_DEADLINE, Deadline
+from st_pipeline.servicetitan.pages import IDS_PER_REQUEST, fetch_by_ids, iter_list
 from st_pipeline.streams import streams_of
 from st_pipeline.sync.context import EntityContext, EntityResult
 from st_pipeline.validation.decode import read_id
@@ -78,10 +78,10 @@ def refuse_withheld(context: EntityContext) -> None:
         raise _refused(context, context.result.withheld, live)
 
 
-def _not_found_by_id(context: EntityContext, ids: Sequence[int], deadline: Deadline = NEVER) -> list[int]:
+def _not_found_by_id(context: EntityContext, ids: Sequence[int], deadline: Deadline = NO_DEADLINE) -> list[int]:
     """The ids that the source does not know. Between requests the lease is extended: 2,000 ids are forty of them."""
     there: set[int | None] = set()
-    for start in range(0, len(ids), IDS_A_REQUEST):
+    for start in range(0, len(ids), IDS_PER_REQUEST):
         if start:
             if deadline.has_passed:
                 raise ServiceUnavailable(
@@ -89,7 +89,7 @@ def _not_found_by_id(context: EntityContext, ids: Sequence[int], deadline: Deadl
                     f"up, as {deadline.limit}; their chunk is not written, and the next sync reads it again"
                 )
             context.hold()
-        found = fetch_by_ids(context.client, context.spec, ids[start : start + IDS_A_REQUEST])
+        found = fetch_by_ids(context.client, context.spec, ids[start : start + IDS_PER_REQUEST])
         there.update(read_id(bytes(record)) for record in found)
     return [st_id for st_id in ids if st_id not in there]
 

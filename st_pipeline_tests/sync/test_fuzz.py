@@ -69,11 +69,7 @@ def pages_of(spec: EntitySpec) -> st.SearchStrategy[list[list[bytes]]]:
 @pytest.mark.parametrize("examples", [10, pytest.param(MANY, marks=pytest.mark.lab)])
 @pytest.mark.parametrize("entity", READ)
 def test_every_record_ends_in_its_table_or_among_the_rejects_and_stops_nothing(
-<<<<<<< HEAD
-    make_work: Callable[..., EntityWork], entity: str, examples: int
-=======
-    make_work: Callable[..., EntityContext], entity: str
->>>>>>> 45c04b5 (A chunk is prepared before its transaction opens, and written by one function that asks nobody)
+    make_work: Callable[..., EntityContext], entity: str, examples: int
 ):
     spec = READ[entity]
 
