@@ -14,7 +14,7 @@ from sqlalchemy import Engine, event, text
 import st_pipeline
 from st_pipeline.postgres.database import open_engine
 from st_pipeline.protocol import Mode
-from st_pipeline.servicetitan.network import open_http
+from st_pipeline.servicetitan.network import open_http_client
 from st_pipeline.servicetitan.transport import no_tls
 from st_pipeline_tests.acme import Acme
 
@@ -115,7 +115,7 @@ def test_a_transaction_that_is_left_open_is_seen(unhurried: Acme):
     transport, engine = Asking(unhurried.engine), unhurried.engine
     with rooms_entered_in_a_transaction(engine) as entered, engine.begin() as connection:
         connection.execute(text("SELECT 1"))
-        open_http(no_tls(), transport).get(f"{unhurried.source.url}/connect/token")
+        open_http_client(no_tls(), transport).get(f"{unhurried.source.url}/connect/token")
     transport.close()
     assert transport.requests == [("page", 1)]
-    assert "servicetitan/network.py: open_http" in entered
+    assert "servicetitan/network.py: open_http_client" in entered

@@ -17,7 +17,7 @@ from st_pipeline.postgres.sync_log import SyncLog
 from st_pipeline.protocol import Counts, DeletionGuard, Mode, WrittenChunk, record_hash
 from st_pipeline.rates import Rate
 from st_pipeline.servicetitan.client import ServiceTitanClient
-from st_pipeline.servicetitan.tenant_authentication import TenantAccess
+from st_pipeline.servicetitan.tenant_authentication import TenantAuthentication
 from st_pipeline.settings import Settings
 from st_pipeline.sync.batches import Batch
 from st_pipeline.sync.context import EntityContext
@@ -95,11 +95,11 @@ def reading(
 ) -> Iterator[Reading]:
     settings = Settings(rate_limit=Rate(1_000_000, 1), request_timeout_seconds=10, max_attempts=2)
     keys = {name: SecretStr(name) for name in ("client_id", "client_secret", "app_key")}
-    access = TenantAccess(
-        tenant="acme", environment="production", tenant_id=1, api_url="https://api.test",
+    authentication = TenantAuthentication(
+        tenant="acme", environment="production", servicetitan_tenant_id=1, api_url="https://api.test",
         auth_url="https://auth.test/token", **keys,
     )  # fmt: skip
-    with ServiceTitanClient(access, settings, transport=httpx.MockTransport(source or Source())) as client:
+    with ServiceTitanClient(authentication, settings, transport=httpx.MockTransport(source or Source())) as client:
         context = EntityContext(
             tenant="acme",
             credential_id=1,
