@@ -190,7 +190,7 @@ def test_a_tenant_id_can_be_mended_until_rows_are_here(acme: Acme, acme_command:
     assert (refused.code, "holds data of ServiceTitan tenant" in refused.err) == (2, True)
     assert acme.rows(TRAIL)[0][:2] == ("credentials.update", "refused")
     assert acme.value("SELECT tenant_id FROM servicetitan_credentials") == acme.source.tenant_id
-    for wrong, reason in (("0", "no ServiceTitan tenant id"), ("x", "not a valid integer")):
+    for wrong, reason in (("0", "not a valid ServiceTitan tenant id"), ("x", "not a valid integer")):
         said = acme_command(*update, wrong)
         assert (said.code, reason in said.err) == (2, True)
 

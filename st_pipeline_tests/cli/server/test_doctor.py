@@ -40,7 +40,7 @@ def test_a_full_disk_is_one_line(command: Command, engine: Engine):
         connection.execute(text(FULL))
     said = command("companies", "add", "acme", "--name", "Acme", "--intacct-id", "A", "--trade", "plumbing")
     assert (said.code, said.out, said.err.count("\n")) == (1, "", 1)
-    assert "add company acme: the disk of Postgres is full: free space there" in said.err
+    assert "add company acme: the disk of Postgres is full. Free space on it" in said.err
 
 
 @pytest.mark.parametrize(
