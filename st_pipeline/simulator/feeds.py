@@ -70,12 +70,12 @@ class Feed:
             first = self._repeats_from(rows, start, now - lag, size)
         last = max(min(first + size, stop), first)
         has_more = repeat or last < stop
-        position = (
+        reached = (
             token
             if repeat or last <= start
             else _Token(rows[last - 1].changed, rows[last - 1].key, at_end=False, issued=0)
         )
-        continue_from = self._write(_Token(position.changed, position.key, not has_more, now))
+        continue_from = self._write(_Token(reached.changed, reached.key, not has_more, now))
         return FeedPage(self._shown(rows[first:last], query), has_more, continue_from)
 
     def _repeats_from(self, rows: list[Row], start: int, recent_after: int, size: int) -> int:

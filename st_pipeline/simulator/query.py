@@ -15,9 +15,7 @@ from st_pipeline.simulator.api_catalogue import Parameter
 from st_pipeline.simulator.clock import to_ticks
 from st_pipeline.simulator.responses import Refused, invalid, invalid_value
 
-MAXIMUM_IDS = (
-    50  # ServiceTitan: "maximum 50" on every `ids`; for `customerIds` and the like there is no documented limit
-)
+MAXIMUM_IDS = 50  # ServiceTitan: "maximum 50" on every `ids`; nothing is documented for `customerIds` and the like
 _WHOLE_NUMBER = re.compile(r"[+-]?\d{1,19}\Z")
 _BITS = {"int32": 31, "int64": 63}
 

@@ -69,7 +69,7 @@ def test_the_entity_is_complete_up_to_the_list_that_lags_most(tenant: Tenant):
         assert whole[moment] == min(row[moment] for row in cursors.values()) is not None
 
 
-def test_a_network_that_is_gone_is_not_asked_for_each_list(tenant: Tenant):
+def test_a_lost_network_is_not_tried_again_for_each_list(tenant: Tenant):
     """A refused credential ends the tenant at the first list."""
     tenant.source.change(client_secret="another")
     result = tenant.sync("custom_fields")

@@ -71,7 +71,7 @@ def test_the_first_sync_loads_everything_of_every_entity_in_several_pages(loaded
 
 @pytest.mark.parametrize("entity", over_shapes())
 def test_an_entity_s_first_incremental_sync_is_a_full_load_whatever_the_others_have(company: Tenant, entity: str):
-    """An entity that came to the project today; or one whose position was lost."""
+    """An entity that came to the project today; or one whose cursor was lost."""
     spec, other = ENTITIES[entity], "campaigns" if entity != "campaigns" else "tag_types"
     own = "credential_id = (SELECT credential_id FROM tenants WHERE partition_key = 'acme')"
     gone = sum(len(company.marks()[one.name]) for one in spec.read_as)
@@ -174,7 +174,7 @@ def test_what_changed_and_what_is_new_arrives_and_what_is_broken_does_when_it_is
 
 @pytest.mark.parametrize("entity", over_shapes())
 def test_a_record_that_commits_0_3_ms_after_the_newest_one_seen_arrives_in_the_next_sync(company: Tenant, entity: str):
-    """From the list's position, and from a feed's when its token was lost; without look-back, which would hide it."""
+    """From the list's cursor, and from a feed's when its token was lost; without look-back, which would hide it."""
     company = replace(company, settings=company.settings.model_copy(update={"lookback_minutes": 0}))
     seen, late = {}, {}
     for one in worked_on(ENTITIES[entity]):
@@ -213,7 +213,7 @@ def test_a_feed_token_that_is_refused_costs_no_record(company: Tenant, entity: s
 
 
 @pytest.mark.parametrize("entity", over_shapes(sorted(ENTITIES.keys() - set(FED))))
-def test_a_list_s_position_that_is_lost_costs_no_record(company: Tenant, entity: str):
+def test_a_lost_list_cursor_costs_no_record(company: Tenant, entity: str):
     spec = ENTITIES[entity]
     for one in worked_on(spec):
         company.change(one, company.ids(one)[2], "changed before the position was lost")

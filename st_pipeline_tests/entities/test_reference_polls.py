@@ -60,7 +60,7 @@ def test_a_list_that_failed_is_read_again_with_the_next_poll(polled: Tenant):
 
 
 def test_a_resting_list_writes_no_row_into_the_log(polled: Tenant):
-    """It was last reported long ago and is not looked at: that must not make each poll worth a row."""
+    """It was last reported long ago and is not polled; that must not cost a row in each poll."""
     poll(polled)
     before = polled.rows("SELECT count(*) FROM servicetitan_sync_logs")
     polled.execute("UPDATE sync_cursors SET last_reported_at = now() - interval '2 hours' WHERE entity = 'job_types'")

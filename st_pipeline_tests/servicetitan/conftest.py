@@ -24,7 +24,7 @@ Step = httpx.Response | Exception | Callable[[httpx.Request], httpx.Response]
 
 
 class Clock:
-    """Time that passes only when somebody sleeps."""
+    """A clock that only moves when somebody sleeps."""
 
     def __init__(self) -> None:
         self.now = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -56,7 +56,7 @@ class Vendor:
         self._lock = threading.Lock()
 
     def will(self, *steps: Step) -> None:
-        """Answer the next API requests so."""
+        """The responses to the next API requests."""
         self.script += steps
 
     def __call__(self, request: httpx.Request) -> httpx.Response:

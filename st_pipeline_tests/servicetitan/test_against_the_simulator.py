@@ -1,4 +1,4 @@
-"""Whole walks over real HTTP: every record arrives once or more, whatever the network and the vendor do."""
+"""Complete feeds and lists over real HTTP: each record arrives at least once, whatever network and server do."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -78,7 +78,7 @@ def test_feed_and_list_show_every_record_of_the_source(tenant: SimulatedTenant, 
 
 
 def test_every_entity_answers_on_every_path_it_names(tenant: SimulatedTenant, connect: Connect):
-    """Module names surprise (`sales`, `jpm`, `jbce`), and a wrong one is a 404 that no script would notice."""
+    """The areas in paths are easy to mistake (`sales`, `jpm`, `jbce`), and a scripted server accepts a wrong one."""
     client = connect(tenant)
     for spec in LISTS.values():
         assert count(client, spec) >= 0
@@ -101,7 +101,7 @@ FAULTS: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("walk", WALKS)
 @pytest.mark.parametrize("kind", FAULTS)
-def test_a_walk_outlives_what_strikes_every_second_request(
+def test_paging_survives_a_fault_in_every_second_request(
     tenant: SimulatedTenant, connect: Connect, kind: str, walk: str
 ):
     """Not a record is lost or doubled: the same page is asked for again."""
@@ -145,7 +145,7 @@ def test_our_own_limit_keeps_a_tenant_below_the_vendors(tenant: SimulatedTenant,
     assert client.statistics.rate_limited == 0
 
 
-def test_a_page_that_the_vendor_repeats_stops_the_walk(tenant: SimulatedTenant, connect: Connect):
+def test_a_repeated_page_ends_paging(tenant: SimulatedTenant, connect: Connect):
     tenant.fault("repeat_page", path="/invoices", times=1, after_requests=1)
     with pytest.raises(InvalidApiResponseFormat, match="same as an earlier one"):
         _ids(iter_list(connect(tenant), INVOICES))
@@ -164,7 +164,7 @@ def test_a_feeds_token_is_good_after_its_end(tenant: SimulatedTenant, connect: C
     assert new >= {record_id for ids in changed.values() for record_id in ids}
 
 
-def test_a_start_that_the_vendor_no_longer_knows_is_told_apart(tenant: SimulatedTenant, connect: Connect):
+def test_a_token_that_servicetitan_no_longer_knows_is_cursor_rejected(tenant: SimulatedTenant, connect: Connect):
     client = connect(tenant)
     *_, last = iter_feed(client, CUSTOMERS, start=None)
     with pytest.raises(CursorRejected):
@@ -172,7 +172,7 @@ def test_a_start_that_the_vendor_no_longer_knows_is_told_apart(tenant: Simulated
     assert _ids(iter_feed(client, INVOICES, start="2020-01-01"))
 
 
-def test_the_list_of_contacts_is_walked_whole_from_a_date_far_in_the_past(tenant: SimulatedTenant, connect: Connect):
+def test_the_list_of_contacts_is_read_completely_from_a_date_far_in_the_past(tenant: SimulatedTenant, connect: Connect):
     """It answers no request without one."""
     client, path = connect(tenant), CONTACTS.list_path
     assert sorted(_ids(iter_list(client, CONTACTS))) == sorted(tenant.ids("customer_contacts"))
@@ -188,7 +188,7 @@ def test_records_are_found_by_id_in_any_state(tenant: SimulatedTenant, connect: 
     assert sorted(json.loads(bytes(record))["id"] for record in found) == sorted(rest)
 
 
-def test_tokens_revoked_for_good_end_the_walk_with_the_tenants_name(tenant: SimulatedTenant, connect: Connect):
+def test_tokens_revoked_for_good_end_paging_with_the_tenants_name(tenant: SimulatedTenant, connect: Connect):
     client = connect(tenant)
     pages = iter_list(client, INVOICES, prefetch=0)
     next(pages)

@@ -20,7 +20,7 @@ BODY = b'{"data":[' + b"1," * 5000 + b"1]}"
 
 @pytest.mark.parametrize("cut", [1, 8, 12, 20])
 def test_a_cut_gzip_body_is_asked_for_again(client: ServiceTitanClient, vendor: Vendor, cut: int):
-    """Without its trailer a gzip body may unpack to the whole text: the checksum was not seen, so it is not trusted."""
+    """A gzip body without its trailer may unpack to the whole text, but without the checksum it is not trusted."""
     vendor.will(packed(BODY, cut=cut), packed(BODY))
     assert get(client) == BODY
     assert client.statistics.requests == 2

@@ -23,9 +23,7 @@ def _ids(pages: Iterator[Page]) -> list[list[int]]:
 
 
 @AHEAD
-def test_a_feed_is_walked_from_token_to_token_over_empty_pages(
-    client: ServiceTitanClient, vendor: Vendor, prefetch: int
-):
+def test_a_feed_is_read_from_token_to_token_past_empty_pages(client: ServiceTitanClient, vendor: Vendor, prefetch: int):
     vendor.will(
         feed_page({"id": 1}, token="b", more=True),
         feed_page(token="c", more=True),
@@ -112,7 +110,7 @@ def test_a_refused_start_is_told_apart_from_any_other_refusal(client: ServiceTit
 
 
 @AHEAD
-def test_a_list_is_walked_by_number_over_empty_pages(client: ServiceTitanClient, vendor: Vendor, prefetch: int):
+def test_a_list_is_read_by_page_number_past_empty_pages(client: ServiceTitanClient, vendor: Vendor, prefetch: int):
     vendor.will(
         list_page({"id": 1}, more=True, totalCount=2), list_page(more=True), list_page(more=True), list_page({"id": 2})
     )
@@ -149,7 +147,7 @@ def test_a_page_that_comes_twice_is_stopped(client: ServiceTitanClient, vendor: 
     assert len(vendor.asked) == 3
 
 
-def test_a_last_page_like_the_one_before_ends_the_walk(client: ServiceTitanClient, vendor: Vendor):
+def test_a_last_page_may_equal_the_one_before(client: ServiceTitanClient, vendor: Vendor):
     vendor.will(list_page({"id": 1}, more=True), list_page({"id": 1}))
     assert _ids(iter_list(client, CUSTOMERS)) == [[1], [1]]
 

@@ -1,4 +1,4 @@
-"""The second thread: ahead by so much, and gone when it is no longer wanted."""
+"""The second thread: how far ahead it fetches, and that it ends when it is no longer needed."""
 
 import threading
 import time
@@ -97,7 +97,7 @@ def test_a_consumer_that_fails_ends_the_thread():
 
 
 def test_a_source_that_waits_is_woken_by_the_end():
-    """A back-off of a minute must not hold a run that was told to stop."""
+    """A back-off of a minute must not hold a run that was asked to stop."""
     waits, woken = threading.Event(), []
 
     def source(stop: threading.Event) -> Iterator[int]:

@@ -117,7 +117,7 @@ def test_a_silent_host_is_named_with_the_limit_that_ran_out(make_client: Make, v
 
 
 @pytest.mark.parametrize("status", [400, 403, 404, 405, 409, 422, 302])
-def test_what_asking_again_cannot_mend_is_asked_once(client: ServiceTitanClient, vendor: Vendor, status: int):
+def test_a_request_that_a_retry_cannot_help_is_sent_once(client: ServiceTitanClient, vendor: Vendor, status: int):
     vendor.will(refusal(status))
     with pytest.raises(Exception, match=f"HTTP {status}"):
         get(client)

@@ -77,7 +77,7 @@ def test_a_200_without_a_usable_token_is_asked_again_and_then_reported(make_clie
 
 
 def test_a_cut_token_answer_is_asked_again_and_then_reported(make_client: Make, vendor: Vendor):
-    """It is no page that was cut: the error says that the token is missing."""
+    """The error says that the token is missing, not that a page was cut off."""
     client = make_client(max_attempts=2)
     vendor.token_script = [packed({"access_token": "t", "expires_in": 900}, cut=9) for _ in range(3)]
     with pytest.raises(OAuthHandshakeFailed, match="the response has no token"):

@@ -1,4 +1,4 @@
-"""Every fault on demand, and that it strikes when it should and no oftener."""
+"""Every fault on demand, and that it strikes exactly when it should."""
 
 import time
 from collections.abc import Callable
@@ -141,7 +141,7 @@ def test_a_200_can_be_no_json(small: Callable[..., Stranger], kind: str):
         answer.json()
 
 
-def test_tokens_can_be_revoked_in_the_middle_of_a_walk(small: Callable[..., Stranger]):
+def test_tokens_can_be_revoked_between_two_pages(small: Callable[..., Stranger]):
     stranger = small()
     stranger.tenant.fault("revoke_tokens", after_requests=2)
     assert statuses(stranger, 4) == [200, 200, 401, 401]

@@ -96,7 +96,7 @@ def test_recent_rows_repeat_on_later_calls_and_old_ones_do_not(small: Callable[.
     assert ids(stranger.feed("invoices", from_=token, **RECENT)) == []
 
 
-def test_a_walk_makes_progress_though_rows_repeat(small: Callable[..., Stranger]):
+def test_paging_makes_progress_though_rows_repeat(small: Callable[..., Stranger]):
     stranger = small(settings={"export_page_size": 2})
     token = last_token(stranger, "invoices", **RECENT)
     for _ in range(2):

@@ -1,4 +1,4 @@
-"""Tokens, app keys, tenants and scopes: who is let in, and what the others are told."""
+"""Tokens, app keys, tenants and scopes: who gets in, and which errors the others get."""
 
 import base64
 import json

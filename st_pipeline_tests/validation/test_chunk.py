@@ -61,7 +61,7 @@ def test_a_record_is_kept_with(case: str):
 
 
 @pytest.mark.parametrize("case", REJECTED)
-def test_a_record_is_set_aside_and_the_others_go_on_with(case: str):
+def test_a_record_is_rejected_and_the_others_pass_with(case: str):
     record, reason = REJECTED[case]
     chunk = validate_chunk(INVOICES, [GOOD, record])
     assert chunk.ids == [1]
@@ -154,7 +154,7 @@ def records(spec: EntitySpec) -> st.SearchStrategy[bytes]:
 
 
 @pytest.mark.parametrize("entity", ENTITIES)
-def test_every_record_ends_in_the_table_or_is_set_aside(entity: str):
+def test_every_record_ends_in_the_table_or_is_rejected(entity: str):
     spec = ENTITIES[entity]
 
     @settings(max_examples=40, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))

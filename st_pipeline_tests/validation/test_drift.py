@@ -67,7 +67,7 @@ def test_an_unknown_key_is_found_on_every_level_that_has_columns():
     }
 
 
-def test_keys_are_looked_for_in_the_first_record_and_every_fiftieth():
+def test_unknown_keys_are_searched_for_in_the_first_record_and_every_fiftieth():
     def found_at(place: int) -> int:
         changes: list[dict[str, Any]] = [{} for _ in range(SAMPLED + 1)]
         changes[place] = {"added": 1}

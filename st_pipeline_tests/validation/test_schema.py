@@ -16,7 +16,7 @@ def test_a_key_that_is_no_number_column_is_our_mistake(table: pa.Table):
 
 
 @pytest.mark.parametrize("entity", ENTITIES)
-def test_every_rule_that_rejects_is_in_the_schema_and_its_column_is_looked_at(entity: str):
+def test_every_rule_that_rejects_is_in_the_schema_and_its_column_is_checked(entity: str):
     spec = ENTITIES[entity]
     rejecting = {rule.column for rule in spec.rules if rule.severity is Severity.REJECT}
     assert set(pandera_schema(spec).columns) == rejecting
