@@ -72,7 +72,7 @@ kill-lab: $(VENV)/installed-dev ## Kill N syncs with -9 (N=1000, SEED=7) and che
 	@$(BIN)/python -m st_pipeline_tests.kill_lab --kills $(or $(N),100) $(if $(SEED),--seed $(SEED)) $(if $(SERIES),--series $(SERIES))
 
 mutants: $(VENV)/installed-dev ## Break the path of a chunk in N small ways (N=40, SEED=7, ONLY=leases); a test must fail each time
-	@$(BIN)/python -m st_pipeline_tests.mutants --count $(or $(N),40) $(if $(SEED),--seed $(SEED)) $(if $(ONLY),--only $(ONLY))
+	@$(BIN)/python -m st_pipeline_tests.mutants --count $(or $(N),40) $(if $(SEED),--seed $(SEED)) $(if $(ONLY),--only "$(ONLY)")
 
 memory: $(VENV)/installed ## Peak memory of a sync of 10,000 and of 500,000 invoices
 	@$(BIN)/python benchmarks/memory.py

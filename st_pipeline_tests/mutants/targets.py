@@ -43,6 +43,7 @@ ACCEPTED: dict[str, str] = {
         THE_CLOCK: (
             "postgres.leases.take: SQL: < becomes <=",
             "postgres.leases.take_or_wait: time.monotonic() >= give_up_at becomes time.monotonic() > give_up_at",
+            "postgres.leases.take_or_wait: 0.0 becomes -1.0",
             "postgres.leases.held_tenants: SQL: > becomes >=",
             (
                 "sync.poll_policy._is_within: datetime.now(UTC) - moment < timedelta(minutes=minutes) becomes "

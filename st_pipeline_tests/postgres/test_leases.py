@@ -151,6 +151,22 @@ def test_an_expired_lease_goes_to_the_next_although_its_holder_lives(engine: Eng
         assert take(holder, tenant) is None
 
 
+def test_taking_over_a_tenant_takes_no_other_tenant(engine: Engine, tenant: int):
+    with engine.begin() as connection:
+        connection.exec_driver_sql(
+            "INSERT INTO servicetitan_credentials (company_id, environment, tenant_id, client_id, client_secret) "
+            "SELECT id, 'integration', 2, 'x', 'x' FROM companies"
+        )
+        other = int(connection.exec_driver_sql("SELECT max(id) FROM servicetitan_credentials").scalar_one())
+    with engine.connect() as holder, engine.connect() as next_holder:
+        assert take(holder, tenant, seconds=0) is not None
+        lease = take(holder, other)
+        assert lease is not None
+        assert take(next_holder, tenant) is not None
+        with holder.begin():
+            lease.extend(holder)
+
+
 def test_a_released_tenant_leaves_no_lock_behind(engine: Engine, tenant: int):
     with engine.connect() as holder:
         lease = take(holder, tenant)

@@ -214,6 +214,12 @@ def test_no_name_has_no_parts(name: str | None):
     assert split_name(name, commercial=False) == split_name(name, commercial=True) == (None, None)
 
 
+@pytest.mark.parametrize(("length", "first"), [(199, "John"), (200, "John"), (201, None)])
+def test_a_name_of_200_characters_is_split_and_a_longer_one_stays_whole(length: int, first: str | None):
+    name = "John " + "S" * (length - len("John "))
+    assert split_name(name, commercial=False)[0] == first
+
+
 PERSONS = [
     "John",
     "mary",
