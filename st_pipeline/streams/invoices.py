@@ -1,7 +1,7 @@
 """invoices_stream: one record an invoice, in the form that downstream reads from file uploads.
 
 Here: its columns and rules, what it is made of, and the mapping from a row of st_invoices. Not here: when records are
-built (build.py).
+built (sync/).
 """
 
 from collections.abc import Sequence

@@ -1,7 +1,7 @@
 """members_stream: one record a customer, with phone, e-mail and membership, as downstream reads it from file uploads.
 
 Here: its columns and rules, what it is made of, and the mapping from rows of st_customers, st_customer_contacts and
-st_memberships. Not here: when records are built (build.py).
+st_memberships. Not here: when records are built (sync/).
 """
 
 from collections import defaultdict

@@ -1,7 +1,7 @@
 """What a tenant's sync as a whole says: of its credential, to the audit trail, and in the sync log's details.
 
-Here: reading the outcomes of all entities. Not here: one entity's failure (tenant_sync.py), what a refusal leads to
-(credentials/suspension.py).
+Here: reading the outcomes of all entities. Not here: one entity's failure (tenant.py), what a refusal leads to
+(tenants/).
 """
 
 from collections.abc import Collection, Sequence
@@ -48,7 +48,7 @@ def _asked(outcomes: Sequence[EntityOutcome]) -> list[EntityOutcome]:
 def note_in_the_trail(
     connection: Connection, credential_id: int, configuration: SyncConfiguration, result: SyncResult, *, is_news: bool
 ) -> None:
-    """A sync that a person started, and one that failed in a way that is news."""
+    """A sync that a person started, and a newly failed one."""
     if configuration.sync_type == "manual" or is_news:
         audit.record(
             connection,

@@ -1,6 +1,6 @@
 """What a sync is asked to do, and what it reports.
 
-Here: SyncConfiguration, SyncResult and their checks. Not here: doing it (tenant_sync.py).
+Here: SyncConfiguration, SyncResult and their checks. Not here: doing it (tenant.py).
 """
 
 import uuid
@@ -23,7 +23,7 @@ class SyncConfiguration:
     `data_type`: customers, invoices, both, all, or entities and streams by name, comma-separated. `only`: of these, the
     named ones; `customers` alone is a data type, the entity is `only=("customers",)`. `incremental_only` false reads
     everything. A date range (timezone-aware, start inclusive, end exclusive) reads what was modified in it and moves no
-    position. `batch_size`: rows a chunk, None for the setting. `rewrite`: write rows even when they did not change.
+    cursor. `batch_size`: rows a chunk, None for the setting. `rewrite`: write rows even when they did not change.
     `allow_deletions`: a person's word that the deletion guard is wrong.
     Raises ConfigurationError: an unknown data type or entity, a range that ends before it starts, a naive time.
     """

@@ -37,7 +37,7 @@ EARLIEST = datetime.min.replace(tzinfo=UTC)  # also what .NET writes for "no dat
 def sync_entity(context: EntityContext) -> EntityResult:
     """Sync one tenant and entity, from where the last sync left it.
 
-    Raises the errors of st_pipeline.errors; what was committed before stays, with the position it belongs to.
+    Raises the errors of st_pipeline.errors; what was committed before stays, with the cursor it belongs to.
     """
     started = time.monotonic()
     if context.spec.lists:
@@ -50,7 +50,7 @@ def sync_entity(context: EntityContext) -> EntityResult:
             context.result.began_at = cursors.now(context.connection)
         context.mode = cursor.mode_for(context.mode)
         if cursor.last_full_at is None:
-            context.allow_deletions = True  # nothing of ours can be lost before a full pass has ended
+            context.allow_deletions = True  # nothing of ours can be lost before a full sync has ended
         result = context.result
         result.mode, result.cursor_before = context.mode, cursor.value
         READ[context.mode](context, cursor, result)

@@ -1,6 +1,6 @@
 """In which order a tenant's entities are tried, and after which failures the rest is left for the next sync.
 
-Here: the two rules. Not here: which entities a poll leaves out (polls.py), trying them (tenant_sync.py).
+Here: the two rules. Not here: which entities a poll leaves out (poll_policy.py), trying them (tenant.py).
 """
 
 from collections.abc import Collection, Sequence

@@ -1,6 +1,6 @@
 """Which entities of which tenants were never read to their end, and when that is tried again.
 
-Here: the choice. Not here: starting a run for it (defs/sensors.py), leaving them out of polls (polls.py).
+Here: the choice. Not here: starting a run for it (defs/sensors.py), leaving them out of polls (poll_policy.py).
 
 A poll has many tenants and does no first loads, so whatever it leaves out must be started by itself: a new tenant, an
 entity that came with a new version, a first load that failed or whose process died.

@@ -1,6 +1,6 @@
 """The functions a program calls to sync a tenant without Dagster.
 
-Here: one function a purpose, opening and closing what it takes. Not here: how a tenant is synced (tenant_sync.py).
+Here: one function a purpose, opening and closing what it takes. Not here: how a tenant is synced (tenant.py).
 """
 
 from typing import Any

@@ -1,8 +1,7 @@
 """Which entities a sync of a tenant tries, what a scheduled poll leaves out, and what it finds worth telling.
 
 Here: which lists rest until they are due, what waits for its first load, when an unchanged entity is reported all the
-same. Not here: when polls run
-(defs/schedules.py), how an entity is synced (sync.py).
+same. Not here: when polls run (defs/schedules.py), how an entity is synced (entity.py).
 """
 
 from collections.abc import Collection, Mapping
@@ -42,15 +41,15 @@ def plan(
 
 
 def is_poll(configuration: SyncConfiguration) -> bool:
-    """Is it a scheduled look at what changed? A person's sync leaves nothing out."""
+    """Is it a poll? A person's sync leaves nothing out."""
     return configuration.sync_type == "scheduled" and configuration.mode is Mode.INCREMENTAL
 
 
 def rests(name: str, cursor: Cursor, settings: Settings) -> bool:
-    """Does a poll leave this entity alone?
+    """Does a poll skip this entity?
 
     A list without a feed is read whole or from an hour back, however little changed, and it changes once in weeks. One
-    that failed is looked at again with the next poll.
+    that failed is read again with the next poll.
     """
     spec = SYNCED[name]
     if not isinstance(spec, EntitySpec) or spec.feed_path is not None or cursor.last_failed_at is not None:

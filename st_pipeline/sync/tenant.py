@@ -1,7 +1,7 @@
 """All of a tenant's sync: its entities in their order, under one lease, with one row of the sync log.
 
 Here: the lease, what a failure stops, the log from running to completed or failed. Not here: one entity's path
-(sync.py), what may be asked for (sync_configuration.py), Dagster (defs/).
+(entity.py), what may be asked for (configuration.py), Dagster (defs/).
 """
 
 import time
