@@ -10,6 +10,7 @@ import os
 import socket
 import time
 import uuid
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from sqlalchemy import Connection, text
@@ -134,12 +135,14 @@ def take_or_wait(
     *,
     sync_id: uuid.UUID | None = None,
     wait_seconds: float = 0,
+    clock: Callable[[], float] = time.monotonic,
+    sleep: Callable[[float], None] = time.sleep,
 ) -> Lease:
     """Take the tenant, in separate transactions, waiting while another run has it.
 
     Raises TenantBusy after `wait_seconds`, and SyncStopped when the sync is asked to end meanwhile.
     """
-    give_up_at = time.monotonic() + wait_seconds
+    give_up_at = clock() + wait_seconds
     while True:
         with connection.begin():
             reason = None if sync_id is None else stops.reason(connection, sync_id)
@@ -149,12 +152,12 @@ def take_or_wait(
             holder = None if lease else holder_name(connection, credential_id)
         if lease is not None:
             return lease
-        if time.monotonic() >= give_up_at:
+        if clock() >= give_up_at:
             raise TenantBusy(
                 f"{purpose} of tenant {tenant}: the tenant is busy with another run, {holder or 'which has just ended'}"
                 f"; waited {wait_seconds:g} s. Try again when that run has ended"
             )
-        time.sleep(min(WAIT_STEP_SECONDS, max(0.0, give_up_at - time.monotonic())))
+        sleep(min(WAIT_STEP_SECONDS, max(0.0, give_up_at - clock())))
 
 
 def held_tenants(connection: Connection) -> dict[int, str]:

@@ -25,7 +25,6 @@ OUTSIDE = {
 }
 # A mutant's name, and why no test can tell it from the original.
 ANY_NUMBER = "one number is as good as another, if it is used nowhere else"
-PACE = "how often a busy tenant is asked for: only how soon it is noticed"
 THE_CLOCK = "a moment exactly at the limit, by a clock that no test can stop"
 ONE_TENANT = "a holder is drawn anew for each lease, so it says which tenant's; the other is for the index"
 ACCEPTED: dict[str, str] = {
@@ -35,14 +34,8 @@ ACCEPTED: dict[str, str] = {
             "postgres.leases: 7305202 becomes 7305203",
             "postgres.leases: 7305202 becomes 7305201",
         ),
-        PACE: (
-            "postgres.leases: 1.0 becomes 2.0",
-            "postgres.leases: 1.0 becomes 0.0",
-            "postgres.leases.take_or_wait: left out: time.sleep(min(WAIT_STEP_SECONDS, max(0.0, give_up_at - time…",
-        ),
         THE_CLOCK: (
             "postgres.leases.take: SQL: < becomes <=",
-            "postgres.leases.take_or_wait: time.monotonic() >= give_up_at becomes time.monotonic() > give_up_at",
             "postgres.leases.take_or_wait: 0.0 becomes -1.0",
             "postgres.leases.held_tenants: SQL: > becomes >=",
             (
