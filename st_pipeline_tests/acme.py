@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import httpx
-from pydantic import SecretStr
 from sqlalchemy import Engine, text
 
 from st_pipeline.cli.demo.proof import prove_streams, prove_tenant
@@ -26,9 +25,7 @@ from st_pipeline.simulator.control import SimulatedTenant
 from st_pipeline.sync.configuration import SyncConfiguration, SyncResult
 from st_pipeline.sync.functions import synchronize_data
 from st_pipeline.sync.tenant import TenantSync
-from st_pipeline.tenants.companies import add_company
-from st_pipeline.tenants.registration import NewCredential, add_credential
-from st_pipeline.vault.encryption import Vault
+from st_pipeline_tests.onboarding import onboard
 
 ROWS_A_PAGE = 20
 ROWS_A_CHUNK = 25
@@ -152,21 +149,9 @@ class Acme:
         return self.source.insert(entity, {**self.source.record(entity, last), "id": last + 1, **changes})
 
 
-def onboard(source: SimulatedTenant, settings: Settings, engine: Engine) -> Acme:
-    """The company, not synced yet."""
-    own = settings.model_copy(
-        update={
-            "production_api_url": source.url,
-            "production_auth_url": f"{source.url}/connect/token",
-            "app_key": SecretStr(source.app_key),
-            "retry_max_seconds": 1.5,
-            "list_page_size": ROWS_A_PAGE,
-            "rate_limit": Rate(1000, 1),
-        }
-    )
-    keys = SecretStr(source.client_id), SecretStr(source.client_secret)
-    with engine.begin() as connection:
-        add_company(connection, "acme", name="Acme", intacct_id="INT-acme")
-        new = NewCredential("acme", "production", source.tenant_id, *keys)
-        add_credential(connection, Vault.from_settings(own), new)
-    return Acme(source, own, engine)
+def take_on(source: SimulatedTenant, settings: Settings, engine: Engine) -> Acme:
+    """The company, not synced yet, in pages of 20 records."""
+    source.settings(export_page_size=ROWS_A_PAGE, rate_limit_per_second=None)
+    own = onboard(source, settings, engine, own_app_key=False, name="Acme")
+    changes = {"retry_max_seconds": 1.5, "list_page_size": ROWS_A_PAGE, "rate_limit": Rate(1000, 1)}
+    return Acme(source, own.model_copy(update=changes), engine)

@@ -1,6 +1,5 @@
 """What every test may ask for: a real Postgres, a migrated database of its own, settings that point at it."""
 
-import base64
 import os
 import shutil
 import tempfile
@@ -17,10 +16,11 @@ from st_pipeline.embedded_postgres import embedded
 from st_pipeline.postgres.database import DRIVER, open_engine
 from st_pipeline.postgres.migrations import migrate
 from st_pipeline.settings import Settings
+from st_pipeline_tests.onboarding import SyncedCompany, copy_database, database_copied, settings_for, sync_once
 
 if TYPE_CHECKING:
     from st_pipeline.entities.spec import EntitySpec
-    from st_pipeline.simulator.control import SimulatedTenant
+    from st_pipeline.simulator.control import SimulatedTenant, SimulatorControl
     from st_pipeline.sync.context import EntityContext
     from st_pipeline_tests.acme import Acme
 
@@ -67,42 +67,21 @@ def postgres_server() -> Iterator[embedded.EmbeddedServer]:
 @pytest.fixture
 def empty_engine(postgres_server: embedded.EmbeddedServer) -> Iterator[Engine]:
     """An engine on an empty database of the test's own."""
-    yield from _database(postgres_server, "template0")
+    with database_copied(postgres_server, "template0") as engine:
+        yield engine
 
 
 @pytest.fixture
 def engine(postgres_server: embedded.EmbeddedServer) -> Iterator[Engine]:
     """An engine on a migrated, empty database of the test's own."""
-    yield from _database(postgres_server, TEMPLATE)
-
-
-def _database(server: embedded.EmbeddedServer, template: str) -> Iterator[Engine]:
-    name = f"test_{uuid.uuid4().hex[:12]}"
-    admin = open_engine(make_url(server.url("postgres")).set(drivername=DRIVER)).execution_options(
-        isolation_level="AUTOCOMMIT"
-    )
-    with admin.connect() as connection:
-        connection.exec_driver_sql(f"CREATE DATABASE {name} TEMPLATE {template}")
-    engine = open_engine(make_url(server.url(name)).set(drivername=DRIVER))
-    yield engine
-    engine.dispose()
-    with admin.connect() as connection:
-        connection.exec_driver_sql(f"DROP DATABASE {name} WITH (FORCE)")
-    admin.dispose()
+    with database_copied(postgres_server, TEMPLATE) as engine:
+        yield engine
 
 
 @pytest.fixture
 def settings(engine: Engine, tmp_path: Path) -> Settings:
     """Settings for the test's database, with a key of its own and retries that do not wait."""
-    return Settings(
-        home=tmp_path / ".st-pipeline",
-        database_url=engine.url.render_as_string(hide_password=False),
-        encryption_keys=f"1:{base64.b64encode(os.urandom(32)).decode()}",
-        app_key="ak1.test-app-key",
-        retry_initial_seconds=0.001,
-        retry_max_seconds=0.05,
-        lease_wait_seconds=0,
-    )
+    return settings_for(engine, tmp_path / ".st-pipeline")
 
 
 @pytest.fixture
@@ -140,7 +119,27 @@ def make_work(engine: Engine, settings: Settings) -> "Iterator[Callable[..., Ent
 @pytest.fixture
 def acme(servicetitan_tenant: "Callable[..., SimulatedTenant]", settings: Settings, engine: Engine) -> "Acme":
     """A company of 30 customers, 100 invoices and what belongs to them, in pages of 20 records; not synced yet."""
-    from st_pipeline_tests.acme import ROWS_A_PAGE, SIZES, onboard
+    from st_pipeline_tests.acme import SIZES, take_on
 
-    pages = {"export_page_size": ROWS_A_PAGE, "rate_limit_per_second": None}
-    return onboard(servicetitan_tenant(**SIZES, settings=pages), settings, engine)
+    return take_on(servicetitan_tenant(**SIZES), settings, engine)
+
+
+@pytest.fixture(scope="session")
+def synced_company(
+    postgres_server: embedded.EmbeddedServer,
+    servicetitan_simulator: "SimulatorControl",
+    tmp_path_factory: pytest.TempPathFactory,
+) -> "Callable[..., SyncedCompany]":
+    """`acme` after its first sync, to be copied: `synced_company(customers=20, invoices=30)`, synced once a run."""
+    made: dict[str, SyncedCompany] = {}
+
+    def company(details: "dict[str, Any] | None" = None, **spec: Any) -> SyncedCompany:
+        of = repr((details, sorted(spec.items())))
+        if of not in made:
+            name = f"template_synced_{len(made)}"
+            copy_database(postgres_server, TEMPLATE, name)
+            source = servicetitan_simulator.create_tenant(**spec)
+            made[of] = sync_once(postgres_server, name, source, tmp_path_factory.mktemp("home"), **details or {})
+        return made[of]
+
+    return company

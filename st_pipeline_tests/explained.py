@@ -1,12 +1,11 @@
 """A company whose records end in every state there is.
 
-Here: onboarding it, and its syncs. Not here: tests.
+Here: its syncs, and what is asked about its records. Not here: tests; taking it on (onboarding.py).
 """
 
 from dataclasses import dataclass
 from typing import Any
 
-from pydantic import SecretStr
 from sqlalchemy import Engine, text
 
 from st_pipeline.operations.explain import Asked, Explanation, explain
@@ -14,9 +13,6 @@ from st_pipeline.settings import Settings
 from st_pipeline.simulator.control import SimulatedTenant
 from st_pipeline.sync.configuration import SyncConfiguration, SyncResult
 from st_pipeline.sync.functions import synchronize_data
-from st_pipeline.tenants.companies import add_company
-from st_pipeline.tenants.registration import NewCredential, add_credential
-from st_pipeline.vault.encryption import Vault
 
 UNREADABLE = {"balance": "plenty"}  # a customer with it does not decode
 
@@ -52,15 +48,3 @@ class Company:
         """What a person does in psql."""
         with self.engine.begin() as connection:
             connection.execute(text(statement), bound)
-
-
-def onboard(source: SimulatedTenant, settings: Settings, engine: Engine, intacct_id: str | None = "A1") -> Company:
-    """The company, not synced yet."""
-    addresses = {"production_api_url": source.url, "production_auth_url": f"{source.url}/connect/token"}
-    own = settings.model_copy(update=addresses)
-    keys = SecretStr(source.client_id), SecretStr(source.client_secret), SecretStr(source.app_key)
-    with engine.begin() as connection:
-        add_company(connection, "acme", name="Acme", intacct_id=intacct_id)
-        new = NewCredential("acme", "production", source.tenant_id, *keys)
-        add_credential(connection, Vault.from_settings(own), new)
-    return Company(source, own, engine)

@@ -4,16 +4,13 @@ import re
 from collections.abc import Callable
 
 import pytest
-from pydantic import SecretStr
 from sqlalchemy import Engine
 
 from st_pipeline import SyncConfiguration, synchronize_data
 from st_pipeline.settings import Settings
 from st_pipeline.simulator.control import SimulatedTenant
-from st_pipeline.tenants.companies import add_company
-from st_pipeline.tenants.registration import NewCredential, add_credential
-from st_pipeline.vault.encryption import Vault
 from st_pipeline_tests.documents import PAGES
+from st_pipeline_tests.onboarding import onboard
 
 # The examples name this tenant.
 TENANT = "acme-plumbing"
@@ -31,18 +28,7 @@ EXAMPLES = [
 def synced(engine: Engine, settings: Settings, servicetitan_tenant: Callable[..., SimulatedTenant]) -> Engine:
     """A tenant with everything the examples ask for: gone and merged records, a reject, a failed entity."""
     tenant = servicetitan_tenant(seed=3, customers=60, invoices=120)
-    settings = settings.model_copy(
-        update={
-            "production_api_url": tenant.url,
-            "production_auth_url": f"{tenant.url}/connect/token",
-            "app_key": SecretStr(tenant.app_key),
-        }
-    )
-    keys = SecretStr(tenant.client_id), SecretStr(tenant.client_secret)
-    with engine.begin() as connection:
-        add_company(connection, TENANT, name="Acme Plumbing", intacct_id="ACME-1", trade="plumbing")
-        new = NewCredential(TENANT, "production", tenant.tenant_id, *keys)
-        add_credential(connection, Vault.from_settings(settings), new)
+    settings = onboard(tenant, settings, engine, TENANT, name="Acme Plumbing", intacct_id="ACME-1", trade="plumbing")
     tenant.insert("invoices", {**tenant.record("invoices", tenant.ids("invoices")[0]), "id": 987654321, "total": "NaN"})
     tenant.advance(merged=2)
     full = SyncConfiguration(incremental_only=False)

@@ -17,7 +17,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pydantic import SecretStr
 from sqlalchemy import Engine, text
 
 from st_pipeline.cli.demo.proof import prove_tenant
@@ -26,9 +25,7 @@ from st_pipeline.simulator.control import SimulatedTenant
 from st_pipeline.sync.configuration import SyncConfiguration, SyncResult
 from st_pipeline.sync.functions import synchronize_data
 from st_pipeline.sync.tenant import TenantSync
-from st_pipeline.tenants.companies import add_company
-from st_pipeline.tenants.registration import NewCredential, add_credential
-from st_pipeline.vault.encryption import Vault
+from st_pipeline_tests.onboarding import onboard
 
 # One page of each entity.
 SIZES = {"customers": 6, "invoices": 12, "settings": {"rate_limit_per_second": None, "export_page_size": 20}}
@@ -79,11 +76,7 @@ class Desk:
             company, _, environment = tenant.partition("@")
             source = self.make(environment or "production", **SIZES | spec)
             self.sources[tenant] = source
-            secrets = (SecretStr(source.client_id), SecretStr(source.client_secret), SecretStr(source.app_key))
-            new = NewCredential(company, source.environment, source.tenant_id, *secrets)  # type: ignore[arg-type]
-            with self.engine.begin() as connection:
-                add_company(connection, company, name=company.title(), intacct_id=f"INT-{company}")
-                add_credential(connection, Vault.from_settings(self.settings), new)
+            onboard(source, self.settings, self.engine, company)
 
     def synced(self, *tenants: str, **options: Any) -> SyncResult:
         """Sync them in this process, without Dagster: how they came to be synced is another test's matter."""

@@ -10,7 +10,6 @@ from typing import Any
 
 import dagster as dg
 from dagster._core.storage.partition_status_cache import get_and_update_asset_status_cache_value
-from pydantic import SecretStr
 from sqlalchemy import Engine, text
 
 from st_pipeline.defs.assets import build_assets
@@ -24,9 +23,7 @@ from st_pipeline.streams import STREAMS
 from st_pipeline.sync.configuration import SyncConfiguration
 from st_pipeline.sync.data_types import SYNCED
 from st_pipeline.sync.tenant import TenantSync
-from st_pipeline.tenants.companies import add_company
-from st_pipeline.tenants.registration import NewCredential, add_credential
-from st_pipeline.vault.encryption import Vault
+from st_pipeline_tests.onboarding import onboard
 
 ALL = tuple(SYNCED)
 WRONG_SECRET = "cs.wrong"
@@ -67,12 +64,7 @@ class Platform:
 
     def store_secret(self, tenant: str, secret: str) -> None:
         """Store a tenant's credential, in place of the one there."""
-        simulated, company = self.simulated[tenant], tenant.partition("@")[0]
-        secrets = (SecretStr(simulated.client_id), SecretStr(secret), SecretStr(simulated.app_key))
-        new = NewCredential(company, simulated.environment, simulated.tenant_id, *secrets)  # type: ignore[arg-type]
-        with self.engine.begin() as connection:
-            add_company(connection, company, name=company.title(), intacct_id=f"INT-{company}")
-            add_credential(connection, Vault.from_settings(self.settings), new, replace=True)
+        onboard(self.simulated[tenant], self.settings, self.engine, tenant.partition("@")[0], secret=secret)
 
     def settings_of_runs(self) -> Settings:
         """The settings as a run reads them: with the simulator in ServiceTitan's place."""

@@ -16,7 +16,8 @@ from st_pipeline.protocol import Counts, Mode
 from st_pipeline.runs.tags import MESSAGE_TAG, RESULT_TAG, SKIPPED_TAG
 from st_pipeline.settings import Settings
 from st_pipeline.sync.context import EntityResult
-from st_pipeline_tests.conftest import TEMPLATE, _database
+from st_pipeline_tests.conftest import TEMPLATE
+from st_pipeline_tests.onboarding import database_copied
 from st_pipeline_tests.tenants.planted import new_credential, put_tenant
 
 
@@ -82,7 +83,7 @@ def test_every_fifth_chunk_has_a_line_in_the_log():
 def tenants(postgres_server: EmbeddedServer) -> Iterator[Engine]:
     """A database of two tenants, acme and bolt."""
     settings = Settings(encryption_keys=f"1:{base64.b64encode(os.urandom(32)).decode()}")
-    for engine in _database(postgres_server, TEMPLATE):
+    with database_copied(postgres_server, TEMPLATE) as engine:
         put_tenant(engine, settings, new_credential("acme", tenant_id=1))
         put_tenant(engine, settings, new_credential("bolt", tenant_id=2))
         yield engine

@@ -1,7 +1,5 @@
 """Tenants that hold what a test puts there, what their tables then hold, and what is marked as deleted in them."""
 
-import base64
-import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,7 +9,6 @@ from typing import Any
 
 import httpx
 import pytest
-from pydantic import SecretStr
 from sqlalchemy import Engine, text
 
 from st_pipeline.cli.demo.proof import prove_tenant
@@ -25,11 +22,9 @@ from st_pipeline.simulator.control import SimulatedTenant, SimulatorControl
 from st_pipeline.sync.configuration import SyncConfiguration, SyncResult
 from st_pipeline.sync.functions import synchronize_data
 from st_pipeline.sync.tenant import TenantSync
-from st_pipeline.tenants.companies import add_company
-from st_pipeline.tenants.registration import NewCredential, add_credential
-from st_pipeline.vault.encryption import Vault
-from st_pipeline_tests.conftest import TEMPLATE, _database
+from st_pipeline_tests.conftest import TEMPLATE
 from st_pipeline_tests.entities.made_records import expected_row, simulated_name, text_field
+from st_pipeline_tests.onboarding import database_copied, onboard, settings_for
 
 ROWS_A_PAGE, ROWS_A_CHUNK = 3, 4
 LEAST_ROWS = 12
@@ -133,28 +128,15 @@ class Tenant:
 @pytest.fixture
 def tenant(servicetitan_tenant: Callable[..., SimulatedTenant], settings: Settings, engine: Engine) -> Tenant:
     """An empty one."""
-    return onboard(servicetitan_tenant(), settings, engine)
+    return take_on(servicetitan_tenant(), settings, engine)
 
 
-def onboard(source: SimulatedTenant, settings: Settings, engine: Engine, name: str = "acme") -> Tenant:
+def take_on(source: SimulatedTenant, settings: Settings, engine: Engine, name: str = "acme") -> Tenant:
     """Take a simulated tenant under a name."""
     source.settings(export_page_size=ROWS_A_PAGE, rate_limit_per_second=None)
-    own = settings.model_copy(
-        update={
-            "production_api_url": source.url,
-            "production_auth_url": f"{source.url}/connect/token",
-            "app_key": SecretStr(source.app_key),
-            "list_page_size": ROWS_A_PAGE,
-            "rate_limit": Rate(1000, 1),
-            "max_attempts": 3,
-        }
-    )
-    keys = SecretStr(source.client_id), SecretStr(source.client_secret)
-    with engine.begin() as connection:
-        add_company(connection, name, name=name.title(), intacct_id=f"INT-{name}")
-        new = NewCredential(name, "production", source.tenant_id, *keys)
-        add_credential(connection, Vault.from_settings(own), new)
-    return Tenant(source, own, engine, name)
+    own = onboard(source, settings, engine, name)
+    changes = {"list_page_size": ROWS_A_PAGE, "rate_limit": Rate(1000, 1), "max_attempts": 3}
+    return Tenant(source, own.model_copy(update=changes), engine, name)
 
 
 def worked_on(spec: EntitySpec) -> tuple[EntitySpec, ...]:
@@ -165,21 +147,14 @@ def worked_on(spec: EntitySpec) -> tuple[EntitySpec, ...]:
 @pytest.fixture(scope="package")
 def shared_engine(postgres_server: EmbeddedServer) -> Iterator[Engine]:
     """A migrated database for the tests of this folder."""
-    yield from _database(postgres_server, TEMPLATE)
+    with database_copied(postgres_server, TEMPLATE) as engine:
+        yield engine
 
 
 @pytest.fixture(scope="package")
 def shared_settings(shared_engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> Settings:
     """Settings for it, with retries that do not wait."""
-    return Settings(
-        home=tmp_path_factory.mktemp("home"),
-        database_url=shared_engine.url.render_as_string(hide_password=False),
-        encryption_keys=f"1:{base64.b64encode(os.urandom(32)).decode()}",
-        app_key="ak1.test-app-key",
-        retry_initial_seconds=0.001,
-        retry_max_seconds=0.05,
-        lease_wait_seconds=0,
-    )
+    return settings_for(shared_engine, tmp_path_factory.mktemp("home"))
 
 
 @pytest.fixture(scope="package")
@@ -193,7 +168,7 @@ def twins(
     made = []
     for name in ("acme", "twin"):
         source = servicetitan_simulator.create_tenant(**SIZES)
-        made.append(onboard(source, shared_settings, shared_engine, name))
+        made.append(take_on(source, shared_settings, shared_engine, name))
         for one in chain.from_iterable(map(worked_on, ENTITIES.values())):
             while len(made[-1].ids(one)) < LEAST_ROWS:
                 made[-1].add(one)

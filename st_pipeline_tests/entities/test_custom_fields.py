@@ -11,7 +11,7 @@ from st_pipeline.entities.custom_fields import LISTS as OWNERS
 from st_pipeline.errors import ScopeMissing
 from st_pipeline.settings import Settings
 from st_pipeline.simulator.control import SimulatedTenant
-from st_pipeline_tests.entities.conftest import Tenant, onboard
+from st_pipeline_tests.entities.conftest import Tenant, take_on
 from st_pipeline_tests.entities.made_records import full_record, simulated_name
 
 PROJECTS = "tn.jpm.projects:r"
@@ -28,7 +28,7 @@ def put_fields(tenant: Tenant) -> None:
 def without_projects(servicetitan_tenant: Callable[..., SimulatedTenant], settings: Settings, engine: Engine) -> Tenant:
     """Its app has every scope but that of projects."""
     scopes = sorted({one.scope for one in LISTS.values()} - {PROJECTS})
-    tenant = onboard(servicetitan_tenant(scopes=scopes), settings, engine)
+    tenant = take_on(servicetitan_tenant(scopes=scopes), settings, engine)
     put_fields(tenant)
     return tenant
 

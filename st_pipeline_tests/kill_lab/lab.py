@@ -19,7 +19,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from pydantic import SecretStr
 from sqlalchemy import URL, NullPool, create_engine, make_url
 
 from st_pipeline.embedded_postgres import embedded
@@ -27,12 +26,10 @@ from st_pipeline.postgres.database import DRIVER
 from st_pipeline.postgres.migrations import migrate
 from st_pipeline.settings import Settings
 from st_pipeline.simulator.control import SimulatedTenant, SimulatorControl
-from st_pipeline.tenants.companies import add_company
-from st_pipeline.tenants.registration import NewCredential, add_credential
-from st_pipeline.vault.encryption import Vault
 from st_pipeline_tests.kill_lab import checks
 from st_pipeline_tests.kill_lab.strikes import Strike
 from st_pipeline_tests.kill_lab.worker import Began, Ended, Order, kill, work
+from st_pipeline_tests.onboarding import onboard
 
 SERVE = [sys.executable, "-m", "st_pipeline.simulator", "serve", "--port", "0", "--integration-port", "0"]
 # A kill takes nothing from the system's cache, so what fsync guards against cannot happen here; commits are waited for.
@@ -123,11 +120,7 @@ class Lab:
         )
         tenant = LabTenant(name, source, _settings_for(source))
         engine = create_engine(self.url, poolclass=NullPool)
-        keys = SecretStr(source.client_id), SecretStr(source.client_secret)
-        vault = Vault.from_settings(Settings(**tenant.settings))
-        with engine.begin() as connection:
-            add_company(connection, name, name=name.title(), intacct_id=f"I-{name}", trade="HVAC")
-            add_credential(connection, vault, NewCredential(name, "production", source.tenant_id, *keys))
+        onboard(source, Settings(**tenant.settings), engine, name, trade="HVAC")
         return tenant
 
     def _start_postgres(self) -> None:

@@ -1,6 +1,6 @@
 """Each verdict about a record, after whole syncs against the simulator."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -12,20 +12,24 @@ from st_pipeline.settings import Settings
 from st_pipeline.simulator.control import SimulatedTenant
 from st_pipeline.streams.spec import StreamSpec
 from st_pipeline.sync.data_types import SYNCED
-from st_pipeline_tests.explained import UNREADABLE, Company, onboard
+from st_pipeline_tests.explained import UNREADABLE, Company
+from st_pipeline_tests.onboarding import SyncedCompany, onboard
+
+SIZES = {"customers": 20, "invoices": 30, "seed": 3}
 
 
 @pytest.fixture
 def unsynced(servicetitan_tenant: Callable[..., SimulatedTenant], settings: Settings, engine: Engine) -> Company:
     """20 customers, 30 invoices; nothing is read yet."""
-    return onboard(servicetitan_tenant(customers=20, invoices=30, seed=3), settings, engine)
+    source = servicetitan_tenant(**SIZES)
+    return Company(source, onboard(source, settings, engine), engine)
 
 
 @pytest.fixture
-def acme(unsynced: Company) -> Company:
+def acme(synced_company: Callable[..., SyncedCompany]) -> Iterator[Company]:
     """The same after its first sync."""
-    assert unsynced.sync().success
-    return unsynced
+    with synced_company(**SIZES).copied() as copy:
+        yield Company(*copy)
 
 
 def modified_on(company: Company, entity: str, st_id: int) -> datetime:

@@ -1,7 +1,7 @@
 """The verdicts about stream records, after whole syncs against the simulator."""
 
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 from sqlalchemy import Engine
@@ -11,15 +11,16 @@ from st_pipeline.settings import Settings
 from st_pipeline.simulator.control import SimulatedTenant
 from st_pipeline.sync.configuration import SyncConfiguration
 from st_pipeline.sync.tenant import TenantSync
-from st_pipeline_tests.explained import Company, onboard
+from st_pipeline_tests.explained import Company
+from st_pipeline_tests.onboarding import SyncedCompany, onboard
+from st_pipeline_tests.operations.test_explain import SIZES
 
 
 @pytest.fixture
-def acme(servicetitan_tenant: Callable[..., SimulatedTenant], settings: Settings, engine: Engine) -> Company:
-    """12 customers and 20 invoices, synced once."""
-    company = onboard(servicetitan_tenant(customers=12, invoices=20, seed=3), settings, engine)
-    assert company.sync().success
-    return company
+def acme(synced_company: Callable[..., SyncedCompany]) -> Iterator[Company]:
+    """20 customers and 30 invoices, synced once."""
+    with synced_company(**SIZES).copied() as copy:
+        yield Company(*copy)
 
 
 def test_a_stream_record_leads_to_its_sync_and_its_row(acme: Company):
@@ -109,7 +110,7 @@ def test_a_stream_record_that_breaks_a_rule_is_outdated_or_rejected(acme: Compan
 def test_a_stream_record_from_a_file_is_told_apart(acme: Company):
     acme.execute(
         "INSERT INTO members_stream (tenant, software, customer_id, hub_plus_import_id) "
-        "VALUES ('A1', 'ServiceTitan', '7', 'upload-1')"
+        "VALUES ('INT-acme', 'ServiceTitan', '7', 'upload-1')"
     )
     found = acme.explain("members_stream", 7)
     assert found.verdict is Verdict.PRESENT
@@ -121,7 +122,8 @@ def test_a_stream_record_from_a_file_is_told_apart(acme: Company):
 def test_a_stream_that_is_not_built_says_why(
     servicetitan_tenant: Callable[..., SimulatedTenant], settings: Settings, engine: Engine
 ):
-    acme = onboard(servicetitan_tenant(customers=2, invoices=2, seed=3), settings, engine, intacct_id=None)
+    source = servicetitan_tenant(customers=2, invoices=2, seed=3)
+    acme = Company(source, onboard(source, settings, engine, intacct_id=None), engine)
     customer = acme.source.ids("customers")[0]
     assert "was never built" in acme.explain("members_stream", customer).meaning
     acme.sync()

@@ -11,7 +11,8 @@ from st_pipeline.embedded_postgres.embedded import EmbeddedServer
 from st_pipeline.postgres import cursors
 from st_pipeline.postgres.cursors import Cursor
 from st_pipeline.protocol import Mode
-from st_pipeline_tests.conftest import TEMPLATE, _database
+from st_pipeline_tests.conftest import TEMPLATE
+from st_pipeline_tests.onboarding import database_copied
 
 DAY = datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)
 FULL = Cursor(
@@ -37,7 +38,8 @@ def values(cursor: Cursor) -> dict[str, object]:
 @pytest.fixture(scope="module")
 def database(postgres_server: EmbeddedServer) -> Iterator[Engine]:
     """One for all tests here: each rolls back what it did."""
-    yield from _database(postgres_server, TEMPLATE)
+    with database_copied(postgres_server, TEMPLATE) as engine:
+        yield engine
 
 
 @pytest.fixture

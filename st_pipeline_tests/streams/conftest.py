@@ -3,12 +3,11 @@
 Here: the fixture and how a test asks for stream records. Not here: tests.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from pydantic import SecretStr
 from sqlalchemy import Engine, text
 
 from st_pipeline.rates import Rate
@@ -16,9 +15,8 @@ from st_pipeline.settings import Settings
 from st_pipeline.simulator.control import SimulatedTenant
 from st_pipeline.sync.configuration import EntityOutcome, SyncConfiguration, SyncResult
 from st_pipeline.sync.functions import synchronize_data
-from st_pipeline.tenants.companies import add_company, update_company
-from st_pipeline.tenants.registration import NewCredential, add_credential
-from st_pipeline.vault.encryption import Vault
+from st_pipeline.tenants.companies import update_company
+from st_pipeline_tests.onboarding import SyncedCompany, onboard
 
 
 @dataclass
@@ -78,37 +76,26 @@ class Watched:
 
 
 Watch = Callable[..., Watched]
+SIZES = {"customers": 20, "invoices": 40, "seed": 11, "settings": {"rate_limit_per_second": None}}
+QUICK = {"rate_limit": Rate(1000, 1)}
 
 
 @pytest.fixture
 def watch(servicetitan_tenant: Callable[..., SimulatedTenant], settings: Settings, engine: Engine) -> Watch:
     """Onboard a company in an environment, with 20 customers and 40 invoices; its first sync is the test's."""
 
-    def onboard(environment: str = "production", intacct_id: str | None = "ACME-1", **changes: Any) -> Watched:
-        source = servicetitan_tenant(
-            environment, customers=20, invoices=40, seed=11, settings={"rate_limit_per_second": None}
-        )
-        own = settings.model_copy(
-            update={
-                f"{environment}_api_url": source.url,
-                f"{environment}_auth_url": f"{source.url}/connect/token",
-                "rate_limit": Rate(1000, 1),
-                **changes,
-            }
-        )
-        keys = SecretStr(source.client_id), SecretStr(source.client_secret), SecretStr(source.app_key)
-        with engine.begin() as connection:
-            add_company(connection, "acme", name="Acme", intacct_id=intacct_id, trade="hvac")
-            new = NewCredential("acme", environment, source.tenant_id, *keys)  # type: ignore[arg-type]
-            add_credential(connection, Vault.from_settings(own), new)
-        return Watched("acme" if environment == "production" else f"acme@{environment}", source, own, engine)
+    def take_on(environment: str = "production", intacct_id: str | None = "ACME-1", **changes: Any) -> Watched:
+        source = servicetitan_tenant(environment, **SIZES)
+        own = onboard(source, settings, engine, intacct_id=intacct_id, trade="hvac")
+        tenant = "acme" if environment == "production" else f"acme@{environment}"
+        return Watched(tenant, source, own.model_copy(update=QUICK | changes), engine)
 
-    return onboard
+    return take_on
 
 
 @pytest.fixture
-def acme(watch: Watch) -> Watched:
+def acme(synced_company: Callable[..., SyncedCompany]) -> Iterator[Watched]:
     """A company that was synced once."""
-    watched = watch()
-    watched.sync()
-    return watched
+    company = synced_company({"intacct_id": "ACME-1", "trade": "hvac"}, **SIZES)
+    with company.copied() as (source, settings, engine):
+        yield Watched("acme", source, settings.model_copy(update=QUICK), engine)

@@ -25,7 +25,8 @@ from st_pipeline.settings import Settings
 from st_pipeline.sync import closing
 from st_pipeline.sync.configuration import EntityOutcome, SyncConfiguration, SyncResult
 from st_pipeline.sync.context import EntityResult
-from st_pipeline_tests.conftest import TEMPLATE, _database
+from st_pipeline_tests.conftest import TEMPLATE
+from st_pipeline_tests.onboarding import database_copied
 from st_pipeline_tests.tenants.planted import put_tenant
 
 ONE, OTHER, *REST = ENTITIES
@@ -44,7 +45,7 @@ def outcomes(**errors: Exception | None) -> list[EntityOutcome]:
 def database(postgres_server: EmbeddedServer) -> Iterator[tuple[Connection, int]]:
     """A tenant that was never asked anything."""
     settings = Settings(encryption_keys=f"1:{base64.b64encode(os.urandom(32)).decode()}")
-    for engine in _database(postgres_server, TEMPLATE):
+    with database_copied(postgres_server, TEMPLATE) as engine:
         tenant = put_tenant(engine, settings)
         with engine.connect() as connection:
             yield connection, tenant.credential_id

@@ -15,7 +15,8 @@ from st_pipeline.settings import Settings
 from st_pipeline.sync.data_types import SYNCED
 from st_pipeline.sync.first_loads import due_first_loads
 from st_pipeline.tenants.store import Tenant
-from st_pipeline_tests.conftest import TEMPLATE, _database
+from st_pipeline_tests.conftest import TEMPLATE
+from st_pipeline_tests.onboarding import database_copied
 from st_pipeline_tests.tenants.planted import new_credential, put_tenant
 
 NOW = datetime(2026, 5, 1, 12, 0, tzinfo=UTC)
@@ -31,7 +32,7 @@ def database(
     settings = Settings(
         home=tmp_path_factory.mktemp("home"), encryption_keys=f"1:{base64.b64encode(os.urandom(32)).decode()}"
     )
-    for engine in _database(postgres_server, TEMPLATE):
+    with database_copied(postgres_server, TEMPLATE) as engine:
         news = new_credential("acme", tenant_id=1), new_credential("bolt", tenant_id=2)
         both = [put_tenant(engine, settings, new) for new in news]
         with engine.begin() as connection:

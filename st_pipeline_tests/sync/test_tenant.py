@@ -17,8 +17,9 @@ from st_pipeline.simulator.control import SimulatorControl
 from st_pipeline.sync.configuration import SyncConfiguration
 from st_pipeline.sync.tenant import TenantSync
 from st_pipeline.vault.encryption import Vault
-from st_pipeline_tests.acme import Acme, onboard
-from st_pipeline_tests.conftest import TEMPLATE, _database
+from st_pipeline_tests.acme import Acme, take_on
+from st_pipeline_tests.conftest import TEMPLATE
+from st_pipeline_tests.onboarding import database_copied
 
 FEW = ("tag_types", "business_units", "technicians")
 # Jobs need customers and locations; technicians need nobody.
@@ -33,13 +34,13 @@ def company(
 ) -> Iterator[Acme]:
     """A small company, for the whole module."""
     source = servicetitan_simulator.create_tenant(customers=6, invoices=6, settings={"rate_limit_per_second": None})
-    for engine in _database(postgres_server, TEMPLATE):
+    with database_copied(postgres_server, TEMPLATE) as engine:
         settings = Settings(
             home=tmp_path_factory.mktemp("home"),
             encryption_keys=f"1:{base64.b64encode(os.urandom(32)).decode()}",
             max_attempts=1,
         )
-        yield onboard(source, settings, engine)
+        yield take_on(source, settings, engine)
     source.remove()
 
 

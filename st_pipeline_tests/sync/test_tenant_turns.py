@@ -1,7 +1,5 @@
 """A tenant in trouble: how much of a run it may take, and where its next turn goes on."""
 
-import base64
-import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,14 +8,14 @@ import pytest
 
 from st_pipeline.embedded_postgres.embedded import EmbeddedServer
 from st_pipeline.servicetitan.deadline import NO_DEADLINE, Deadline
-from st_pipeline.settings import Settings
 from st_pipeline.simulator.control import SimulatorControl
 from st_pipeline.sync.configuration import SyncConfiguration
 from st_pipeline.sync.data_types import SYNCED
 from st_pipeline.sync.entity_order import failed_last
 from st_pipeline.sync.tenant import TenantSync
-from st_pipeline_tests.acme import ROWS_A_PAGE, SIZES, Acme, onboard
-from st_pipeline_tests.conftest import TEMPLATE, _database
+from st_pipeline_tests.acme import ROWS_A_PAGE, SIZES, Acme, take_on
+from st_pipeline_tests.conftest import TEMPLATE
+from st_pipeline_tests.onboarding import database_copied, settings_for
 
 BUDGET = "a poll gives a tenant so long"
 UNLOADED = "UPDATE sync_cursors SET last_full_at = NULL WHERE entity = :entity"
@@ -47,18 +45,10 @@ def company(
     postgres_server: EmbeddedServer, servicetitan_simulator: SimulatorControl, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Acme]:
     """A company read in full, for the whole module, of which a poll leaves nothing out."""
-    source = servicetitan_simulator.create_tenant(
-        **SIZES, settings={"export_page_size": ROWS_A_PAGE, "rate_limit_per_second": None}
-    )
-    for engine in _database(postgres_server, TEMPLATE):
-        settings = Settings(
-            home=tmp_path_factory.mktemp("home"),
-            encryption_keys=f"1:{base64.b64encode(os.urandom(32)).decode()}",
-            retry_initial_seconds=0.001,
-            reference_poll_minutes=0,
-            max_attempts=2,
-        )
-        acme = onboard(source, settings, engine)
+    source = servicetitan_simulator.create_tenant(**SIZES)
+    with database_copied(postgres_server, TEMPLATE) as engine:
+        settings = settings_for(engine, tmp_path_factory.mktemp("home"))
+        acme = take_on(source, settings.model_copy(update={"reference_poll_minutes": 0, "max_attempts": 2}), engine)
         assert acme.sync().success
         yield acme
     source.remove()

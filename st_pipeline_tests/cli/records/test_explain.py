@@ -1,5 +1,6 @@
 """`st-pipeline explain`: one answer for people, one for machines, and never a value of the record."""
 
+import json
 import os
 import subprocess
 import sys
@@ -10,27 +11,31 @@ import pytest
 from sqlalchemy import Engine
 
 from st_pipeline.settings import Settings
-from st_pipeline.simulator.control import SimulatedTenant
 from st_pipeline_tests.cli.conftest import Command, assert_refused
-from st_pipeline_tests.explained import UNREADABLE, Company, onboard
+from st_pipeline_tests.explained import UNREADABLE, Company
+from st_pipeline_tests.onboarding import SyncedCompany
 
 WIDTH = 80
 
 
 @pytest.fixture
-def acme(
-    servicetitan_tenant: Callable[..., SimulatedTenant],
-    settings: Settings,
-    engine: Engine,
-    monkeypatch: pytest.MonkeyPatch,
-) -> Company:
-    """Synced once; the command reads its addresses and keys from the environment."""
-    source = servicetitan_tenant(customers=6, invoices=6, seed=5)
-    monkeypatch.setenv("ST_PIPELINE_PRODUCTION_API_URL", source.url)
-    monkeypatch.setenv("ST_PIPELINE_PRODUCTION_AUTH_URL", f"{source.url}/connect/token")
-    company = onboard(source, settings, engine)
-    assert company.sync().success
-    return company
+def acme(synced_company: Callable[..., SyncedCompany]) -> Iterator[Company]:
+    """Synced once."""
+    with synced_company(customers=6, invoices=6, seed=5).copied() as copy:
+        yield Company(*copy)
+
+
+@pytest.fixture
+def engine(acme: Company) -> Engine:
+    """The command works on its database."""
+    return acme.engine
+
+
+@pytest.fixture
+def settings(acme: Company, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    """And with its keys; it reads the simulator's address from the environment."""
+    monkeypatch.setenv("ST_PIPELINE_PRODUCTION_API_URL", acme.source.url)
+    return acme.settings
 
 
 def texts(value: Any) -> Iterator[str]:
@@ -145,9 +150,10 @@ def test_explaining_pays_for_no_dataframe_and_no_client(variables: dict[str, str
     """Pandas alone costs 0.9 s; who asks about a record waits for it."""
     heavy = ("pandas", "pandera", "pyarrow", "dagster", "httpx")
     code = (
-        "import sys; from st_pipeline.cli import run; code = run(['explain', 'acme', 'customers', '1']); "
+        "import sys; from st_pipeline.cli import run; code = run(['explain', 'acme', 'customers', '1', '--json']); "
         f"print(code, [name for name in {heavy} if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], env=os.environ | variables, capture_output=True, check=True)
-    assert done.stdout == b"2 []\n"
-    assert b"unknown tenant" in done.stderr
+    answer, *heavy_ones = done.stdout.decode().rpartition("\n0 ")
+    assert json.loads(answer)["verdict"] == "absent"
+    assert heavy_ones == ["\n0 ", "[]\n"]
