@@ -1,6 +1,6 @@
-"""How a command shows what it found: a table for people, JSON for machines.
+"""How a command prints its results: tables and text for people, JSON for machines.
 
-Here: the two forms. Not here: what is shown. Text is shown as it is: rich's markup would swallow brackets in names.
+Here: the forms. Not here: what is printed. Text is printed as it is: rich's markup would swallow brackets in names.
 """
 
 import json
@@ -15,14 +15,14 @@ from rich.text import Text
 from st_pipeline.cli.terminal import terminal
 from st_pipeline.plain_text import TERMINAL_CONTROLS
 
-# Columns whose name stands here hold figures and are set to the right.
+# Columns of figures, which are aligned to the right.
 FIGURES = frozenset({"rows", "tenant id"})
 # JSON itself escapes only those below the space.
 ESCAPES = {ord(character): f"\\u{ord(character):04x}" for character in TERMINAL_CONTROLS}
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """A table as wide as the terminal, 80 columns where there is none; long values fold, none is cut."""
+    """Print a table as wide as the terminal, or 80 columns without one; long values wrap, none is cut."""
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in columns:
         table.add_column(column, overflow="fold", justify="right" if column in FIGURES else "left")
@@ -32,17 +32,17 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Non
 
 
 def print_text(text: str) -> None:
-    """A paragraph, wrapped as wide as the terminal."""
+    """Print a paragraph, wrapped to the width of the terminal."""
     terminal().print(Text(text))
 
 
 def print_json(value: Any) -> None:
-    """Indented JSON on standard output; moments as ISO 8601 with their zone."""
+    """Print indented JSON on standard output; times as ISO 8601 with their zone."""
     click.echo(json.dumps(value, indent=2, ensure_ascii=False, default=_plain).translate(ESCAPES))
 
 
 def shown(value: object) -> str:
-    """A value in a table: nothing for None, yes and no, thousands apart, moments to the minute in UTC."""
+    """A value in a table: nothing for None, yes or no, 1,234, times to the minute in UTC."""
     if value is None:
         return ""
     if isinstance(value, bool):
@@ -50,6 +50,11 @@ def shown(value: object) -> str:
     if isinstance(value, datetime):
         return value.astimezone(UTC).strftime("%Y-%m-%d %H:%M")
     return f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def number_of(count: int, noun: str, plural: str | None = None) -> str:
+    """A count with its noun: 1 record, 1,234 records."""
+    return f"{count:,} {noun if count == 1 else plural or f'{noun}s'}"
 
 
 def _plain(value: object) -> str:

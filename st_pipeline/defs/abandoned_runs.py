@@ -1,8 +1,8 @@
-"""Runs that ended without a word: their machine lost its power, or their container was removed.
+"""Runs whose process is gone: the machine lost its power, or the container was removed.
 
-Here: finding and failing them, so that their tenants are polled again. Not here: the sync log's rows of such a run
-(postgres/sync_log.py). Without this they would count as running until Dagster's own limits: 15 minutes for a poll, six
-hours for a full sync.
+Here: finding and failing them, so that their tenants are polled again. Without this they would count as running until
+Dagster's own limits: 15 minutes for a poll, six hours for a full sync. Not here: the sync log's rows of such a run
+(postgres/).
 """
 
 import time
@@ -15,24 +15,24 @@ from st_pipeline.postgres import run_sessions
 from st_pipeline.postgres.database import transaction
 from st_pipeline.runs.tags import PREFIX
 
-# A run has no session before its body begins and after it ended, for seconds; and until it notices that Postgres was
-# restarted, for as long as a request may take.
+# A living run has no session for some seconds before its body begins and after it ended, and, after a restart of
+# Postgres, until its request at hand has ended.
 SILENT_SECONDS = 180.0
-# Between two tries: RETRY_DELAY_SECONDS, twice as long before the second, each up to twice as long by chance.
+# Between two tries a run pauses for RETRY_DELAY_SECONDS, then for twice as long; jitter may double each.
 PAUSED_SECONDS = 480.0
 PAUSE = dg.DagsterEventType.STEP_UP_FOR_RETRY
 MESSAGE = (
-    "its process is gone: no database session of it is left, and it has said nothing for minutes. What is committed "
-    "stays, the next sync goes on from there"
+    "its process is gone: it has no database session, and has logged nothing for minutes. What is committed stays; "
+    "the next sync continues from there"
 )
 
 
 def fail_abandoned(instance: dg.DagsterInstance, engine: Engine, now: float | None = None) -> list[str]:
-    """Fail the runs of ours that have no database session and are silent. Returns their ids. `now`: Unix time."""
+    """Fail our runs that have no database session and are silent. Returns their ids. `now`: Unix time."""
     runs = {
         uuid.UUID(run.run_id): run
         for run in instance.get_runs(dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED]))
-        if any(tag.startswith(f"{PREFIX}/") for tag in run.tags)  # others' jobs may know nothing of our database
+        if any(tag.startswith(f"{PREFIX}/") for tag in run.tags)  # other jobs do not use our database
     }
     if not runs:
         return []
@@ -46,7 +46,7 @@ def fail_abandoned(instance: dg.DagsterInstance, engine: Engine, now: float | No
 
 
 def _is_silent(instance: dg.DagsterInstance, run_id: str, now: float) -> bool:
-    """Has it said nothing for longer than a run that lives and has no session?"""
+    """Whether it has logged nothing for longer than a living run without a session would."""
     last = instance.get_records_for_run(run_id, limit=1, ascending=False).records
     if not last:
         return False

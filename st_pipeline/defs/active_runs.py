@@ -1,7 +1,7 @@
-"""Runs that are queued or going on, and what they work on.
+"""Runs that are queued or running, and which tenants they sync.
 
 Here: reading them from the instance, so that a schedule or sensor does not launch the same work twice. Not here: who
-may write a tenant's rows: that is its lease (postgres/leases.py), which holds whatever launched the run.
+may write a tenant's rows: its lease decides that (postgres/), however the run was launched.
 """
 
 import dagster as dg
@@ -20,18 +20,18 @@ ACTIVE = [
 
 
 def active_shards(instance: dg.DagsterInstance) -> set[str]:
-    """The shards that polls work on."""
+    """The shards of the active polls."""
     runs = instance.get_runs(dg.RunsFilter(statuses=ACTIVE))
     return {run.tags[SHARD_TAG] for run in runs if SHARD_TAG in run.tags}
 
 
 def active_tenants(instance: dg.DagsterInstance) -> set[str]:
-    """The tenants that runs of the assets work on, one or a range each."""
+    """The tenants of the active asset runs, each of one partition or a range."""
     runs = instance.get_runs(dg.RunsFilter(statuses=ACTIVE))
     return {tenant for run in runs for tenant in tenants_of(instance, run)}
 
 
 def is_backfilling(instance: dg.DagsterInstance) -> bool:
-    """Is a backfill under way?"""
-    under_way = BulkActionsFilter(statuses=[BulkActionStatus.REQUESTED])
-    return bool(instance.get_backfills(filters=under_way, limit=1))
+    """Whether a backfill is in progress."""
+    in_progress = BulkActionsFilter(statuses=[BulkActionStatus.REQUESTED])
+    return bool(instance.get_backfills(filters=in_progress, limit=1))

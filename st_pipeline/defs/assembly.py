@@ -1,6 +1,6 @@
 """The one Definitions object, assembled from this room.
 
-Here: what belongs to it. Not here: anything it is made of, and any computation.
+Here: its parts, put together. Not here: the parts themselves, and any computation.
 """
 
 import dagster as dg

@@ -1,7 +1,7 @@
 """What can be materialized: one multi-asset over all entities and streams, with tenants as partitions.
 
-Here: its definition. Not here: its body (materialize.py).
-One step for everything: 15 assets as 15 steps cost 40 CPU seconds a run, as one step 3.6.
+Here: its definition. Not here: its body. One step for everything, as each step costs seconds of CPU
+(docs/decisions.md).
 """
 
 from collections.abc import Iterator
@@ -20,7 +20,7 @@ from st_pipeline.streams.spec import StreamSpec
 
 OWNERS = ["team:data-platform"]
 TENANTS_PER_BACKFILL_RUN = 25
-# Minutes: the client has retried for seconds already. An error that no retry helps is not tried again.
+# The client has already retried for seconds. An error that no retry helps is not tried again.
 RETRY_DELAY_SECONDS = 60
 
 
@@ -29,7 +29,7 @@ def entity_asset(spec: EntitySpec) -> dg.AssetSpec:
     reads = {
         "scope": ", ".join(spec.scopes),
         "list": ", ".join(one.list_path for one in spec.read_as),
-        "feed": spec.feed_path or "none: the list is read",
+        "feed": spec.feed_path or "none: its list is read",
     }
     return _asset(spec, spec.group.value, spec.depends_on, reads)
 
@@ -40,7 +40,7 @@ def stream_asset(spec: StreamSpec) -> dg.AssetSpec:
 
 
 def _asset(spec: EntitySpec | StreamSpec, group: str, after: tuple[str, ...], more: dict[str, str]) -> dg.AssetSpec:
-    """Skippable: the body reports each tenant's own success instead of the whole range's."""
+    """Skippable, because the body reports each tenant's success on its own instead of the whole range's."""
     return dg.AssetSpec(
         asset_key(spec.name),
         deps=[asset_key(name) for name in after],
@@ -56,7 +56,7 @@ def _asset(spec: EntitySpec | StreamSpec, group: str, after: tuple[str, ...], mo
 
 
 def build_assets(retry_delay_seconds: float = RETRY_DELAY_SECONDS) -> dg.AssetsDefinition:
-    """The multi-asset. Built in a function: a decorator in a loop would bind its last entity everywhere."""
+    """The multi-asset."""
 
     @dg.multi_asset(
         name="sync_tenants",

@@ -1,7 +1,6 @@
 """The jobs: what a schedule or a person launches.
 
-Here: three jobs. Not here: when they run (schedules.py), their bodies (materialize.py, poll.py), how long they may take
-(time_limits.py).
+Here: their definitions. Not here: when they run, what they do, how long they may take.
 """
 
 import dagster as dg
@@ -14,7 +13,7 @@ incremental_sync = dg.define_asset_job(
     "incremental_sync",
     selection=dg.AssetSelection.all(),
     executor_def=dg.in_process_executor,
-    description="What changed since the last sync, for the tenants you choose. A tenant's first sync reads everything.",
+    description="Reads what changed since the last sync, for the tenants you choose. A first sync reads everything.",
     tags={MODE_TAG: "incremental"},
 )
 
@@ -22,15 +21,15 @@ full_sync = dg.define_asset_job(
     "full_sync",
     selection=dg.AssetSelection.all(),
     executor_def=dg.in_process_executor,
-    # The tag and no config: Dagster gives a partitioned job its config for one partition, but not for a range of them.
-    description="Everything, for the tenants you choose, and mark what is gone. Every night by schedule.",
+    # The mode is a tag, not config: Dagster gives a partitioned job its config for one partition, not for a range.
+    description="Reads everything, for the tenants you choose, and marks deleted records. Every night by schedule.",
     tags={MODE_TAG: "full", MAX_RUNTIME_TAG: str(FULL_MAX_SECONDS)},
 )
 
 
 @dg.job(
     executor_def=dg.in_process_executor,
-    description="The scheduled poll: many tenants in one run, events only for what has changed.",
+    description="The scheduled poll: many tenants in one run, with events only for what has changed.",
     tags={MODE_TAG: "incremental", MAX_RUNTIME_TAG: str(POLL_MAX_SECONDS)},
 )
 def incremental_poll() -> None:

@@ -1,7 +1,6 @@
-"""A run made in this process, in the instance that DAGSTER_HOME names.
+"""One Dagster run, executed in this process in the instance that DAGSTER_HOME names.
 
-Here: one run, from the partition to its end. Not here: the process around it (child_order.py), what a run does
-(materialize.py).
+Here: the run, from registering its partition to its end. Not here: the process around it (runs/).
 """
 
 import contextlib
@@ -15,30 +14,31 @@ from st_pipeline.defs.metadata import asset_key
 from st_pipeline.defs.partitions import register_tenants
 from st_pipeline.errors import PipelineError
 from st_pipeline.postgres.database import database_errors, main_url, open_engine
-from st_pipeline.runs.backend import Phase, RunState, WantedRun
+from st_pipeline.runs.backend import Phase, RunState
 from st_pipeline.runs.graphql import LOCATION, REPOSITORY
+from st_pipeline.runs.run_request import RunRequest
 from st_pipeline.settings import load_settings
 
-# By this the UI knows whose job it was; a run from its own queue has it from the queue.
+# The UI finds the run's job by it; a run from Dagster's own queue has it already.
 REPOSITORY_TAG = ".dagster/repository"
 
 
-def make_run(wanted: WantedRun, run_id: str) -> RunState:
-    """Make the run and say what became of it; raises nothing."""
+def make_run(request: RunRequest, run_id: str) -> RunState:
+    """Execute the run and return its state; raises nothing."""
     try:
-        doing = f"note in Dagster's database how the sync of {wanted.tenant} goes"
+        doing = f"record the sync of {request.tenant} in Dagster's database"
         with database_errors(doing), dg.DagsterInstance.get() as instance:
-            return _make(instance, wanted, run_id)
+            return _make(instance, request, run_id)
     except PipelineError as error:
         return RunState(Phase.FAILED, message=str(error))
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - the command that waits must hear of it
         with contextlib.suppress(OSError):  # the disk may be full
             traceback.print_exc()
-        what = f"unexpected {type(error).__name__}; the log of its process has the place"
+        what = f"unexpected {type(error).__name__}; the log of its process has the traceback"
         return RunState(Phase.FAILED, message=what)
 
 
-def _make(instance: dg.DagsterInstance, wanted: WantedRun, run_id: str) -> RunState:
+def _make(instance: dg.DagsterInstance, request: RunRequest, run_id: str) -> RunState:
     from st_pipeline.defs.assembly import defs
 
     engine = open_engine(main_url(load_settings()))
@@ -46,13 +46,13 @@ def _make(instance: dg.DagsterInstance, wanted: WantedRun, run_id: str) -> RunSt
         register_tenants(instance, engine)
     finally:
         engine.dispose()
-    result = defs.resolve_job_def(wanted.job).execute_in_process(
+    result = defs.resolve_job_def(request.job).execute_in_process(
         instance=instance,
         run_id=run_id,
-        partition_key=wanted.tenant,
-        asset_selection=[asset_key(entity) for entity in wanted.entities] or None,
-        run_config=wanted.run_config,
-        tags={**wanted.tags, REPOSITORY_TAG: f"{REPOSITORY}@{LOCATION}"},
+        partition_key=request.tenant,
+        asset_selection=[asset_key(entity) for entity in request.entities] or None,
+        run_config=request.run_config,
+        tags={**request.tags, REPOSITORY_TAG: f"{REPOSITORY}@{LOCATION}"},
         raise_on_error=False,
     )
     run = instance.get_run_by_id(run_id)
@@ -60,7 +60,7 @@ def _make(instance: dg.DagsterInstance, wanted: WantedRun, run_id: str) -> RunSt
 
 
 def note_crash(environment: dict[str, str], run_id: str, message: str) -> None:
-    """Mark a run as failed whose process is gone: nobody else would. Raises DatabaseUnavailable."""
+    """Mark a run as failed whose process is gone; nothing else would. Raises DatabaseUnavailable."""
     os.environ.update({name: value for name, value in environment.items() if name not in os.environ})
     with database_errors(f"mark run {run_id} as failed"), dg.DagsterInstance.get() as instance:
         run = instance.get_run_by_id(run_id)

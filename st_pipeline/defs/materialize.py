@@ -1,10 +1,10 @@
 """The body of the multi-asset: every tenant of the run, one after the other.
 
-Here: what makes a run over many tenants tell the truth about each. Not here: how a tenant is synced (tenant_sync.py).
+Here: what makes a run over many tenants report each one truthfully. Not here: how a tenant is synced (sync/).
 
-A partition is shown as failed when the run failed and did not materialize it. So each tenant and entity that succeeded
-is materialized by an event of its own, nothing is returned for the range as a whole, and a run with any failure ends
-in one. Then exactly the broken tenants show as failed, and retrying the backfill redoes exactly those.
+Dagster shows a partition as failed when the run failed and did not materialize it. So each tenant and entity that
+succeeded is materialized by an event of its own, nothing is returned for the range as a whole, and a run with any
+failure fails. Then exactly the broken tenants show as failed, and retrying the backfill retries exactly those.
 """
 
 import uuid
@@ -31,15 +31,16 @@ from st_pipeline.sync.tenant import TenantSync
 from st_pipeline.tenants.store import all_tenants
 
 RESUME_TAG = "dagster/is_resume_retry"
-# What makes a sync `scheduled`; the last: a command that syncs what is due.
+# A run with any of these is a scheduled sync. DUE_TAG: a command that syncs what is due.
 AUTOMATION_TAGS = {"dagster/schedule_name", "dagster/sensor_name", DUE_TAG}
 
 
 @dataclass(slots=True)
 class RunReport:
-    """What the run has done so far, over all tenants. `still_failing`: pairs whose failure an earlier poll told.
+    """What the run has done so far, over all tenants.
 
-    `skipped`: why tenants were left alone. `is_last_try`: whoever started the run has no use for retries inside it.
+    `still_failing`: tenant and entity pairs whose failure an earlier poll reported. `skipped`: why tenants were
+    skipped. `is_last_try`: whoever started the run does not want retries inside it.
     """
 
     counts: Counts = field(default_factory=Counts)
@@ -60,7 +61,7 @@ class RunReport:
         return tags
 
     def fail(self, name: str, error: Exception | None, message: str) -> None:
-        """Note what failed, under `tenant` or `tenant / entity`."""
+        """Record what failed, under `tenant` or `tenant / entity`."""
         self.failures[name] = message
         self.retry_helps |= isinstance(error, PipelineError) and error.retry_helps
         self.is_last_try |= isinstance(error, SyncStopped | OutOfTime)
@@ -75,8 +76,8 @@ def materialize_tenants(
     sync_type = "scheduled" if AUTOMATION_TAGS & context.run.tags.keys() else "manual"
     job_is_full = context.run.tags.get(MODE_TAG) == Mode.FULL
     run_id = context.run.run_id
-    is_due = DUE_TAG in context.run.tags  # then a busy tenant is left alone, and the next tick is the retry
-    # Whoever waits at a command decides what comes next; a run that sleeps for minutes before it says so would not do.
+    is_due = DUE_TAG in context.run.tags  # then a busy tenant is skipped, and the next tick is its retry
+    # A person waits for a command's run and wants to hear of a failure at once, not after minutes of retries.
     is_last_try = REQUEST_TAG in context.run.tags
     report, deadline = RunReport(counts_so_far(context), is_last_try=is_last_try), run_deadline(context)
     try:
@@ -104,12 +105,12 @@ def materialize_tenants(
                     after_chunk=ProgressLines(context, tenant),
                 )
                 yield from _materialize_tenant(context, sync, report, done)
-    except PipelineError as error:  # set-up: nothing was synced, or nothing more can be
+    except PipelineError as error:  # an error of the run as a whole: no further tenant can be synced
         context.instance.add_run_tags(run_id, {MESSAGE_TAG: str(error)})
         raise dg.Failure(str(error), allow_retries=error.retry_helps and not is_last_try) from error
     except (KeyboardInterrupt, dg.DagsterExecutionInterruptedError) as interrupt:
-        # Dagster would wait and try again: its retry policies also answer to whoever ends a run.
-        ended = f"{why_ended(type(interrupt), deadline)}; what is committed stays, the next sync goes on from there"
+        # Without allow_retries=False Dagster would retry even a run that a person has ended.
+        ended = f"{why_ended(type(interrupt), deadline)}; what is committed stays, the next sync continues from there"
         context.instance.add_run_tags(run_id, {MESSAGE_TAG: ended} | report.tags)
         raise dg.Failure(ended, allow_retries=False) from None
     context.instance.add_run_tags(run_id, report.tags)
@@ -118,9 +119,9 @@ def materialize_tenants(
 
 
 def still_to_sync(engine: Engine, tenants: Sequence[str], report: RunReport) -> Iterator[str]:
-    """The run's tenants, each looked up when its turn comes: some may be disabled or removed since it was asked for.
+    """The run's tenants, each looked up when its turn comes: some may have been disabled or removed meanwhile.
 
-    Raises ConfigurationError when none is left: a run that did nothing must not look like one that did.
+    Raises ConfigurationError when none is left: a run that did nothing must not look like a success.
     """
     gone = []
     for tenant in tenants:
@@ -142,7 +143,7 @@ def _materialize_tenant(
 ) -> Iterator[dg.AssetMaterialization]:
     tenant = sync.result.tenant
     if all((tenant, entity) in done for entity in sync.configuration.entities):
-        context.log.info(f"{tenant}: done before, in this run or the one it resumes")
+        context.log.info(f"{tenant}: already done, in this run or the one it resumes")
         return
     try:
         with sync:
@@ -155,7 +156,7 @@ def _materialize_tenant(
                     yield materialization(tenant, outcome.result, sync.log.id)
         if sync.result.stopped is not None:
             report.fail(tenant, None, f"{tenant}: {sync.result.stopped}")
-    except PipelineError as error:  # this tenant could not be opened: unknown, busy, credentials that do not decrypt
+    except PipelineError as error:  # the sync could not begin: unknown, busy, credentials that do not decrypt
         if isinstance(error, TenantBusy) and DUE_TAG in context.run.tags:
             report.skipped.append(str(error))
             context.log.info(str(error))
@@ -177,10 +178,10 @@ def counts_so_far(context: dg.AssetExecutionContext) -> Counts:
 
 
 def carried_over(context: dg.AssetExecutionContext, done: set[tuple[str, str]]) -> list[dg.AssetMaterialization]:
-    """One event for each tenant and entity that the run this one resumes did, and this one has not noted yet.
+    """One event for each tenant and entity that the resumed run did and this one has not reported yet.
 
-    Without it, what is not done again would show as failed when the resuming run fails too: it was planned once more.
-    A plain re-execution carries nothing over: a person asks for it in order to do it all again.
+    Otherwise what is not done again would show as failed if this run fails too, because it was planned again. A plain
+    re-execution carries nothing over: it is meant to do everything again.
     """
     parent = context.run.parent_run_id
     if context.run.tags.get(RESUME_TAG) != "true" or parent is None:
@@ -198,7 +199,7 @@ def carried_over(context: dg.AssetExecutionContext, done: set[tuple[str, str]]) 
 
 
 def done_by(instance: dg.DagsterInstance, run_id: str) -> set[tuple[str, str]]:
-    """Tenant and entity pairs a run has materialized so far; for itself, before an in-run retry."""
+    """The tenant and entity pairs that a run has materialized so far."""
     return {
         (record.partition_key, record.asset_key.path[-1])
         for record in records_of(instance, run_id, dg.DagsterEventType.ASSET_MATERIALIZATION)
@@ -207,7 +208,7 @@ def done_by(instance: dg.DagsterInstance, run_id: str) -> set[tuple[str, str]]:
 
 
 def failure(report: RunReport) -> dg.Failure:
-    """The failure that ends a run, with every failed tenant and entity and what to do."""
+    """The failure that ends a run, with every failed tenant and entity."""
     more = ", see the metadata" if len(report.failures) > 1 else ""
     return dg.Failure(
         f"{first_of(report.failures)}{more}",
@@ -217,13 +218,13 @@ def failure(report: RunReport) -> dg.Failure:
 
 
 def first_of(failures: dict[str, str]) -> str:
-    """The first failure, and how many there are beside it."""
+    """The first failure, and how many more there are."""
     first, *others = failures.values()
     return f"{first} (and {len(others)} more)" if others else first
 
 
 class ProgressLines:
-    """A line in the run's log every fifth chunk: 10,000 rows. Each line is a row in Dagster's event table."""
+    """A line in the run's log every fifth chunk, 10,000 rows: each line is a row in Dagster's event table."""
 
     CHUNKS_A_LINE = 5
 

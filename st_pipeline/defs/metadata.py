@@ -1,4 +1,4 @@
-"""What the Dagster UI shows: of an entity's definition, of a materialization, of a run.
+"""What the Dagster UI shows of an entity's definition, a materialization and a run.
 
 Here: translating our values to Dagster's. Not here: the values.
 """
@@ -45,7 +45,7 @@ def column_schema(spec: EntitySpec | StreamSpec) -> dg.TableSchema:
 
 
 def materialization_metadata(result: EntityResult, sync_log_id: int | None) -> dict[str, Any]:
-    """An entity's figures. The names are those of the sync log, so that the two read alike and Dagster plots them."""
+    """An entity's figures, which Dagster plots. The names are those of the sync log."""
     counts = result.counts
     metadata: dict[str, Any] = {
         **figures(counts),
@@ -88,7 +88,7 @@ def run_tags(configuration: SyncConfiguration, tenants: Sequence[str], sync_id: 
     tags = {
         "sync_type": configuration.sync_type,
         "mode": str(configuration.mode),
-        # Tags are for finding, not for listing.
+        # Tags are for finding runs, not for listing their contents.
         "data_type": SEVERAL if "," in configuration.label else configuration.label,
         "company": companies[0] if len(companies) == 1 else SEVERAL,
         "environment": environments[0] if len(environments) == 1 else SEVERAL,
@@ -98,7 +98,7 @@ def run_tags(configuration: SyncConfiguration, tenants: Sequence[str], sync_id: 
 
 
 def result_tags(counts: Counts, failed_pairs: int) -> dict[str, str]:
-    """The sync log's figures as one tag of the run, so that the list of runs reads like the log."""
+    """The sync log's figures as one tag of the run, so that the list of runs shows them."""
     named = {**figures(counts), "failed_entities": failed_pairs}
     return {RESULT_TAG: ", ".join(f"{name} {value}" for name, value in named.items())}
 

@@ -1,6 +1,6 @@
 """What a person may choose in the launchpad.
 
-Here: the fields, and turning them into the engine's configuration. Not here: their meaning (sync_configuration.py).
+Here: the fields, and turning them into the configuration of a sync. Not here: what they mean (sync/).
 """
 
 from enum import Enum
@@ -16,7 +16,7 @@ from st_pipeline.sync.data_types import AREAS, synced_by
 
 
 class ModeChoice(Enum):
-    """How much is read. Dagster offers an enum by its names, so they equal the values."""
+    """How much is read. Dagster shows an enum's names, so they equal the values."""
 
     incremental = Mode.INCREMENTAL.value
     full = Mode.FULL.value
@@ -28,20 +28,20 @@ class SyncOptions(dg.Config):
 
     mode: ModeChoice | None = Field(
         default=None,
-        description="incremental: from where the last sync ended (the first one reads everything). full: everything, "
-        "and mark what is gone. window: what was modified between modified_from and modified_to. Empty: as the job "
-        "says, full in full_sync and otherwise incremental.",
+        description="incremental: what changed since the last sync (the first one reads everything). full: "
+        "everything, then mark deleted records. window: what was modified between modified_from and modified_to. "
+        "Empty: full in the job full_sync, otherwise incremental.",
     )
     modified_from: str = Field(default="", description="Start of the window, inclusive, such as 2026-01-31T00:00:00Z.")
-    modified_to: str = Field(default="", description="End of the window, exclusive. Empty: open.")
-    batch_size: int = Field(default=0, description="Rows a chunk. 0: the setting, 2,000 unless changed.")
-    rewrite: bool = Field(default=False, description="Write rows even when they did not change.")
+    modified_to: str = Field(default="", description="End of the window, exclusive. Empty: no end.")
+    batch_size: int = Field(default=0, description="Rows in a chunk. 0: the setting, 2,000 unless changed.")
+    rewrite: bool = Field(default=False, description="Write all rows, also those that did not change.")
     allow_deletions: bool = Field(
-        default=False, description="A person's word that a full sync may mark an unusual share of rows as deleted."
+        default=False, description="Let a full sync mark more deletions than the guard allows."
     )
 
     def configuration(self, entities: list[str], sync_type: SyncType, *, job_is_full: bool) -> SyncConfiguration:
-        """The engine's configuration. Raises ConfigurationError when the options contradict each other."""
+        """The configuration of the sync. Raises ConfigurationError when the options contradict each other."""
         mode = self.mode or (ModeChoice.full if job_is_full else ModeChoice.incremental)
         window = (moment("modified_from", self.modified_from), moment("modified_to", self.modified_to))
         if (mode is ModeChoice.window) != any(window):

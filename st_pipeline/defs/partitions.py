@@ -1,6 +1,6 @@
 """Tenants as Dagster partitions.
 
-Here: the definition, and keeping its keys equal to the enabled credentials. Not here: who is enabled (credentials/).
+Here: the definition, and keeping its keys equal to the enabled credentials. Not here: which are enabled (tenants/).
 """
 
 from dataclasses import dataclass
@@ -25,10 +25,10 @@ class PartitionChange:
 
 
 def pending_change(instance: dg.DagsterInstance, engine: Engine) -> PartitionChange:
-    """What the partitions lack and what they have too many of.
+    """The keys to add and to remove.
 
-    While a backfill is under way nothing is removed: Dagster gives up a whole backfill, and ends its runs, when one of
-    its partitions is gone.
+    During a backfill none is removed: Dagster cancels a whole backfill, with its runs, when one of its partitions is
+    gone.
     """
     with transaction(engine, "list enabled tenants") as connection:
         enabled = [tenant.partition_key for tenant in enabled_tenants(connection)]
@@ -41,7 +41,7 @@ def pending_change(instance: dg.DagsterInstance, engine: Engine) -> PartitionCha
 
 
 def register_tenants_at_home(engine: Engine) -> PartitionChange:
-    """As `register_tenants`, in the instance that DAGSTER_HOME names."""
+    """Do `register_tenants` in the instance that DAGSTER_HOME names."""
     with dg.DagsterInstance.get() as instance:
         return register_tenants(instance, engine)
 

@@ -1,10 +1,10 @@
-"""The five-minute poll of many tenants, as cheap as a run can be.
+"""The poll: one run that syncs many tenants every few minutes, at the lowest cost.
 
-Here: the op. Not here: which tenants a tick polls (schedules.py), how a tenant is synced (tenant_sync.py).
+Here: the op. Not here: which tenants a tick polls (tenants/), how a tenant is synced (sync/).
 
-An op and not the assets: an asset run plans one event for each tenant and entity, and 500 tenants would write
-4 million rows a day. This op writes materializations for what changed, failed, recovered, or was last reported an hour
-ago; a poll that found nothing leaves a timestamp.
+It is an op, not an asset run: that would plan one event for each tenant and entity, 4 million rows a day for 500
+tenants. The op writes materializations only for what changed, recovered, or was last reported an hour ago; a poll that
+finds nothing updates a timestamp.
 """
 
 import uuid
@@ -32,12 +32,12 @@ class PollOptions(dg.Config):
 
 
 @dg.op(
-    out=dg.Out(dg.Nothing, is_required=False), description="Sync what changed since the last look, tenant by tenant."
+    out=dg.Out(dg.Nothing, is_required=False), description="Sync what changed since the last poll, tenant by tenant."
 )
 def poll_tenants(
     context: dg.OpExecutionContext, config: PollOptions, postgres: Postgres, servicetitan: ServiceTitan
 ) -> Iterator[dg.AssetMaterialization]:
-    """Poll each tenant. A busy one is left for the next tick. Raises Failure when something is newly broken."""
+    """Poll each tenant; a busy one is left to the next tick. Raises Failure when something has newly failed."""
     configuration = SyncConfiguration(sync_type="scheduled")
     report = RunReport()
     context.instance.add_run_tags(context.run_id, run_tags(configuration, config.tenants, context.run_id))
@@ -63,7 +63,7 @@ def poll_tenants(
                 )
                 yield from _poll(context, sync, report)
         if tenants:
-            report.skipped.append(f"not begun, as {run.limit}; the next poll begins with them: {', '.join(tenants)}")
+            report.skipped.append(f"not started, as {run.limit}; the next poll begins with them: {', '.join(tenants)}")
             context.log.warning(report.skipped[-1])
     except PipelineError as error:
         raise dg.Failure(str(error)) from error
@@ -73,7 +73,7 @@ def poll_tenants(
 
 
 def turns(engine: Engine, tenants: Sequence[str]) -> list[str]:
-    """The tenants in the order of their turns."""
+    """The tenants in the order of their turns: the longest waiting first."""
     with transaction(engine, "choose whose turn it is") as connection:
         return longest_waiting_first(connection, tenants)
 

@@ -1,7 +1,7 @@
-"""The two things a run needs, as Dagster resources: thin shells around the plain engine and client.
+"""The database and ServiceTitan's settings as Dagster resources.
 
-Here: what a person may override in the launchpad. Not here: behaviour, and no state: a resource is frozen and each
-process has its own copy. Nothing is contacted when definitions load.
+Here: what a person may override in the launchpad. Not here: behaviour or state: a resource is frozen and each process
+has its own copy. Nothing is contacted when definitions load.
 """
 
 import uuid
@@ -19,7 +19,7 @@ from st_pipeline.tenants import keyring_holders
 
 
 class Postgres(dg.ConfigurableResource[None]):
-    """Our tables. The address is the settings': DATABASE_URL, or the embedded server."""
+    """Our database: DATABASE_URL, or the embedded server."""
 
     @contextmanager
     def engine(self, run_id: str) -> Iterator[Engine]:
@@ -38,14 +38,14 @@ class Postgres(dg.ConfigurableResource[None]):
 
 
 class ServiceTitan(dg.ConfigurableResource[None]):
-    """How ServiceTitan is asked. Empty: as in the settings (docs/settings.md)."""
+    """How ServiceTitan is asked. Empty values: as in the settings (docs/settings.md)."""
 
     rate_limit: str = ""
     request_timeout_seconds: float | None = None
     prefetch_pages: int | None = None
 
     def settings(self) -> Settings:
-        """The settings with this resource's overrides. Raises ConfigurationError on a wrong value."""
+        """The settings with this resource's overrides. Raises ConfigurationError: a value is not valid."""
         overrides = {
             "rate_limit": self.rate_limit or None,
             "request_timeout_seconds": self.request_timeout_seconds,

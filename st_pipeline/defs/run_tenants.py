@@ -1,11 +1,11 @@
-"""Which tenants a run is about: those that were meant when it was asked for.
+"""Which tenants a run covers: those that were meant when it was created.
 
-Here: their names. Not here: syncing them (materialize.py), whether runs are active (active_runs.py).
+Here: their names. Not here: syncing them, whether runs are active.
 
-Dagster names a range of partitions by its ends and reads it in the order that partitions have at the moment. Partitions
-come and go with enabled credentials, so a range that waits in the queue can lose an end, become empty, or reach over
-tenants that nobody meant. But Dagster also writes an event for each asset and partition when it creates the run,
-whoever asked for it: a schedule, a backfill, a person. Those names are the run's.
+Dagster names a range of partitions by its ends and resolves it in the order that partitions have at the moment.
+Partitions come and go with enabled credentials, so a range that waits in the queue can lose an end, become empty, or
+cover tenants that nobody meant. But Dagster also writes an event for each asset and partition when it creates a run,
+whether for a schedule, a backfill or a person. These events name the run's tenants.
 """
 
 import dagster as dg
@@ -18,7 +18,7 @@ EVENTS_A_PAGE = 1000
 def tenants_of(instance: dg.DagsterInstance, run: dg.DagsterRun) -> list[str]:
     """The run's tenants, by partition key. A re-execution's are those of the first run.
 
-    Empty: the run is about no partitions, or Dagster no longer has the events of its creation.
+    Empty: the run has no partitions, or Dagster no longer has the events of its creation.
     """
     if PARTITION_TAG in run.tags:
         return [run.tags[PARTITION_TAG]]
@@ -31,13 +31,13 @@ def tenants_of(instance: dg.DagsterInstance, run: dg.DagsterRun) -> list[str]:
 
 
 def planned_for(instance: dg.DagsterInstance, run_id: str) -> list[str]:
-    """The partitions Dagster noted when it created the run, in no order of its own."""
+    """The partitions that Dagster planned when it created the run, sorted."""
     records = records_of(instance, run_id, dg.DagsterEventType.ASSET_MATERIALIZATION_PLANNED)
     return sorted({record.partition_key for record in records if record.partition_key is not None})
 
 
 def records_of(instance: dg.DagsterInstance, run_id: str, event_type: dg.DagsterEventType) -> list[dg.EventLogRecord]:
-    """Every event of a type that a run has."""
+    """All events of a type that a run has."""
     records: list[dg.EventLogRecord] = []
     cursor, has_more = None, True
     while has_more:

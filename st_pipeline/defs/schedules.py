@@ -1,7 +1,7 @@
-"""When tenants are synced: polled every few minutes, read in full every night.
+"""The two schedules: polls every few minutes, full syncs every night.
 
-Here: which tenants a tick takes. Not here: what a run does with them.
-Ticks stay cheap: one query, one run for up to 25 tenants (`ST_PIPELINE_TENANTS_PER_RUN`).
+Here: the runs that each tick launches, one for up to 25 tenants (`ST_PIPELINE_TENANTS_PER_RUN`). Not here: which
+tenants are due (tenants/), what a run does.
 """
 
 from collections.abc import Callable, Collection, Sequence
@@ -32,15 +32,15 @@ def build_schedules() -> list[dg.ScheduleDefinition]:
         job=incremental_poll,
         cron_schedule=cron(settings, "incremental_cron"),
         default_status=dg.DefaultScheduleStatus.RUNNING,
-        description="Poll every enabled tenant whose credentials are not refused.",
+        description="Poll every enabled tenant that is neither paused nor suspended.",
     )
     def poll_every_tenant(context: dg.ScheduleEvaluationContext) -> list[dg.RunRequest] | dg.SkipReason:
         settings = load_settings()
         tenants = _pollable(settings, context.scheduled_execution_time)
         if not tenants:
             return dg.SkipReason(
-                "no tenant is due: enabled, synced once, accepted, not paused; see `st-pipeline credentials list` and "
-                "`st-pipeline tenants list`"
+                "no tenant is due: it must be enabled, synced once, neither paused nor suspended; see "
+                "`st-pipeline credentials list` and `st-pipeline tenants list`"
             )
         busy = active_shards(context.instance)
         requests = [
@@ -48,23 +48,23 @@ def build_schedules() -> list[dg.ScheduleDefinition]:
             for shard in shards(tenants, settings.tenants_per_run)
             if shard_name(shard) not in busy
         ]
-        return requests or dg.SkipReason("the runs of an earlier tick still go on; the next tick is their retry")
+        return requests or dg.SkipReason("the runs of an earlier tick are still running; the next tick tries again")
 
     @dg.schedule(
         name="full_sync_every_night",
         job=full_sync,
         cron_schedule=cron(settings, "full_cron"),
         default_status=dg.DefaultScheduleStatus.RUNNING,
-        description="Read every tenant in full and mark what is gone.",
+        description="Read every tenant in full and mark deleted records.",
     )
     def full_sync_every_night(context: dg.ScheduleEvaluationContext) -> list[dg.RunRequest] | dg.SkipReason:
         # The partitions' own order: a run covers a range of it.
         settings = load_settings()
         partitions = context.instance.get_dynamic_partitions(TENANTS_NAME)
-        left_alone = _with_connection(settings, skipped_by_nightly_full_sync) if partitions else set()
+        skipped = _with_connection(settings, skipped_by_nightly_full_sync) if partitions else set()
         requests = [
             full_request(shard, context.scheduled_execution_time)
-            for neighbours in between(partitions, left_alone)
+            for neighbours in between(partitions, skipped)
             for shard in shards(neighbours, settings.tenants_per_run)
         ]
         return requests or dg.SkipReason("no tenant is registered: add one with `st-pipeline credentials add`")
@@ -79,14 +79,14 @@ def cron(settings: Settings, field: str) -> str:
         dg.ScheduleDefinition(job_name=field, cron_schedule=written)
     except dg.DagsterInvalidDefinitionError:
         raise ConfigurationError(
-            f"wrong setting: {variable_name(field)}: {written!r} is no cron expression; write five fields, such as "
-            "*/5 * * * *"
+            f"wrong setting: {variable_name(field)}: {written!r} is not a valid cron expression; write five fields, "
+            "such as */5 * * * *"
         ) from None
     return written
 
 
 def poll_request(shard: Sequence[str], tick: datetime) -> dg.RunRequest:
-    """One run of the poll for these tenants; asked for twice in a tick, it is launched once."""
+    """One run of the poll for these tenants; Dagster launches it once in a tick, by its run key."""
     name = shard_name(shard)
     return dg.RunRequest(
         run_key=f"{tick.isoformat()} {name}",
@@ -96,7 +96,7 @@ def poll_request(shard: Sequence[str], tick: datetime) -> dg.RunRequest:
 
 
 def full_request(shard: Sequence[str], tick: datetime) -> dg.RunRequest:
-    """One full sync of these tenants, which are neighbours in the order of the partitions."""
+    """One full sync of these tenants, which are consecutive partitions."""
     return dg.RunRequest(
         run_key=f"{tick.isoformat()} {shard_name(shard)}",
         tags={RANGE_START_TAG: shard[0], RANGE_END_TAG: shard[-1]},
@@ -108,11 +108,11 @@ def shards(tenants: Sequence[str], size: int) -> list[Sequence[str]]:
     return [tenants[start : start + size] for start in range(0, len(tenants), size)]
 
 
-def between(partitions: Sequence[str], left_alone: Collection[str]) -> list[list[str]]:
-    """The groups of neighbours that remain when some are left alone: a run's range may not reach over those."""
+def between(partitions: Sequence[str], skipped: Collection[str]) -> list[list[str]]:
+    """The consecutive partitions between the skipped ones, which a run's range must not cover."""
     groups: list[list[str]] = [[]]
     for key in partitions:
-        if key in left_alone:
+        if key in skipped:
             groups.append([])
         else:
             groups[-1].append(key)
@@ -120,7 +120,7 @@ def between(partitions: Sequence[str], left_alone: Collection[str]) -> list[list
 
 
 def shard_name(shard: Sequence[str]) -> str:
-    """A shard by its ends."""
+    """A shard's name: its first and last tenant."""
     return shard[0] if len(shard) == 1 else f"{shard[0]}...{shard[-1]}"
 
 

@@ -1,8 +1,7 @@
-"""Keeping Dagster in step with the database.
+"""The sensor that keeps Dagster in step with the database.
 
-Here: the sensor that makes partitions equal enabled credentials, starts first syncs, and settles what dead processes
-left running. Not here: what a partition is (partitions.py), which runs are dead (abandoned_runs.py), when a first sync
-is due (first_loads.py).
+Here: what it does: make the partitions equal the enabled credentials, start first syncs, fail what dead processes left
+running, purge. Not here: when a first sync is due (sync/), purging itself (tenants/).
 """
 
 from datetime import UTC, datetime
@@ -25,8 +24,8 @@ from st_pipeline.tenants.purge import purge_for
 from st_pipeline.tenants.store import enabled_tenants
 
 INTERVAL_SECONDS = 30
-PURGE_SECONDS = 15  # of a tick, while rows of removed credentials are left
-# A run costs up to 0.3 s to launch, and a tick has 60 s; the other new tenants come with the next ticks.
+PURGE_SECONDS = 15  # of each tick, while removed credentials have rows left
+# Launching a run takes up to 0.3 s, and a tick has 60 s; further new tenants wait for the next ticks.
 FIRST_SYNCS_A_TICK = 20
 
 
@@ -38,10 +37,10 @@ FIRST_SYNCS_A_TICK = 20
     description="Add a partition for each enabled credential, remove those of disabled ones, start first syncs.",
 )
 def tenants_from_credentials(context: dg.SensorEvaluationContext) -> dg.SensorResult:
-    """Compare credentials with partitions, start first syncs, settle what dead processes left running, purge.
+    """Compare credentials with partitions, start first syncs, fail what dead processes left running, purge.
 
-    A first sync starts a tick after it was first seen to be due, so that whoever adds one may start it otherwise; the
-    cursor holds the tenants seen.
+    A first sync starts one tick after it was first seen to be due, so that whoever adds a tenant can start it in
+    another way; the sensor's cursor holds the tenants seen.
     """
     settings, now = load_settings(), datetime.now(UTC)
     engine = open_engine(main_url(settings))
@@ -82,8 +81,8 @@ def tenants_from_credentials(context: dg.SensorEvaluationContext) -> dg.SensorRe
 def first_sync(load: FirstLoad) -> dg.RunRequest:
     """A full sync of what was never loaded.
 
-    A run key is launched once. It changes when a full sync failed or somebody tested the credential, so a run that
-    cannot even begin is not started over and over.
+    Dagster launches a run key once. It changes when a full sync has failed or the credential was tested, so that a run
+    that cannot even begin is not started again and again.
     """
     tenant = load.tenant
     tested = "untested" if tenant.last_tested_at is None else f"tested {tenant.last_tested_at.isoformat()}"

@@ -1,9 +1,9 @@
-"""Dagster's tables: made or migrated once, before any process of Dagster's begins.
+"""Dagster's tables: created or migrated once, before any Dagster process starts.
 
-Here: making them. Not here: their database, and the lock under which this happens (postgres/dagster_database.py).
+Here: creating them. Not here: their database, and the lock under which this happens (postgres/).
 
-Each process of Dagster makes tables that are missing; of several that begin at once on an empty database, one in six
-failed over the other's. Importing this imports Dagster, which costs a second: only when there is something to make.
+Each Dagster process creates missing tables; when several start at once on an empty database, some fail over the
+others'. Importing this imports Dagster, which takes a second: do it only when there is something to create.
 """
 
 import tempfile
@@ -14,7 +14,7 @@ from sqlalchemy import URL
 
 
 def make_tables(url: URL) -> None:
-    """Make the tables that are missing and bring old ones to this Dagster's form."""
+    """Create missing tables and migrate old ones to the installed Dagster."""
     address = url.render_as_string(hide_password=False)
     overrides = {"storage": {"postgres": {"postgres_url": address}}, "telemetry": {"enabled": False}}
     with (

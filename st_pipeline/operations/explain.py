@@ -1,7 +1,7 @@
-"""Why one record is there, rejected, deleted or absent, with where it was last seen.
+"""Why one record is present, rejected, deleted or absent, and where it was last seen.
 
-Here: gathering what is known, and the verdict in words. Not here: the queries (postgres/record_facts.py), printing
-(cli/explain_command.py). Ids, states and times only: never a value of the record.
+Here: gathering what is known, and the verdict in words. Not here: the queries, printing (cli/). Ids, states and times
+only: never a value of the record.
 """
 
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ from sqlalchemy import Connection
 from st_pipeline.entities.spec import DeletionSign, EntitySpec
 from st_pipeline.errors import ConfigurationError
 from st_pipeline.operations import record_facts
-from st_pipeline.operations.record_facts import Built, Failure, KeptAside, Row, StreamOwner, StreamRecord, Sync
+from st_pipeline.operations.record_facts import Built, Failure, RejectState, Row, StreamOwner, StreamRecord, Sync
 from st_pipeline.postgres import cursors, stream_pending
 from st_pipeline.postgres.cursors import Cursor
 from st_pipeline.streams import STREAMS
@@ -39,7 +39,7 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What ServiceTitan answered when asked for a record by its id, in any state."""
+    """ServiceTitan's answer when asked for a record by its id, in any state."""
 
     found: bool
     modified_on: datetime | None = None
@@ -49,8 +49,9 @@ class Asked:
 class Facts:
     """What is known of one record.
 
-    Of an entity's: `row`, the stream records it `feeds`, the highest id here, how many rejects show no id. Of a
-    stream's: `record`, is it `waiting`, why the stream is not built (`note`), the row it is built from (`source`).
+    For an entity: its `row`, the stream records it `feeds`, the highest id here, how many rejects show no id. For a
+    stream: its `record`, whether it is `waiting`, why the stream is not built (`note`), the row it is built from
+    (`source`).
     """
 
     tenant: Tenant
@@ -58,7 +59,7 @@ class Facts:
     st_id: int
     cursor: Cursor
     failure: Failure | None
-    reject: KeptAside | None
+    reject: RejectState | None
     written_by: Sync | None = None
     row: Row | None = None
     deleted_by: Sync | None = None
@@ -74,7 +75,7 @@ class Facts:
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """A verdict, what it means in a sentence, what to do next in a line, and the facts behind."""
+    """A verdict, its meaning in a sentence, the next step in a line, and the facts behind it."""
 
     verdict: Verdict
     meaning: str
@@ -83,10 +84,10 @@ class Explanation:
 
 
 def explain(connection: Connection, tenant: str, name: str, st_id: int, asked: Asked | None = None) -> Explanation:
-    """Find out what became of a record of an entity or a stream. `asked`: what ServiceTitan said, where it was asked.
+    """Find out what became of a record of an entity or a stream. `asked`: ServiceTitan's answer, if it was asked.
 
-    Raises ConfigurationError: an unknown tenant, an unknown entity. Let the transaction be of one snapshot: a sync
-    under way must not change the facts between two queries.
+    Raises ConfigurationError: an unknown tenant or entity. Use a transaction of one snapshot: a running sync must not
+    change the facts between two queries.
     """
     found = find_tenant(connection, tenant)
     spec = spec_of(name)
@@ -100,14 +101,14 @@ def explain(connection: Connection, tenant: str, name: str, st_id: int, asked: A
 
 
 def spec_of(name: str) -> EntitySpec | StreamSpec:
-    """The entity or stream of that name. Raises ConfigurationError that names all."""
+    """The entity or stream of that name. Raises ConfigurationError that lists all."""
     if name not in SYNCED:
         raise ConfigurationError(f"unknown entity {name!r}: take one of {', '.join(SYNCED)}")
     return SYNCED[name]
 
 
 def _facts(connection: Connection, tenant: Tenant, name: str, st_id: int, asked: Asked | None) -> dict[str, Any]:
-    """What is asked of every record, whichever kind."""
+    """What is known of any record, of an entity or a stream."""
     cursor = cursors.load(connection, tenant.credential_id, name)
     return {
         "tenant": tenant,
@@ -188,45 +189,45 @@ def _judge_row(facts: Facts, spec: EntitySpec) -> tuple[Verdict, str]:
     version = f"its version of {_at(row.modified_on)}" if row.modified_on else "it"
     here = f"{version} was written at {_at(row.local_synced_at)}"
     if reject is not None:
-        return Verdict.OUTDATED, f"{here}; a later one was {_rejected(reject)}"
+        return Verdict.OUTDATED, f"{here}; a later version was {_rejected(reject)}"
     if row.active is False and spec.deletion_sign is DeletionSign.INACTIVE:
-        return Verdict.INACTIVE, f"{here}; removed at the source, but the deletion guard kept it from being marked"
+        return Verdict.INACTIVE, f"{here}; removed at the source, but the deletion guard refused to mark it as deleted"
     if row.active is False:
         merged = f", merged into {row.merged_to_id}" if row.merged_to_id else ""
-        return Verdict.INACTIVE, f"{here}; ServiceTitan shows it as inactive{merged}, which is no deletion"
+        return Verdict.INACTIVE, f"{here}; ServiceTitan shows it as inactive{merged}, which is not a deletion"
     return Verdict.PRESENT, here
 
 
-def _rejected(reject: KeptAside) -> str:
+def _rejected(reject: RejectState) -> str:
     times = f"seen {reject.times} times since {_at(reject.first_seen_at)}" if reject.times > 1 else "seen once"
     dismissed = f", dismissed at {_at(reject.dismissed_at)}" if reject.dismissed_at else ""
-    return f"kept aside at {_at(reject.last_seen_at)} ({times}{dismissed}): {'; '.join(reject.reasons)}"
+    return f"rejected at {_at(reject.last_seen_at)} ({times}{dismissed}): {'; '.join(reject.reasons)}"
 
 
 def _how_deletion_was_learnt(sync: Sync | None, spec: EntitySpec, active: bool | None) -> str:
     if spec.deletion_sign is DeletionSign.INACTIVE and active is False:
         return "the feed shows it as inactive, which here means removed"
     if sync is None:
-        return "no sync of the log covers that moment"
+        return "no sync in the log covers that moment"
     if sync.mode == "incremental":
-        return "the feed showed it as inactive, and ServiceTitan did not know it by id any more"
-    again = "ServiceTitan did not know it by id either" if spec.ids_param else "nor did a second walk"
-    return f"a full pass did not find it in the list, and {again}"
+        return "the feed showed it as inactive, and ServiceTitan no longer found it by id"
+    again = "ServiceTitan did not find it by id either" if spec.ids_param else "neither did a second walk"
+    return f"a full sync did not find it in the list, and {again}"
 
 
 def _why_absent(facts: Facts, spec: EntitySpec) -> str:
     cursor, rejects = facts.cursor, facts.rejects_without_id
     if cursor.last_full_at is None and cursor.full_started_at is not None:
-        return f"not read yet: the first full pass, begun at {_at(cursor.full_started_at)}, has not ended"
+        return f"not read yet: the first full sync, begun at {_at(cursor.full_started_at)}, has not ended"
     if cursor.last_full_at is None:
         failed = f"; its first sync failed at {_at(cursor.last_failed_at)}" if cursor.last_failed_at else ""
         return f"{spec.name} of this tenant was never synced{failed}"
-    looked = f"the last read that reached its end began at {_at(cursor.complete_through or cursor.last_full_at)}"
+    read = f"the last complete read began at {_at(cursor.complete_through or cursor.last_full_at)}"
     where = f"or is one of {rejects} rejects that show no id" if rejects else "in any state"
     if facts.highest_id is not None and facts.st_id > facts.highest_id:
-        return f"its id is higher than any seen ({facts.highest_id}); {looked}, so it is newer than that, {where}"
-    passed = f"the last full pass ended at {_at(cursor.last_full_at)} without it; {looked}"
-    return f"{passed}: ServiceTitan did not have it by then {where}, or had deleted it before the first sync"
+        return f"its id is higher than any seen ({facts.highest_id}); {read}, so it is newer than that, {where}"
+    without = f"the last full sync ended at {_at(cursor.last_full_at)} without it; {read}"
+    return f"{without}: ServiceTitan did not have it by then {where}, or had deleted it before the first sync"
 
 
 def _judge_record(facts: Facts, stream: StreamSpec) -> tuple[Verdict, str]:
@@ -242,7 +243,7 @@ def _judge_record(facts: Facts, stream: StreamSpec) -> tuple[Verdict, str]:
     if not record.ours:
         return Verdict.PRESENT, f"{here}; it comes from a file or another tenant of the company, not from this one"
     if facts.reject is not None:
-        return Verdict.OUTDATED, f"{here}; a later one was {_rejected(facts.reject)}"
+        return Verdict.OUTDATED, f"{here}; a later version was {_rejected(facts.reject)}"
     if record.still_exists:
         return Verdict.PRESENT, f"{here}; {row}"
     was_merged = source.facts.row is not None and source.facts.row.deleted_at is None
@@ -264,11 +265,11 @@ def _at(moment: datetime) -> str:
 def _next_step(facts: Facts, verdict: Verdict) -> str:
     tenant, asked, source = facts.tenant, facts.asked, facts.source
     if not tenant.enabled:
-        return f"the tenant is disabled, so nothing is read: `st-pipeline companies update {tenant.company} --enable`"
+        return f"the tenant is disabled, so it is not synced: `st-pipeline companies update {tenant.company} --enable`"
     if tenant.connection_status == "error":
-        return f"the tenant is suspended, so nothing is read: `st-pipeline credentials test {tenant.partition_key}`"
+        return f"the tenant is suspended, so it is not synced: `st-pipeline credentials test {tenant.partition_key}`"
     if facts.failure is not None:
-        return "mend what the last failure names; every poll tries again"
+        return "fix what the last failure names; every poll tries again"
     if source is not None and source.verdict not in (Verdict.PRESENT, Verdict.INACTIVE):
         return source.next_step
     if asked is not None and source is None:
@@ -284,7 +285,7 @@ def _after_asking(facts: Facts, verdict: Verdict, asked: Asked) -> str:
     if verdict in (Verdict.REJECTED, Verdict.OUTDATED):
         return _unasked(facts, verdict)
     if verdict is Verdict.DELETED:
-        return f"ServiceTitan has it again: {FULL_SYNC} takes the mark away"
+        return f"ServiceTitan has it again: {FULL_SYNC} removes the mark"
     if row is not None and row.modified_on == asked.modified_on:
         return "nothing: ServiceTitan has the same version"
     known = facts.cursor.complete_through
@@ -295,9 +296,9 @@ def _after_asking(facts: Facts, verdict: Verdict, asked: Asked) -> str:
 
 def _unasked(facts: Facts, verdict: Verdict) -> str:
     if verdict in (Verdict.REJECTED, Verdict.OUTDATED):
-        return "mend the record in ServiceTitan, or our rule and run a full sync (docs/operating.md, Rejects)"
+        return "fix the record in ServiceTitan, or our rule and run a full sync (docs/operating.md, Rejects)"
     if verdict is Verdict.ABSENT and facts.cursor.full_started_at is not None:
-        return "wait for the full pass to end; the next sync goes on with one that was cut off"
+        return "wait for the full sync to end; if it was interrupted, the next sync continues it"
     if verdict is Verdict.ABSENT and facts.cursor.last_full_at is None:
         return f"{FULL_SYNC} reads it" if facts.note is None else "do what the reason names, then sync the tenant"
     if facts.source is not None:

@@ -1,6 +1,6 @@
-"""What failed and has not succeeded since: tenant by tenant, which entities, and how they were to be synced.
+"""What failed and has not succeeded since: by tenant, which entities, and how they were to be synced.
 
-Here: the choice. Not here: doing it again (cli/retry_command.py), what a failure means (errors.py).
+Here: choosing what to retry. Not here: retrying it (runs/).
 """
 
 import json
@@ -35,15 +35,15 @@ _KINDS = [
     if isinstance(kind, type) and issubclass(kind, PipelineError)
 ]
 _LASTING = (ConfigurationError, PermanentApiError, DataMappingError, DeletionRefused, DatabaseRefused)
-# The names under which the sync log notes errors that somebody has to fix at ServiceTitan, and those that come again
-# until somebody has changed a setting, a table, the data or our code.
+# Error classes, by the names in the sync log: errors that somebody must fix at ServiceTitan, and errors that repeat
+# until somebody changes a setting, a table, the data or our code.
 AUTH_ERRORS = {kind.__name__ for kind in _KINDS if issubclass(kind, AuthError)}
 PERMANENT_ERRORS = {kind.__name__ for kind in _KINDS if issubclass(kind, _LASTING) and not kind.retry_helps}
 
 
 @dataclass(slots=True)
 class Retry:
-    """One sync to do again. `options`: as defs/options.py takes them. `why_not`: it is left, and for this reason."""
+    """One sync to retry. `options`: fields of the launchpad's SyncOptions. `why_not`: why it is skipped, if it is."""
 
     tenant: str
     credential_id: int
@@ -58,7 +58,7 @@ class Retry:
 
 @dataclass(slots=True)
 class _Asked:
-    """What syncs of one tenant were asked to do in the same way. `failures`: of each entity, the newest sync last."""
+    """Syncs of one tenant that were asked to do the same. `failures`: by entity, the newest sync last."""
 
     tenant: str
     credential_id: int
@@ -67,7 +67,7 @@ class _Asked:
     failures: dict[str, list[Any]] = field(default_factory=dict)
 
     def caused_by(self, kinds: Collection[str]) -> set[str]:
-        """The entities that failed so the last time, and what depends on them."""
+        """The entities whose last error is of these kinds, and what depends on them."""
         found = {name for name in self.failures if self._kind(name) in kinds}
         for name in SYNCED:
             if name in self.failures and found.intersection(SYNCED[name].after):
@@ -75,7 +75,7 @@ class _Asked:
         return found
 
     def retry(self, names: set[str], why_not: str | None) -> Retry:
-        """These entities, to be done again."""
+        """A retry of these entities."""
         logs = {log.id: log.message or "" for name in names for log in self.failures[name]}
         entities = tuple(name for name in SYNCED if name in names)
         failed_syncs = sorted(logs)
@@ -84,23 +84,23 @@ class _Asked:
             self.tenant, self.credential_id, self.mode, self.options, entities, failed_syncs, messages, why_not
         )
 
-    def left(self, names: set[str]) -> Retry:
-        """These entities, which no retry helps."""
+    def skipped(self, names: set[str]) -> Retry:
+        """These entities, whose error would repeat."""
         kinds = ", ".join(sorted({self._kind(name) for name in names} & PERMANENT_ERRORS))
-        why = f"no retry helps until the cause of {kinds} is fixed; then --include-permanent"
+        why = f"fails again until the cause of {kinds} is fixed; then use --include-permanent"
         return replace(self.retry(names, why), is_permanent=True)
 
     def _kind(self, name: str) -> str:
-        """The class of the entity's last error, empty where none was noted."""
+        """The class of the entity's last error, empty if unknown."""
         return ((self.failures[name][-1].entities or {}).get(name) or {}).get("kind") or ""
 
 
 def failed_since(
     connection: Connection, max_age: timedelta, *, exclude_auth_errors: bool = False, include_permanent: bool = False
 ) -> list[Retry]:
-    """What to do again, the tenant that failed first at the head.
+    """What to retry, the tenant that failed first at the top.
 
-    Syncs of one tenant that were to do the same in the same way become one; what no retry helps stands on its own.
+    Syncs of one tenant that were asked to do the same become one; what would fail again is a retry of its own.
     """
     held, schedules = leases.held_tenants(connection), tenant_schedules.load_all(connection)
     why_not: dict[int, str | None] = {}
@@ -124,12 +124,12 @@ def failed_since(
     for asked in found.values():
         names = set(asked.failures) - (asked.caused_by(AUTH_ERRORS) if exclude_auth_errors else set())
         permanent = set() if include_permanent else names & asked.caused_by(PERMANENT_ERRORS)
-        retries += [asked.retry(names - permanent, why_not[asked.credential_id]), asked.left(permanent)]
+        retries += [asked.retry(names - permanent, why_not[asked.credential_id]), asked.skipped(permanent)]
     return list(_without_what_a_full_sync_covers(retries))
 
 
 def _failed_logs(connection: Connection, max_age: timedelta) -> Sequence[Any]:
-    """Those that noted what they were asked to do; a replay of rejects did not."""
+    """The failed syncs that recorded what they were asked for; a replay of rejects does not."""
     return connection.execute(
         text("""
             SELECT l.id, l.credential_id, t.partition_key, t.enabled, l.mode, l.started_at, l.completed_at, l.message,
@@ -145,7 +145,7 @@ def _failed_logs(connection: Connection, max_age: timedelta) -> Sequence[Any]:
 
 
 def _still_failed(connection: Connection, log: Any, known: Mapping[tuple[int, str], Cursor]) -> Iterator[str]:
-    """Of what the sync was asked for: what it did not complete, and nothing has since."""
+    """The entities that the sync was asked for, and that neither it nor a later sync completed."""
     became = log.entities or {}
     for name in log.asked["entities"]:
         if name not in SYNCED or became.get(name, {}).get("status") == "completed":
@@ -158,7 +158,7 @@ def _still_failed(connection: Connection, log: Any, known: Mapping[tuple[int, st
 
 
 def _succeeded_since(cursor: Cursor, name: str, mode: Mode, started_at: datetime) -> bool:
-    """By its position: has a read as complete as that one reached its end since?"""
+    """Whether, by the cursor, a read as complete as that one has ended since."""
     if name in STREAMS:
         done = None if cursor.last_failed_at is not None else cursor.last_polled_at
     else:
@@ -167,7 +167,7 @@ def _succeeded_since(cursor: Cursor, name: str, mode: Mode, started_at: datetime
 
 
 def _done_by_another(connection: Connection, log: Any, name: str) -> bool:
-    """A window moves no position: has a later sync of the same window completed it?"""
+    """Whether a later sync of the same window completed it: a window moves no cursor."""
     if log.mode != Mode.WINDOW:
         return False
     query = text("""
@@ -182,7 +182,7 @@ def _done_by_another(connection: Connection, log: Any, name: str) -> bool:
 
 
 def _without_what_a_full_sync_covers(retries: list[Retry]) -> Iterator[Retry]:
-    """An entity that is read in full anyway is not polled beside it."""
+    """Drop incremental retries of entities that are retried in full anyway."""
     for retry in retries:
         if retry.mode is Mode.INCREMENTAL:
             full = {

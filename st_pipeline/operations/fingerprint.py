@@ -1,6 +1,6 @@
-"""A tenant's rows in a few numbers, to hold against the source's.
+"""A tenant's rows in a few numbers, to compare with the source's.
 
-Here: counts, sums and checksums of one entity. Not here: the source's side, and what a difference means.
+Here: counts, sums and checksums of one entity. Not here: the source's numbers, and what a difference means.
 """
 
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from st_pipeline.entities.spec import KEY, EntitySpec
 
 @dataclass(frozen=True, slots=True)
 class Fingerprint:
-    """`live`: rows not marked as deleted; `ids_sum`, `totals` and `bytes_checksum` are over those.
+    """`live`: rows that are not soft-deleted; `ids_sum`, `totals` and `bytes_checksum` are over those.
 
     `bytes_checksum`: sum of the first 8 hex digits of each record's md5, as unsigned numbers; None when the records are
     not kept.
@@ -27,7 +27,7 @@ class Fingerprint:
 
 
 def fingerprint(connection: Connection, spec: EntitySpec, credential_id: int) -> Fingerprint:
-    """Read the numbers from the tenant's rows of one entity."""
+    """The numbers of the tenant's rows of one entity."""
     live = "FILTER (WHERE deleted_at IS NULL)"
     sums = "".join(f", coalesce(sum({name}) {live}, 0)" for name in spec.totals)
     query = (

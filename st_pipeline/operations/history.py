@@ -1,6 +1,6 @@
-"""Reading the sync log: the last syncs, figures over a period, one sync's story.
+"""Reading the sync log: the last syncs, figures over a period, one sync in detail.
 
-Here: the queries. Not here: writing the log (sync_log.py), showing it (cli/).
+Here: the queries. Not here: writing the log (postgres/), showing it (cli/).
 """
 
 import uuid
@@ -13,8 +13,8 @@ from sqlalchemy import Connection, text
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
-    """Which syncs: None and empty mean all. `since`: those that began then or later, or still run."""
+class SyncFilter:
+    """Which syncs; None and empty mean all. `since`: those that began then or later, or are still running."""
 
     companies: Collection[str] = ()
     environment: str | None = None
@@ -23,7 +23,7 @@ class Wanted:
 
     @property
     def bound(self) -> dict[str, Any]:
-        """For the queries."""
+        """The queries' parameters."""
         companies = list(self.companies) or None
         return {
             "companies": companies, "environment": self.environment, "status": self.status, "since": self.since
@@ -46,15 +46,15 @@ SYNC = """
 FROM = "FROM servicetitan_sync_logs l JOIN tenants t ON t.credential_id = l.credential_id"
 
 
-def last_syncs(connection: Connection, wanted: Wanted, limit: int) -> list[dict[str, Any]]:
+def last_syncs(connection: Connection, chosen: SyncFilter, limit: int) -> list[dict[str, Any]]:
     """The newest first."""
     query = text(f"SELECT {SYNC} {FROM} WHERE {WHERE} ORDER BY l.id DESC LIMIT :limit")
-    return [dict(row) for row in connection.execute(query, {**wanted.bound, "limit": limit}).mappings()]
+    return [dict(row) for row in connection.execute(query, {**chosen.bound, "limit": limit}).mappings()]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Totals:
-    """Figures over syncs. `buckets`: response times as servicetitan/statistics.py counts them."""
+    """Figures over syncs. `buckets`: response times, as `RequestStatistics` counts them."""
 
     syncs: int = 0
     completed: int = 0
@@ -71,7 +71,7 @@ class Totals:
     buckets: dict[int, int] = field(default_factory=dict)
 
 
-def totals(connection: Connection, wanted: Wanted) -> Totals:
+def totals(connection: Connection, chosen: SyncFilter) -> Totals:
     """The figures of all these syncs."""
     api = {name: f"coalesce(sum((l.details->'api'->>'{name}')::bigint), 0)" for name in API_COUNTS}
     sums = connection.execute(
@@ -86,14 +86,14 @@ def totals(connection: Connection, wanted: Wanted) -> Totals:
                    coalesce(max((l.details->'api'->>'longest_ms')::float8), 0) AS longest_ms
             {FROM} WHERE {WHERE}
         """),
-        wanted.bound,
+        chosen.bound,
     ).mappings()
     times = connection.execute(
         text(f"""
             SELECT b.key::integer, sum(b.value::bigint)::bigint
             {FROM} CROSS JOIN LATERAL jsonb_each_text(l.details->'api'->'buckets') b WHERE {WHERE} GROUP BY 1
         """),
-        wanted.bound,
+        chosen.bound,
     )
     return Totals(**sums.one(), buckets={bucket: count for bucket, count in times})  # noqa: C416 - rows, not pairs
 
@@ -101,16 +101,16 @@ def totals(connection: Connection, wanted: Wanted) -> Totals:
 API_COUNTS = ("requests", "retries", "rate_limited", "token_requests")
 
 
-def slowest(connection: Connection, wanted: Wanted, limit: int = 3) -> list[dict[str, Any]]:
+def slowest(connection: Connection, chosen: SyncFilter, limit: int = 3) -> list[dict[str, Any]]:
     """The syncs that took longest."""
     query = text(f"SELECT {SYNC} {FROM} WHERE {WHERE} AND l.status <> 'running' ORDER BY seconds DESC LIMIT :limit")
-    return [dict(row) for row in connection.execute(query, {**wanted.bound, "limit": limit}).mappings()]
+    return [dict(row) for row in connection.execute(query, {**chosen.bound, "limit": limit}).mappings()]
 
 
 def find_syncs(connection: Connection, written: str) -> list[dict[str, Any]]:
-    """The sync of an id of the log, or those of a sync id, one a tenant, with their details.
+    """The sync with this id in the log, or those with this sync id (one for each tenant), with their details.
 
-    The id of a Dagster run is that of its sync.
+    A Dagster run's id is also its sync's id.
     """
     if written.isascii() and written.isdigit():
         where, value = "l.id = CAST(:value AS bigint)", written[:18]
@@ -125,7 +125,7 @@ def find_syncs(connection: Connection, written: str) -> list[dict[str, Any]]:
 
 
 def entities_of(connection: Connection, sync_log_id: int) -> list[dict[str, Any]]:
-    """What a sync did to each entity, in the order it did it."""
+    """What a sync did for each entity, in the order of the sync."""
     query = text("""
         SELECT entity, mode, status, started_at, completed_at,
                extract(epoch FROM coalesce(completed_at, now()) - started_at)::float8 AS seconds, pages,

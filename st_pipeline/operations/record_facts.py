@@ -1,7 +1,6 @@
-"""What the tables know of one record: its row, its reject, its stream record, and the syncs that touched them.
+"""What the tables know of one record: its row, its reject, its stream record, and the syncs that wrote them.
 
-Here: the queries. Not here: what follows from the answers (explain.py). Ids, states and times only, never a value of
-the record.
+Here: the queries. Not here: what follows from the answers. Ids, states and times only, never a value of the record.
 """
 
 from collections.abc import Collection
@@ -13,15 +12,15 @@ from sqlalchemy import Connection, text
 
 from st_pipeline.entities.spec import KEY, MODIFIED, EntitySpec
 
-# A first load's rows carry the time of the machine that wrote them, not of Postgres: clocks this far apart still match.
+# A first load's rows have the time of the machine that wrote them, not of Postgres: its clock may be this far off.
 CLOCKS_APART = "1 minute"
 _SYNC = """
     SELECT l.id, CAST(l.sync_id AS text), l.sync_type, e.mode, e.status, e.started_at, e.completed_at, l.dagster_run_id
     FROM sync_log_entities e JOIN servicetitan_sync_logs l ON l.id = e.sync_log_id
     WHERE l.credential_id = :credential_id AND e.entity = :entity
 """
-# The one at work at a moment; else the one that began nearest to it.
-_AT_WORK = """
+# The sync that ran at a moment; otherwise the one that began nearest to it.
+_RAN_AT = """
     ORDER BY :moment BETWEEN e.started_at AND coalesce(e.completed_at, 'infinity') DESC,
              abs(extract(epoch FROM e.started_at - :moment))
     LIMIT 1
@@ -41,7 +40,7 @@ class Row:
 
 
 @dataclass(frozen=True, slots=True)
-class KeptAside:
+class RejectState:
     """A row of sync_rejects without its bytes."""
 
     reasons: tuple[str, ...]
@@ -77,7 +76,7 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class StreamOwner:
-    """Whose stream records: the credential, the company as downstream knows it (an Intacct id), the software."""
+    """Who owns stream records: the credential, the company by its id downstream (Intacct's), the software."""
 
     credential_id: int
     company: str | None
@@ -86,7 +85,7 @@ class StreamOwner:
 
 @dataclass(frozen=True, slots=True)
 class StreamRecord:
-    """A record of a stream. `version`: how often it was written. `import_id`: by which sync, or not `ours`, upload."""
+    """A record of a stream. `version`: how often it was written. `import_id`: the sync, or the upload if not `ours`."""
 
     updated_at: datetime
     version: int
@@ -97,7 +96,7 @@ class StreamRecord:
 
 @dataclass(frozen=True, slots=True)
 class Built:
-    """Of so many keys of a stream: how many have a record, how many wait to be built, and the newest write."""
+    """Of some keys of a stream: how many have a record, how many wait to be built, and the newest write."""
 
     stream: str
     keys: int
@@ -121,20 +120,20 @@ def row_of(connection: Connection, spec: EntitySpec, credential_id: int, st_id: 
 def ids_in_row(
     connection: Connection, spec: EntitySpec, credential_id: int, st_id: int, columns: Collection[str]
 ) -> tuple[int | None, ...]:
-    """What columns that hold ids have in the record's row; nothing without a row."""
+    """The ids in these columns of the record's row; empty without a row."""
     query = f"SELECT {', '.join(columns)} FROM {spec.table} WHERE credential_id = :credential_id AND {KEY} = :st_id"  # noqa: S608
     row = connection.execute(text(query), {"credential_id": credential_id, "st_id": st_id}).one_or_none()
     return () if row is None else tuple(row)
 
 
 def highest_id(connection: Connection, spec: EntitySpec, credential_id: int) -> int | None:
-    """The highest id of the tenant, None for an empty table."""
+    """The tenant's highest id, None without rows."""
     query = f"SELECT max({KEY}) FROM {spec.table} WHERE credential_id = :credential_id"  # noqa: S608 - names of a spec
     highest: int | None = connection.execute(text(query), {"credential_id": credential_id}).scalar()
     return highest
 
 
-def reject_of(connection: Connection, credential_id: int, entity: str, st_id: int) -> KeptAside | None:
+def reject_of(connection: Connection, credential_id: int, entity: str, st_id: int) -> RejectState | None:
     """The record's reject."""
     query = text("""
         SELECT reasons, times, first_seen_at, last_seen_at, dismissed_at, sync_log_id FROM sync_rejects
@@ -142,11 +141,11 @@ def reject_of(connection: Connection, credential_id: int, entity: str, st_id: in
     """)
     bound = {"credential_id": credential_id, "entity": entity, "st_id": str(st_id)}
     row = connection.execute(query, bound).one_or_none()
-    return None if row is None else KeptAside(tuple(row[0]), *row[1:])
+    return None if row is None else RejectState(tuple(row[0]), *row[1:])
 
 
 def rejects_without_id(connection: Connection, credential_id: int, entity: str) -> int:
-    """How many rejects show no id; each may be any record."""
+    """How many rejects show no id: each could be any record."""
     query = text(
         "SELECT count(*) FROM sync_rejects WHERE credential_id = :credential_id AND entity = :entity AND st_id IS NULL"
     )
@@ -154,18 +153,18 @@ def rejects_without_id(connection: Connection, credential_id: int, entity: str) 
 
 
 def sync_at(connection: Connection, credential_id: int, entity: str, moment: datetime) -> Sync | None:
-    """The sync that was at work on the entity at a moment; a tenant has one at a time."""
+    """The sync of the entity that ran at a moment; a tenant has only one at a time."""
     query = text(f"""
         {_SYNC} AND e.started_at - interval '{CLOCKS_APART}' <= :moment
             AND coalesce(e.completed_at, 'infinity') + interval '{CLOCKS_APART}' >= :moment
-        {_AT_WORK}
+        {_RAN_AT}
     """)
     return _sync(connection, query, credential_id, entity, moment=moment)
 
 
 def sync_of_import(connection: Connection, credential_id: int, stream: str, record: StreamRecord) -> Sync | None:
-    """The sync that wrote a stream record. A run that tried again left several rows in the log under one sync id."""
-    query = text(f"{_SYNC} AND CAST(l.sync_id AS text) = :import_id {_AT_WORK}")
+    """The sync that wrote a stream record. A run that was retried has several rows in the log under one sync id."""
+    query = text(f"{_SYNC} AND CAST(l.sync_id AS text) = :import_id {_RAN_AT}")
     bound = {"import_id": record.import_id, "moment": record.updated_at}
     return _sync(connection, query, credential_id, stream, **bound)
 
@@ -183,7 +182,7 @@ def last_failure(connection: Connection, credential_id: int, entity: str) -> Fai
 
 
 def last_note(connection: Connection, credential_id: int, entity: str) -> str | None:
-    """What the newest sync that had a word on the entity noted."""
+    """The newest note that a sync left on the entity."""
     query = text("""
         SELECT details #>> ARRAY['notes', :entity, '0'] FROM servicetitan_sync_logs
         WHERE credential_id = :credential_id AND details #> ARRAY['notes', :entity] IS NOT NULL

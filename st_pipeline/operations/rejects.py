@@ -1,7 +1,6 @@
-"""Looking at records kept aside, and dismissing them.
+"""Listing rejected records, and dismissing them.
 
-Here: reads and dismissals of the table sync_rejects, by whoever looks after it. Not here: what a sync does with it
-(rejects.py), putting a record through the pipeline again (replay.py).
+Here: what an operator does with the table sync_rejects. Not here: what a sync does with it (postgres/).
 """
 
 from collections.abc import Collection, Sequence
@@ -37,7 +36,7 @@ class Chosen:
 
     @property
     def bound(self) -> dict[str, Any]:
-        """For the queries."""
+        """The queries' parameters."""
         lists = {"credentials": self.credential_ids, "names": self.names, "keys": self.keys}
         return {name: list(values) or None for name, values in lists.items()} | {"dismissed": self.dismissed}
 
@@ -56,13 +55,13 @@ FROM = "FROM sync_rejects r JOIN tenants t ON t.credential_id = r.credential_id"
 
 
 def listed(connection: Connection, chosen: Chosen, limit: int) -> list[dict[str, Any]]:
-    """The last seen first, without their bytes."""
+    """The rejects, the last seen first, without their bytes."""
     query = text(f"SELECT {FIELDS} {FROM} WHERE {WHERE} ORDER BY r.last_seen_at DESC, r.id DESC LIMIT :limit")
     return [dict(row) for row in connection.execute(query, {**chosen.bound, "limit": limit}).mappings()]
 
 
 def counted(connection: Connection, chosen: Chosen) -> list[dict[str, Any]]:
-    """How many there are by tenant, entity and reason; the most first. One with two reasons counts in each."""
+    """How many rejects there are by tenant, entity and reason; the most first. One with two reasons counts in both."""
     query = text(f"""
         SELECT t.partition_key AS tenant, r.entity, reason, count(*) AS records, max(r.last_seen_at) AS last_seen_at
         {FROM} CROSS JOIN LATERAL unnest(r.reasons) AS reason WHERE {WHERE}
@@ -72,20 +71,20 @@ def counted(connection: Connection, chosen: Chosen) -> list[dict[str, Any]]:
 
 
 def number(connection: Connection, chosen: Chosen) -> int:
-    """How many there are."""
+    """How many rejects there are."""
     query = text(f"SELECT count(*) {FROM} WHERE {WHERE}")
     return int(connection.execute(query, chosen.bound).scalar_one())
 
 
 def record_of(connection: Connection, chosen: Chosen) -> bytes | None:
-    """The bytes of the one chosen, as received: a customer's data, for a person's own eyes and never for a log."""
+    """The bytes of the chosen reject, as received: a customer's data, to show to a person and never to log."""
     query = text(f"SELECT r.record {FROM} WHERE {WHERE}")
     found: bytes | None = connection.execute(query, chosen.bound).scalars().first()
     return None if found is None else bytes(found)
 
 
 def dismiss(connection: Connection, chosen: Chosen, *, undo: bool = False) -> int:
-    """Mark them as not to be mended, or with `undo` as open again. Returns how many changed."""
+    """Mark rejects as dismissed, or with `undo` as open again. Returns how many changed."""
     moment = "NULL" if undo else "now()"
     query = text(f"""
         UPDATE sync_rejects SET dismissed_at = {moment} WHERE id IN (SELECT r.id {FROM} WHERE {WHERE})
@@ -95,7 +94,7 @@ def dismiss(connection: Connection, chosen: Chosen, *, undo: bool = False) -> in
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """A reject to put through again."""
+    """A reject to replay."""
 
     id: int
     key: str
@@ -105,7 +104,7 @@ class Kept:
 
 
 def chunk(connection: Connection, chosen: Chosen, after_id: int, limit: int) -> list[Kept]:
-    """The next rejects in the order in which they were first kept."""
+    """The next rejects, in the order in which they were first stored."""
     query = text(f"""
         SELECT r.id, r.record_key, r.st_id, r.record, r.last_seen_at {FROM}
         WHERE {WHERE} AND r.id > :after ORDER BY r.id LIMIT :limit
@@ -115,12 +114,12 @@ def chunk(connection: Connection, chosen: Chosen, after_id: int, limit: int) -> 
 
 
 def forget(connection: Connection, ids: Sequence[int]) -> None:
-    """Drop rejects whose record is in its table, or which are older than what is there."""
+    """Delete rejects whose record is in its table by now, or which are older than the row there."""
     connection.execute(text("DELETE FROM sync_rejects WHERE id = ANY(:ids)"), {"ids": list(ids)})
 
 
 def still_fails(connection: Connection, id_: int, reasons: Sequence[str]) -> None:
-    """Note the reasons by today's rules. It was not seen again, so nothing else changes."""
+    """Update the reasons to today's rules. The record was not received again, so nothing else changes."""
     query = text("UPDATE sync_rejects SET reasons = :reasons WHERE id = :id")
     connection.execute(query, {"id": id_, "reasons": list(reasons)})
 

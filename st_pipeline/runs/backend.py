@@ -1,48 +1,14 @@
-"""What a command wants run, and what it hears of the run, whichever way the run is made.
+"""What every run backend offers, and what it says of a run.
 
-Here: the values and what a way must offer; no Dagster, so that naming them costs nothing. Not here: the two ways:
-through a running Dagster (launch.py), in processes of our own (runs_here.py).
+Here: the protocol and its values; importing them does not import Dagster. Not here: the two backends, and choosing one.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, Protocol
+from typing import Protocol
 
-from st_pipeline.runs.tags import DUE_TAG, PARTITION_TAG, REQUEST_TAG
-
-
-@dataclass(frozen=True, slots=True)
-class WantedRun:
-    """A run of one tenant. `entities`: by name, none for all; `options`: fields of defs/options.py's SyncOptions.
-
-    `request_id`: of the command, shared by its runs. `is_due`: scheduled work, which leaves a busy tenant alone.
-    """
-
-    tenant: str
-    request_id: str
-    entities: tuple[str, ...] = ()
-    options: Mapping[str, Any] = field(default_factory=dict)
-    is_due: bool = False
-
-    @property
-    def job(self) -> str:
-        """The job that does it."""
-        return "full_sync" if self.options.get("mode") == "full" else "incremental_sync"
-
-    @property
-    def run_config(self) -> dict[str, Any]:
-        """The configuration of the run."""
-        return {"ops": {"sync_tenants": {"config": dict(self.options)}}} if self.options else {}
-
-    @property
-    def tags(self) -> dict[str, str]:
-        """The tags it starts with."""
-        return {
-            PARTITION_TAG: self.tenant,
-            REQUEST_TAG: self.request_id,
-            **({DUE_TAG: "true"} if self.is_due else {}),
-        }
+from st_pipeline.runs.run_request import RunRequest
 
 
 class Phase(StrEnum):
@@ -64,19 +30,19 @@ class RunState:
 
     @property
     def has_ended(self) -> bool:
-        """Will nothing more come of it?"""
+        """Whether the run is over."""
         return self.phase in (Phase.SUCCEEDED, Phase.FAILED)
 
 
-class Door(Protocol):
-    """A way to run things in Dagster."""
+class RunBackend(Protocol):
+    """Starts Dagster runs and reports on them."""
 
     @property
     def name(self) -> str:
         """For people."""
 
-    def start(self, wanted: WantedRun) -> str:
-        """Start or queue it and return the run's id."""
+    def start(self, request: RunRequest) -> str:
+        """Start or queue a run and return its id."""
 
     def states(self, run_ids: list[str]) -> dict[str, RunState]:
         """How far these runs are."""
@@ -85,7 +51,7 @@ class Door(Protocol):
         """End a run without waiting for its chunk."""
 
     def queued_tenants(self) -> set[str]:
-        """Tenants for which a run of their own is queued or going on already."""
+        """Tenants that already have a run of their own, queued or running."""
 
     def close(self) -> None:
-        """Let go of what the way itself holds; runs go on."""
+        """Release what the backend holds; runs continue."""

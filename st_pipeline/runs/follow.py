@@ -1,12 +1,12 @@
-"""Running the syncs of a command: so many at once, each within its time, none in another's way.
+"""Running the syncs of a command: a limited number at once, each within its time limit.
 
-Here: the order of starting, following and stopping. Not here: who is synced (due.py), how a run is made (defs/), what a
-person sees meanwhile (sync_progress.py).
+Here: starting, following and stopping runs. Not here: which tenants are synced (tenants/), what a run does (defs/),
+showing progress (cli/).
 
-Dagster's webserver may be silent for a moment, as when it is restarted: it is asked again, with growing pauses. If it
-stays silent, every tenant is named that is still queued or running there.
+Dagster's webserver may not answer for a moment, as when it is restarted: it is asked again, at growing intervals. If it
+stays silent, every tenant that is still queued or running there is named.
 
-A sync is stopped by a request in Postgres that it obeys at its next chunk; only what does not obey is ended as it is.
+A sync is stopped by a request in Postgres that it obeys at its next chunk; one that does not obey is killed.
 """
 
 import signal
@@ -24,13 +24,14 @@ from sqlalchemy import Engine
 from st_pipeline.errors import DagsterSilent, PipelineError
 from st_pipeline.postgres import leases, stops
 from st_pipeline.postgres.database import transaction
-from st_pipeline.runs.backend import Door, Phase, RunState, WantedRun
+from st_pipeline.runs.backend import Phase, RunBackend, RunState
+from st_pipeline.runs.run_request import RunRequest
 from st_pipeline.runs.tags import MESSAGE_TAG, SKIPPED_TAG
 
-LOOK_SECONDS = 0.25
-# A request may take 120 s (ST_PIPELINE_REQUEST_TIMEOUT_SECONDS); a run that has not seen its chunk's end by then hangs.
+POLL_SECONDS = 0.25
+# A request may take 120 s (ST_PIPELINE_REQUEST_TIMEOUT_SECONDS); a run that has not ended its chunk by then hangs.
 OBEY_SECONDS = 150.0
-# A run in another machine's hands may not end even so; nobody waits for it for ever.
+# A run on another machine may not end even then; the command does not wait for it forever.
 GIVE_UP_SECONDS = 60.0
 # A webserver takes 10 to 30 s to start.
 SILENCE_SECONDS = 120.0
@@ -42,13 +43,13 @@ Status = Literal["waiting", "running", "completed", "failed", "skipped", "unknow
 
 @dataclass(slots=True)
 class TenantRun:
-    """One tenant of the command: what is wanted, and what became of it. Times by the monotonic clock.
+    """One tenant of the command: its request, and what became of it. Times are of the monotonic clock.
 
-    `unknown`: Dagster stopped answering while its run was queued or running.
+    Status `unknown`: Dagster stopped answering while the run was queued or running.
     """
 
     credential_id: int
-    wanted: WantedRun
+    request: RunRequest
     status: Status = "waiting"
     run_id: str | None = None
     message: str | None = None
@@ -62,16 +63,16 @@ class TenantRun:
     @property
     def tenant(self) -> str:
         """Its partition key."""
-        return self.wanted.tenant
+        return self.request.tenant
 
     def ends(self, status: Status, message: str | None = None) -> None:
-        """Note how it ended."""
+        """Record how it ended."""
         self.status, self.message, self.ended_at = status, message, time.monotonic()
 
 
 @dataclass(slots=True)
 class Interrupts:
-    """How often a person has asked the command to end."""
+    """Counts how often a person has asked the command to end."""
 
     number: int = 0
 
@@ -81,7 +82,7 @@ class Interrupts:
 
     @contextmanager
     def listening(self) -> Iterator["Interrupts"]:
-        """Ctrl-C and SIGTERM are counted here instead of ending the process at once."""
+        """Count Ctrl-C and SIGTERM instead of ending the process at once."""
         signals = (signal.SIGINT, signal.SIGTERM)
         before = [signal.signal(one, self.heard) for one in signals]
         try:
@@ -93,10 +94,10 @@ class Interrupts:
 
 @dataclass(slots=True)
 class SyncRunner:
-    """Runs of tenants through a door."""
+    """Runs of tenants through a run backend."""
 
     engine: Engine
-    door: Door
+    backend: RunBackend
     runs: Sequence[TenantRun]
     max_concurrent: int
     timeout_seconds: float
@@ -114,14 +115,14 @@ class SyncRunner:
     def __post_init__(self) -> None:
         self._waiting = deque(self.runs)
 
-    def run(self, on_look: Callable[[], None] = lambda: None) -> None:
-        """Run them all and return when each has ended; their failures raise nothing. `on_look`: four times a second."""
+    def run(self, on_poll: Callable[[], None] = lambda: None) -> None:
+        """Run them all and return when each has ended; their failures raise nothing. `on_poll`: called every 0.25 s."""
         with self.interrupts.listening():
             while self._waiting or self._active:
                 self._unless_silent(self._step)
-                on_look()
+                on_poll()
                 if self._active or self._silent_since is not None:
-                    self.sleep(LOOK_SECONDS)
+                    self.sleep(POLL_SECONDS)
 
     def _step(self) -> None:
         if self.interrupts.number:
@@ -131,7 +132,7 @@ class SyncRunner:
         self._follow()
 
     def _unless_silent(self, step: Callable[[], None]) -> None:
-        """Do what asks Dagster. Not while it is silent, but for another try now and then."""
+        """Do a step that asks Dagster; while it is silent, only at growing intervals."""
         if self.clock() < self._ask_again_at:
             return
         try:
@@ -148,10 +149,10 @@ class SyncRunner:
             self._silent_since = None
 
     def _give_up(self, silence: DagsterSilent) -> None:
-        """Say of each tenant where it is, as far as is known; none is forgotten."""
+        """Note for every tenant where it is, as far as is known."""
         for run in self._active:
             where = "running" if run.status == "running" else "queued"
-            run.ends("unknown", f"{silence}; its run was {where} and goes on by itself: see `st-pipeline sync-status`")
+            run.ends("unknown", f"{silence}; its run was {where} and continues: see `st-pipeline sync-status`")
         for run in self._waiting:
             run.ends("failed", f"{silence}; it was not started: sync it again once Dagster answers")
         self._active.clear()
@@ -159,7 +160,7 @@ class SyncRunner:
         self._silent_since = None
 
     def _next(self) -> TenantRun | None:
-        """The first that waits and whose tenant no other run of ours works on."""
+        """The first waiting run whose tenant no other run of this command works on."""
         active = {run.tenant for run in self._active}
         run = next((run for run in self._waiting if run.tenant not in active), None)
         if run is not None:
@@ -167,19 +168,19 @@ class SyncRunner:
         return run
 
     def submit(self) -> None:
-        """Queue them all at once and wait for none."""
+        """Queue them all and wait for none."""
         while self._waiting:
             self._unless_silent(lambda: self._start(self._waiting.popleft()))
             if self._silent_since is not None:
-                self.sleep(LOOK_SECONDS)
+                self.sleep(POLL_SECONDS)
 
     def _start(self, run: TenantRun) -> None:
         try:
-            busy = self._busy_with(run) if run.wanted.is_due else None
+            busy = self._busy_with(run) if run.request.is_due else None
             if busy is not None:
                 run.ends("skipped", busy)
                 return
-            run.run_id = self.door.start(run.wanted)
+            run.run_id = self.backend.start(run.request)
         except DagsterSilent:
             self._waiting.appendleft(run)
             raise
@@ -190,17 +191,17 @@ class SyncRunner:
         self._active.append(run)
 
     def _busy_with(self, run: TenantRun) -> str | None:
-        """Why scheduled work leaves the tenant to somebody else."""
+        """Why scheduled work skips the tenant: another sync works on it."""
         with transaction(self.engine, f"see whether tenant {run.tenant} is free") as connection:
             holder = leases.held_tenants(connection).get(run.credential_id)
         if holder is not None:
             return f"busy with another sync, {holder}"
-        if run.tenant in self.door.queued_tenants():
+        if run.tenant in self.backend.queued_tenants():
             return "a run of it is queued already"
         return None
 
     def _follow(self) -> None:
-        states = self.door.states([run.run_id for run in self._active if run.run_id]) if self._active else {}
+        states = self.backend.states([run.run_id for run in self._active if run.run_id]) if self._active else {}
         for run in list(self._active):
             run.state = states.get(run.run_id or "")
             if run.state is None:
@@ -218,12 +219,12 @@ class SyncRunner:
         if run.end_asked_at is not None:
             if now - run.end_asked_at > GIVE_UP_SECONDS:
                 self._active.remove(run)
-                run.ends("failed", f"was told to end and has not in {GIVE_UP_SECONDS:g} s; see the run's page")
+                run.ends("failed", f"was told to end and has not ended after {GIVE_UP_SECONDS:g} s; see the run's page")
             return
         since = run.began_at if run.began_at is not None else run.submitted_at
         if run.stop_asked_at is None and now - since > self.timeout_seconds:
-            where = "was given" if run.began_at is not None else "was given, in the queue"
-            self._stop(run, f"stopped after {self.timeout_seconds:g} s, the time it {where} (--timeout)")
+            where = "" if run.began_at is not None else " in the queue"
+            self._stop(run, f"stopped after {self.timeout_seconds:g} s{where}, its time limit (--timeout)")
         elif run.stop_asked_at is not None and now - run.stop_asked_at > self.obey_seconds:
             self._end_now(run)
 
@@ -237,7 +238,7 @@ class SyncRunner:
                 self._end_now(run)
 
     def _stop(self, run: TenantRun, reason: str) -> None:
-        """Ask for an end at the next chunk; what has not begun is taken out of the queue."""
+        """Ask the run to end at its next chunk; one that has not begun is taken out of the queue."""
         run.stop_asked_at = time.monotonic()
         with transaction(self.engine, f"ask the sync of tenant {run.tenant} to end") as connection:
             stops.request(connection, uuid.UUID(run.run_id), reason)
@@ -246,7 +247,7 @@ class SyncRunner:
 
     def _end_now(self, run: TenantRun) -> None:
         if run.end_asked_at is None and run.run_id is not None:
-            self.door.end_now(run.run_id)
+            self.backend.end_now(run.run_id)
             run.end_asked_at = time.monotonic()
 
 

@@ -1,7 +1,7 @@
-"""Starting runs in a running Dagster, and waiting for them.
+"""The run backend for when Dagster is running: its webserver, over GraphQL.
 
-Here: the calls over GraphQL that the UI itself makes; importing this does not import Dagster. Not here: what a run
-does, and who wants it.
+Here: the GraphQL calls, which are those that the UI makes. Importing this does not import Dagster. Not here: what a run
+does, and who asks for it.
 """
 
 import time
@@ -14,7 +14,8 @@ import httpx
 
 from st_pipeline.errors import ConfigurationError, DagsterSilent, PipelineError
 from st_pipeline.protocol import Mode
-from st_pipeline.runs.backend import Phase, RunState, WantedRun
+from st_pipeline.runs.backend import Phase, RunState
+from st_pipeline.runs.run_request import RunRequest
 from st_pipeline.runs.tags import PARTITION_TAG, RANGE_END_TAG, RANGE_START_TAG
 
 LOCATION = "st_pipeline"
@@ -25,7 +26,7 @@ BEGUN = {"STARTED", "CANCELING"}
 TIMEOUT_SECONDS = 60
 POLL_SECONDS = 0.5
 QUEUE = "QUEUED_RUN_COORDINATOR"
-HEARTBEAT_SECONDS = 90  # the daemon's hearts beat every 30 s
+HEARTBEAT_SECONDS = 90  # the daemon's heartbeat comes every 30 s
 
 LAUNCH = """
 mutation Launch($params: ExecutionParams!) {
@@ -62,11 +63,11 @@ TERMINATE = "mutation End($id: String!) { terminateRun(runId: $id) { __typename 
 
 
 class RunningDagster:
-    """A Dagster webserver on this machine, spoken to over GraphQL."""
+    """A Dagster webserver on this machine."""
 
     def __init__(self, url: str) -> None:
         self.url = url
-        # On this machine: a proxy the environment names is not for it. No connection is kept, so none is left open.
+        # It is on this machine, so a proxy of the environment is ignored. No idle connection is kept, none stays open.
         limits = httpx.Limits(max_keepalive_connections=0)
         self._http = httpx.Client(base_url=url, timeout=TIMEOUT_SECONDS, trust_env=False, limits=limits)
         self._started: set[str] = set()
@@ -78,14 +79,14 @@ class RunningDagster:
         return f"the Dagster at {self.url}"
 
     def is_up(self) -> bool:
-        """Does a Dagster webserver answer?"""
+        """Whether a Dagster webserver answers."""
         try:
             return self._http.get("/server_info").status_code == httpx.codes.OK
         except httpx.TransportError:
             return False
 
     def has_loaded(self) -> bool:
-        """Has it loaded our definitions? Raises ConfigurationError when they do not load."""
+        """Whether it has loaded our definitions. Raises ConfigurationError when they do not load."""
         entries = self._ask(LOCATIONS, {})["workspaceOrError"].get("locationEntries", [])
         for entry in entries:
             loaded = entry["locationOrLoadError"] or {}
@@ -96,57 +97,57 @@ class RunningDagster:
         return False
 
     def belongs_to(self, home: Path) -> bool:
-        """Is it the Dagster of the project in that folder? Another checkout's may listen on the same port."""
+        """Whether it is the Dagster of the project in that folder: another checkout's may listen on the same port."""
         info: str = self._ask(INSTANCE, {})["instance"]["info"] or ""
         return f"base_dir: {home}\n" in info
 
     def takes_from_its_queue(self) -> bool:
-        """Does a daemon start what is queued? Its heart beat a moment ago."""
+        """Whether a daemon starts what is queued, by its heartbeat."""
         beats = self._ask(HEARTBEATS, {})["instance"]["daemonHealth"]["allDaemonStatuses"]
         last = next((beat["lastHeartbeatTime"] for beat in beats if beat["daemonType"] == QUEUE), None)
         return last is not None and time.time() - last < HEARTBEAT_SECONDS
 
     def launch_sync(self, mode: Mode, first: str, last: str | None = None) -> str:
         """Queue a sync of one tenant, or of the partitions from `first` to `last`. Returns the run's id."""
-        wanted = WantedRun(first, str(uuid.uuid4()), options={"mode": str(mode)})
+        request = RunRequest(first, str(uuid.uuid4()), options={"mode": str(mode)})
         if last is None or last == first:
-            return self._launch(wanted, wanted.tags)
-        return self._launch(wanted, {RANGE_START_TAG: first, RANGE_END_TAG: last})
+            return self._launch(request, request.tags)
+        return self._launch(request, {RANGE_START_TAG: first, RANGE_END_TAG: last})
 
-    def start(self, wanted: WantedRun) -> str:
-        """Queue a run. Its partition is added first: the sensor that does so looks every 30 s.
+    def start(self, request: RunRequest) -> str:
+        """Queue a run. Its partition is added first: the sensor that does so runs only every 30 s.
 
         After DagsterSilent it may be called again: a run that was queued although no answer came is not queued twice.
         """
-        asked = (wanted.request_id, wanted.tenant)
-        run_id = self._run_of(wanted) if asked in self._unanswered else None
+        asked = (request.request_id, request.tenant)
+        run_id = self._run_of(request) if asked in self._unanswered else None
         if run_id is None:
             self._unanswered.add(asked)
-            self._ask(ADD_PARTITION, {"selector": SELECTOR, "key": wanted.tenant})
-            run_id = self._launch(wanted, wanted.tags)
+            self._ask(ADD_PARTITION, {"selector": SELECTOR, "key": request.tenant})
+            run_id = self._launch(request, request.tags)
         self._unanswered.discard(asked)
         self._started.add(run_id)
         return run_id
 
-    def _run_of(self, wanted: WantedRun) -> str | None:
-        """The run that was queued for it and that nobody knows of yet."""
-        tags = [{"key": key, "value": value} for key, value in wanted.tags.items()]
+    def _run_of(self, request: RunRequest) -> str | None:
+        """The run that was queued for the request although no answer came."""
+        tags = [{"key": key, "value": value} for key, value in request.tags.items()]
         runs = self._ask(OF_REQUEST, {"tags": tags})["runsOrError"]["results"]
         return next((run["runId"] for run in runs if run["runId"] not in self._started), None)
 
-    def _launch(self, wanted: WantedRun, tags: Mapping[str, str]) -> str:
-        chosen = {"assetSelection": [{"path": ["servicetitan", entity]} for entity in wanted.entities]}
+    def _launch(self, request: RunRequest, tags: Mapping[str, str]) -> str:
+        chosen = {"assetSelection": [{"path": ["servicetitan", entity]} for entity in request.entities]}
         params = {
-            "selector": {**SELECTOR, "jobName": wanted.job, **(chosen if wanted.entities else {})},
-            "runConfigData": wanted.run_config,
+            "selector": {**SELECTOR, "jobName": request.job, **(chosen if request.entities else {})},
+            "runConfigData": request.run_config,
             "executionMetadata": {"tags": [{"key": key, "value": value} for key, value in tags.items()]},
         }
         answer = self._ask(LAUNCH, {"params": params})["launchRun"]
         if answer["__typename"] != "LaunchRunSuccess":
             reasons = answer.get("message") or "; ".join(error["message"] for error in answer.get("errors", []))
-            mode = wanted.options.get("mode", Mode.INCREMENTAL)
+            mode = request.options.get("mode", Mode.INCREMENTAL)
             raise PipelineError(
-                f"Dagster did not start the {mode} sync of {wanted.tenant}: {reasons or answer['__typename']}"
+                f"Dagster did not start the {mode} sync of {request.tenant}: {reasons or answer['__typename']}"
             )
         run_id: str = answer["run"]["runId"]
         return run_id
@@ -159,10 +160,10 @@ class RunningDagster:
         """How far these runs are."""
         found = {}
         for run in self._runs(run_ids):
-            going_on = Phase.RUNNING if run["status"] in BEGUN else Phase.WAITING
+            active = Phase.RUNNING if run["status"] in BEGUN else Phase.WAITING
             tags = {tag["key"]: tag["value"] for tag in run["tags"]}
             message = "ended in the Dagster UI, or by a second Ctrl-C" if run["status"] == "CANCELED" else None
-            found[run["runId"]] = RunState(ENDED.get(run["status"], going_on), tags, message)
+            found[run["runId"]] = RunState(ENDED.get(run["status"], active), tags, message)
         return found
 
     def _runs(self, run_ids: Sequence[str]) -> list[dict[str, Any]]:
@@ -180,15 +181,15 @@ class RunningDagster:
             if statuses and all(status in ENDED for status in statuses.values()):
                 return statuses
             if time.monotonic() > give_up_at:
-                raise PipelineError(f"runs still going after {timeout_seconds:g} s; see {self.url}/runs")
+                raise PipelineError(f"runs still active after {timeout_seconds:g} s; see {self.url}/runs")
             time.sleep(POLL_SECONDS)
 
     def end_now(self, run_id: str) -> None:
-        """End a run: out of the queue, or by an interrupt where it runs."""
+        """End a run: take it out of the queue, or interrupt it."""
         self._ask(TERMINATE, {"id": run_id})
 
     def queued_tenants(self) -> set[str]:
-        """Tenants for which a run of their own is queued or going on."""
+        """Tenants that already have a run of their own, queued or running."""
         runs = self._ask(ACTIVE, {})["runsOrError"]["results"]
         return {tag["value"] for run in runs for tag in run["tags"] if tag["key"] == PARTITION_TAG}
 

@@ -1,9 +1,9 @@
-"""Dagster runs in processes of our own, for when no Dagster runs that would take them from its queue.
+"""The run backend for when no Dagster is running: each run in a process of this command's own.
 
-Here: one process a run, started from a server that has imported Dagster and pandas once (3 CPU seconds). Not here: what
-a process does (child_run.py). Importing this does not import Dagster.
+Here: starting, watching and ending the processes, forked from a server that has imported Dagster and pandas once
+(3 CPU seconds). Not here: what a process does. Importing this does not import Dagster.
 
-A process a run and no threads: a tenant that hangs or is killed takes no other with it, and frees its memory.
+Processes, not threads: a tenant that hangs or is killed takes no other with it, and its memory is freed.
 """
 
 import contextlib
@@ -19,16 +19,17 @@ from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
 from st_pipeline.errors import PipelineError
-from st_pipeline.runs.backend import Phase, RunState, WantedRun
-from st_pipeline.runs.run_request import Order, execute
+from st_pipeline.runs.backend import Phase, RunState
+from st_pipeline.runs.run_process import ProcessTask, execute
+from st_pipeline.runs.run_request import RunRequest
 
 KILL_AFTER_SECONDS = 10
-LOGS = "runs"  # below the settings' home: what a run's process wrote, until it ended well
-LOGS_SECONDS = 14 * 24 * 3600  # of the others; as long as Dagster keeps its ticks
+LOGS = "runs"  # below the settings' home: what a run's process wrote; deleted when the run succeeds
+LOGS_SECONDS = 14 * 24 * 3600  # the logs of failed runs are kept as long as Dagster keeps its ticks
 
 
-class RunsHere:
-    """Runs made by this machine's own processes, in the instance that `environment` names (DAGSTER_HOME).
+class LocalProcesses:
+    """Executes runs in processes on this machine, in the instance that `environment` names (DAGSTER_HOME).
 
     `program`: the module that each process loads, with `make_run` and `note_crash`; it knows Dagster, this does not.
     """
@@ -44,14 +45,14 @@ class RunsHere:
         self._ended: dict[str, RunState] = {}
         self._interrupted_at: dict[str, float] = {}
 
-    def start(self, wanted: WantedRun) -> str:
+    def start(self, request: RunRequest) -> str:
         """Start a process for the run and return the run's id."""
         run_id = str(uuid.uuid4())
         self._logs.mkdir(parents=True, exist_ok=True)
         self._forget_old_logs()
         here, there = self._context.Pipe(duplex=False)
-        order = Order(self._program, wanted, run_id, self._environment, self._folder, self._log(run_id))
-        process = self._context.Process(target=execute, args=(order, there), name=f"sync {wanted.tenant}")
+        task = ProcessTask(self._program, request, run_id, self._environment, self._folder, self._log(run_id))
+        process = self._context.Process(target=execute, args=(task, there), name=f"sync {request.tenant}")
         process.start()
         there.close()
         self._runs[run_id] = (process, here)
@@ -83,8 +84,8 @@ class RunsHere:
 
     def _crashed(self, run_id: str, exit_code: int | None) -> RunState:
         how = f"by {signal.Signals(-exit_code).name}" if exit_code and exit_code < 0 else f"with code {exit_code}"
-        message = f"its process ended {how}; its last words are in {self._log(run_id)}"
-        with contextlib.suppress(PipelineError):  # Dagster's database may be what it ended of
+        message = f"its process ended {how}; its last output is in {self._log(run_id)}"
+        with contextlib.suppress(PipelineError):  # Dagster's database may be what killed it
             import_module(self._program).note_crash(self._environment, run_id, message)
         return RunState(Phase.FAILED, message=message)
 
@@ -93,20 +94,20 @@ class RunsHere:
 
     def _forget_old_logs(self) -> None:
         for log in self._logs.glob("*.log"):
-            with contextlib.suppress(FileNotFoundError):  # another command may do the same
+            with contextlib.suppress(FileNotFoundError):  # another command may delete it first
                 if log.stat().st_mtime < time.time() - LOGS_SECONDS:
                     log.unlink()
 
     def end_now(self, run_id: str) -> None:
-        """Interrupt the run, so that it can say that it ended; a look at it kills it when that takes too long."""
+        """Interrupt the run, so that it can report its end; `states` kills it when that takes too long."""
         process, _ = self._runs[run_id]
         if process.pid is not None and process.is_alive() and run_id not in self._interrupted_at:
             self._interrupted_at[run_id] = time.monotonic()
             os.kill(process.pid, signal.SIGINT)
 
     def queued_tenants(self) -> set[str]:
-        """None: nothing is queued here, and who works on a tenant holds its lease."""
+        """None: nothing is queued here, and a running sync holds its tenant's lease."""
         return set()
 
     def close(self) -> None:
-        """Nothing to let go of: each process ends with its run."""
+        """Nothing to release: each process ends with its run."""

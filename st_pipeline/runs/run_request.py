@@ -1,41 +1,43 @@
-"""What a command tells a process that makes a run, and how the process begins.
+"""What is asked of a run: one tenant, which entities, with which options.
 
-Here: what must be in order before Dagster is imported. Not here: the run (child_run.py).
+Here: the value, and the job, configuration and tags that follow from it. Not here: starting the run.
 """
 
-import os
-import signal
-import sys
-from dataclasses import dataclass
-from importlib import import_module
-from multiprocessing.connection import Connection
-from pathlib import Path
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
-from st_pipeline.runs.backend import WantedRun
+from st_pipeline.runs.tags import DUE_TAG, PARTITION_TAG, REQUEST_TAG
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
-    """A run, the module that makes it, and its surroundings: environment, working folder, where its log goes."""
+class RunRequest:
+    """A run of one tenant. `entities`: by name, none for all. `options`: fields of the launchpad's SyncOptions.
 
-    program: str
-    wanted: WantedRun
-    run_id: str
-    environment: dict[str, str]
-    folder: Path
-    log: Path
+    `request_id`: shared by all runs of one command. `is_due`: scheduled work, which skips a busy tenant.
+    """
 
+    tenant: str
+    request_id: str
+    entities: tuple[str, ...] = ()
+    options: Mapping[str, Any] = field(default_factory=dict)
+    is_due: bool = False
 
-def execute(order: Order, answer: Connection) -> None:
-    """Make the run and send a RunState. In a process group of its own: Ctrl-C is for the command to hear."""
-    os.setsid()
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    os.chdir(order.folder)
-    os.environ.clear()
-    os.environ.update(order.environment)
-    words = os.open(order.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-    for stream in (sys.stdout, sys.stderr):
-        stream.flush()
-    os.dup2(words, 1)
-    os.dup2(words, 2)
-    answer.send(import_module(order.program).make_run(order.wanted, order.run_id))
+    @property
+    def job(self) -> str:
+        """The Dagster job to launch."""
+        return "full_sync" if self.options.get("mode") == "full" else "incremental_sync"
+
+    @property
+    def run_config(self) -> dict[str, Any]:
+        """The configuration of the run."""
+        return {"ops": {"sync_tenants": {"config": dict(self.options)}}} if self.options else {}
+
+    @property
+    def tags(self) -> dict[str, str]:
+        """The tags that the run starts with."""
+        return {
+            PARTITION_TAG: self.tenant,
+            REQUEST_TAG: self.request_id,
+            **({DUE_TAG: "true"} if self.is_due else {}),
+        }

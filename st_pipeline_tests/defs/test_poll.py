@@ -203,7 +203,7 @@ def test_whoever_waited_longest_goes_first_and_who_is_not_reached_is_first_the_n
     short = {"dagster/max_runtime": "4"}  # it ends by itself after one
     first = synced.poll("acme", "birch", tags=short)
     assert "customers" not in {entity for _, entity in materialized(first)}
-    assert synced.tags(first)["skipped"] == "not begun, as a run may take 4 s; the next poll begins with them: acme"
+    assert synced.tags(first)["skipped"] == "not started, as a run may take 4 s; the next poll begins with them: acme"
     with synced.engine.connect() as connection:
         assert longest_waiting_first(connection, ["birch", "acme"]) == ["acme", "birch"]
     second = synced.poll("birch", "acme", tags=short)

@@ -136,9 +136,9 @@ def test_a_rejected_record_says_why_how_often_and_whether_it_was_dismissed(acme:
 @pytest.mark.parametrize(
     ("entity", "mode", "how"),
     [
-        ("customers", "incremental", "the feed showed it as inactive, and ServiceTitan did not know it by id"),
-        ("customers", "full", "a full pass did not find it in the list, and ServiceTitan did not know it by id"),
-        ("membership_types", "full", "a full pass did not find it in the list"),
+        ("customers", "incremental", "the feed showed it as inactive, and ServiceTitan no longer found it by id"),
+        ("customers", "full", "a full sync did not find it in the list, and ServiceTitan did not find it by id"),
+        ("membership_types", "full", "a full sync did not find it in the list"),
         ("customer_contacts", "incremental", "the feed shows it as inactive, which here means removed"),
     ],
 )
@@ -154,7 +154,7 @@ def test_a_deleted_record_says_since_when_and_how_that_was_learnt(acme: Company,
     assert found.facts.deleted_by is not None
     assert found.facts.deleted_by.sync_log_id == sync.sync_log_id
     acme.execute("DELETE FROM servicetitan_sync_logs")
-    assert ("no sync of the log" in acme.explain(entity, gone).meaning) == (entity != "customer_contacts")
+    assert ("no sync in the log" in acme.explain(entity, gone).meaning) == (entity != "customer_contacts")
 
 
 def test_absent_from_an_entity_that_was_never_synced(unsynced: Company):
@@ -168,13 +168,13 @@ def test_absent_while_the_first_full_pass_has_not_ended(unsynced: Company):
     unsynced.sync()
     found = unsynced.explain("customers", 1)
     assert found.verdict is Verdict.ABSENT
-    assert "the first full pass, begun at" in found.meaning
+    assert "the first full sync, begun at" in found.meaning
     assert found.facts.failure is not None
     assert "customers" in (found.facts.failure.message or "")
     assert "the last failure names" in found.next_step
     unsynced.source.clear_faults()
     unsynced.execute("UPDATE sync_cursors SET last_failed_at = NULL")  # as after a kill
-    assert "wait for the full pass" in unsynced.explain("customers", 1).next_step
+    assert "wait for the full sync" in unsynced.explain("customers", 1).next_step
 
 
 def test_absent_as_the_entity_it_depends_on_failed_in_the_first_sync(unsynced: Company):
@@ -188,7 +188,7 @@ def test_absent_as_the_entity_it_depends_on_failed_in_the_first_sync(unsynced: C
 def test_absent_after_a_full_pass_that_did_not_show_it(acme: Company):
     found = acme.explain("customers", 1)
     assert found.verdict is Verdict.ABSENT
-    assert "the last full pass ended at" in found.meaning
+    assert "the last full sync ended at" in found.meaning
     assert "without it" in found.meaning
     assert "--ask" in found.next_step
     without_id = acme.source.record("customers", acme.customer())
@@ -250,7 +250,7 @@ def test_what_servicetitan_says_decides_what_to_do_next(acme: Company):
     assert next_step["nowhere"] == "nothing: ServiceTitan does not have it either"
     acme.source.delete("customers", customer)
     acme.sync()
-    assert "takes the mark away" in acme.explain("customers", customer, Asked(found=True, modified_on=known)).next_step
+    assert "removes the mark" in acme.explain("customers", customer, Asked(found=True, modified_on=known)).next_step
     assert "does not have it either" in acme.explain("customers", customer, Asked(found=False)).next_step
 
 

@@ -6,8 +6,9 @@ import pytest
 from sqlalchemy import Engine
 
 from st_pipeline.errors import DagsterSilent
-from st_pipeline.runs.backend import Phase, RunState, WantedRun
+from st_pipeline.runs.backend import Phase, RunState
 from st_pipeline.runs.follow import SyncRunner, TenantRun
+from st_pipeline.runs.run_request import RunRequest
 
 NOBODY = "Dagster at http://127.0.0.1:3000 does not answer (ConnectError)"
 
@@ -28,11 +29,11 @@ class Dagster:
         if self.silent[0] <= self.now < self.silent[1]:
             raise DagsterSilent(NOBODY)
 
-    def start(self, wanted: WantedRun) -> str:
+    def start(self, request: RunRequest) -> str:
         """Begins at once."""
         self._ask()
-        self.started.append(wanted.tenant)
-        return f"run of {wanted.tenant}"
+        self.started.append(request.tenant)
+        return f"run of {request.tenant}"
 
     def states(self, run_ids: list[str]) -> dict[str, RunState]:
         """The first is running, the others are queued."""
@@ -63,9 +64,9 @@ class Dagster:
 
 
 def runner(dagster: Dagster, *tenants: str, at_once: int) -> SyncRunner:
-    runs = [TenantRun(number, WantedRun(tenant, "request")) for number, tenant in enumerate(tenants)]
-    nothing_is_due = cast("Engine", None)
-    return SyncRunner(nothing_is_due, dagster, runs, at_once, 3600, clock=dagster.clock, sleep=dagster.sleep)
+    runs = [TenantRun(number, RunRequest(tenant, "request")) for number, tenant in enumerate(tenants)]
+    engine_not_used = cast("Engine", None)
+    return SyncRunner(engine_not_used, dagster, runs, at_once, 3600, clock=dagster.clock, sleep=dagster.sleep)
 
 
 @pytest.mark.parametrize("silent", [(0, 30), (1, 60)], ids=["while it starts runs", "while it follows them"])
@@ -87,10 +88,10 @@ def test_of_a_silence_that_lasts_every_tenant_is_told_where_it_is():
     following.run()
     assert 125 <= dagster.now < 145
     said = {run.tenant: (run.status, run.message) for run in following.runs}
-    goes_on = "and goes on by itself: see `st-pipeline sync-status`"
+    continues = "and continues: see `st-pipeline sync-status`"
     assert said == {
-        "acme": ("unknown", f"{NOBODY}; its run was running {goes_on}"),
-        "birch": ("unknown", f"{NOBODY}; its run was queued {goes_on}"),
+        "acme": ("unknown", f"{NOBODY}; its run was running {continues}"),
+        "birch": ("unknown", f"{NOBODY}; its run was queued {continues}"),
         "cedar": ("failed", f"{NOBODY}; it was not started: sync it again once Dagster answers"),
     }
 

@@ -12,8 +12,8 @@ import pytest
 
 from st_pipeline.errors import ConfigurationError, DagsterSilent, PipelineError
 from st_pipeline.protocol import Mode
-from st_pipeline.runs.backend import WantedRun
 from st_pipeline.runs.graphql import RunningDagster
+from st_pipeline.runs.run_request import RunRequest
 
 NOBODY = "http://127.0.0.1:1"
 BROKEN = b"""{"data": {"workspaceOrError": {"locationEntries": [{"name": "st_pipeline", "loadStatus": "LOADED",
@@ -137,8 +137,8 @@ def test_a_run_that_was_queued_without_an_answer_is_not_queued_twice():
     with serving(Dies) as url:
         dagster = RunningDagster(url)
         with pytest.raises(DagsterSilent):
-            dagster.start(WantedRun("acme", "request"))
-        assert dagster.start(WantedRun("acme", "request")) == "run-1"
-        assert dagster.start(WantedRun("birch", "request")) == "run-2"
-        assert dagster.start(WantedRun("acme", "request")) == "run-3"
+            dagster.start(RunRequest("acme", "request"))
+        assert dagster.start(RunRequest("acme", "request")) == "run-1"
+        assert dagster.start(RunRequest("birch", "request")) == "run-2"
+        assert dagster.start(RunRequest("acme", "request")) == "run-3"
     assert len(queued) == 3

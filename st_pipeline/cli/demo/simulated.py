@@ -128,7 +128,7 @@ def _wait_until_ready(process: "subprocess.Popen[bytes]", log: Path, *, live: bo
                 state = SimulatorState(process.pid, said["production"], said["integration"], live)
                 return state, "continued" in said
         if process.poll() is not None:
-            raise PipelineError(f"the simulator did not start; its last words are in {log}")
+            raise PipelineError(f"the simulator did not start; its last output is in {log}")
         time.sleep(0.1)
     process.terminate()
     raise PipelineError(f"the simulator was not ready after {READY_TIMEOUT_SECONDS} s; see {log}")

@@ -66,7 +66,7 @@ def _wait_until_loaded(process: "subprocess.Popen[bytes]", dagster: RunningDagst
         if dagster.is_up() and dagster.has_loaded():
             return
         if process.poll() is not None:
-            raise PipelineError(f"Dagster ended while it started; its last words are in {log}")
+            raise PipelineError(f"Dagster ended while it started; its last output is in {log}")
         time.sleep(0.2)
     raise PipelineError(f"Dagster was not ready after {READY_TIMEOUT_SECONDS} s; see {log}")
 

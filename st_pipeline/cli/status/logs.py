@@ -1,6 +1,6 @@
-"""`st-pipeline logs`: one sync's story.
+"""`st-pipeline logs`: one sync in detail.
 
-Here: the command. Not here: the queries (postgres/sync_history.py).
+Here: the command and its output. Not here: the queries (operations/).
 """
 
 from typing import TYPE_CHECKING, Any
@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 @click.argument("sync")
 @click.option("--json", "as_json", is_flag=True, help="For machines.")
 def logs(sync: str, as_json: bool) -> None:
-    """Tell the story of SYNC: what was asked, what became of each entity, what went wrong.
+    """Show SYNC in detail: what was asked for, what it did for each entity, what went wrong.
 
-    SYNC is the id that `st-pipeline sync-status` shows, or the id of a sync or a Dagster run, which may hold several
+    SYNC is the id that `st-pipeline sync-status` shows, or the id of a sync or a Dagster run, which may cover several
     tenants.
     """
     from st_pipeline.cli.database_session import open_database
@@ -42,7 +42,7 @@ def logs(sync: str, as_json: bool) -> None:
             run_id = one["dagster_run_id"]
             one["dagster_run"] = None if run_id is None else f"{dagster_address(settings)}/runs/{run_id}"
     if not found:
-        raise ConfigurationError(f"no sync {sync!r} is in the log: `st-pipeline sync-status` shows the last ones")
+        raise ConfigurationError(f"there is no sync {sync!r} in the log: `st-pipeline sync-status` shows the last ones")
     if as_json:
         print_json(found)
         return
@@ -50,10 +50,10 @@ def logs(sync: str, as_json: bool) -> None:
 
     console = terminal()
     for one in found:
-        _tell(console, one)
+        _print_sync(console, one)
 
 
-def _tell(console: "Console", sync: dict[str, Any]) -> None:
+def _print_sync(console: "Console", sync: dict[str, Any]) -> None:
     from rich.table import Table
     from rich.text import Text
 
@@ -90,7 +90,7 @@ def _facts(sync: dict[str, Any]) -> dict[str, str]:
         "requests": requests,
         "token refreshes": f"{api['token_requests']:,}" if api else "",
         "sync id": sync["sync_id"],
-        "Dagster run": sync["dagster_run"] or "none: it was started by a program",
+        "Dagster run": sync["dagster_run"] or "none: a program started the sync",
         "reason": sync["message"] or "",
     }
 
@@ -121,12 +121,15 @@ def _entities_table(entities: list[dict[str, Any]]) -> "Table":
 
 
 def _remarks(sync: dict[str, Any]) -> list[str]:
-    """What failed and what was odd, entity by entity."""
+    """Failures, notes, warnings and drift, entity by entity."""
+    from st_pipeline.cli.output import number_of
+
     details = sync["details"]
     lines = [f"{one['entity']}: {one['message']}" for one in sync["entities"] if one["message"]]
     lines += [f"{entity}: {note}" for entity, notes in details.get("notes", {}).items() for note in notes]
     for heading in ("warnings", "drift"):
         for entity, counted in details.get(heading, {}).items():
-            lines += [f"{entity}: {count:,} records: {what}" for what, count in counted.items()]
-    lines += [f"{e}: {count:,} records with a NUL" for e, count in details.get("records_with_nul", {}).items()]
+            lines += [f"{entity}: {number_of(count, 'record')}: {what}" for what, count in counted.items()]
+    for entity, count in details.get("records_with_nul", {}).items():
+        lines.append(f"{entity}: {number_of(count, 'record')} with a NUL character")
     return ["", *lines] if lines else []

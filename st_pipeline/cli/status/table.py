@@ -1,6 +1,6 @@
 """How `sync-status` looks, in 80 columns and more.
 
-Here: the tables. Not here: what is in them (status_command.py).
+Here: the tables. Not here: what is in them (operations/).
 """
 
 from collections.abc import Iterable, Sequence
@@ -13,14 +13,14 @@ from rich.text import Text
 from st_pipeline.cli.output import shown
 
 STYLES = {"completed": "green", "failed": "red", "running": "cyan"}
-NARROW = 100  # columns; below, the figures have shorter names
+NARROW = 100  # columns; in narrower terminals the columns have shorter names
 LONG = ("id", "company", "data type", "status", "started (UTC)", "completed", "processed", "successful", "failed")
 SHORT = ("id", "company", "data type", "status", "started", "ended", "records", "good", "failed")
 RIGHT = {"id", *LONG[-3:], *SHORT[-3:]}
 
 
 def syncs_table(syncs: Iterable[dict[str, Any]], width: int) -> Table:
-    """One line a sync."""
+    """One line for each sync."""
     names = LONG if width >= NARROW else SHORT
     table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
     for name in names:
@@ -48,7 +48,7 @@ def _start(at: datetime) -> str:
 
 
 def _end(started: datetime, at: datetime | None) -> str:
-    """The time alone when it is the same day."""
+    """The time; with the day unless it is the same day."""
     if at is None:
         return ""
     same_day = started.astimezone(UTC).date() == at.astimezone(UTC).date()
@@ -58,7 +58,7 @@ def _end(started: datetime, at: datetime | None) -> str:
 def reasons(syncs: Sequence[dict[str, Any]]) -> list[Text]:
     """Why each failed, below the table."""
     lines = [Text()]
-    lines += [Text(f"{sync['id']} {sync['tenant']}: {sync['message'] or 'no reason is known'}") for sync in syncs]
+    lines += [Text(f"{sync['id']} {sync['tenant']}: {sync['message'] or 'reason unknown'}") for sync in syncs]
     return lines
 
 
@@ -73,7 +73,7 @@ def figures_table(figures: dict[str, Any]) -> Table:
 
 
 def _lines(f: dict[str, Any]) -> dict[str, str]:
-    rate = "none has ended" if f["success_rate"] is None else f"{f['success_rate']:.1%}"
+    rate = "none has ended yet" if f["success_rate"] is None else f"{f['success_rate']:.1%}"
     share = "no records" if f["failed_share"] is None else f"{f['failed_share']:.3%}"
     slowest = [f"{sync['tenant']} {sync['seconds']:,.1f} s ({sync['id']})" for sync in f["slowest"]]
     p95 = "none" if f["api_p95_ms"] is None else f"{f['api_p95_ms']:,.0f} ms"
@@ -84,7 +84,7 @@ def _lines(f: dict[str, Any]) -> dict[str, str]:
         "success rate": rate,
         "records": f"{f['records']:,}{per_second}",
         "rejected records": f"{f['records_failed']:,} ({share})",
-        "requests": f"{f['requests']:,}, {f['retries']:,} repeated, {f['rate_limited']:,} refused as too many",
+        "requests": f"{f['requests']:,}, {f['retries']:,} repeated, {f['rate_limited']:,} rate limited",
         "p95 of API time": p95,
         "token refreshes": f"{f['token_refreshes']:,}",
         "slowest": "; ".join(slowest) or "none",
@@ -102,5 +102,5 @@ def _due_line(due: dict[str, Any]) -> str:
     number = due["with_next_tick"]
     parts = [f"{number} tenant{'' if number == 1 else 's'} with the next tick of {due['cron']} (UTC)"]
     parts += [f"{tenant} from {shown(datetime.fromisoformat(moment))}" for tenant, moment in due["later"].items()]
-    parts += [f"{tenant}: {why}" for tenant, why in due["left_alone"].items()]
+    parts += [f"{tenant}: {why}" for tenant, why in due["skipped"].items()]
     return "; ".join(parts)

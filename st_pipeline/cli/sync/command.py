@@ -1,7 +1,7 @@
 """`st-pipeline sync`: sync what is due, or what is named.
 
-Here: the command, its summary, its exit code. Not here: checking the options (sync_request.py), whom they mean
-(due.py), running (sync_runner.py), the plan of a dry run (sync_plan.py).
+Here: the command, its summary, its exit code. Not here: which tenants are meant (tenants/), running the syncs (runs/),
+the plan of a dry run (operations/).
 """
 
 import contextlib
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from st_pipeline.settings import Settings
     from st_pipeline.tenants.selection import Choice
 
-MAX_TENANTS_IN_DETAIL = 10  # whose entities --dry-run shows
+MAX_TENANTS_IN_DETAIL = 10  # --dry-run shows the entities of up to so many
 
 ENDS = ("completed", "failed", "skipped", "unknown")
 
@@ -32,10 +32,10 @@ ENDS = ("completed", "failed", "skipped", "unknown")
 @click.command(
     epilog=examples(
         "st-pipeline sync                               what is due, as the schedules do",
-        "st-pipeline sync --dry-run                     who that would be, and why",
-        "st-pipeline sync -c acme-plumbing              one company, from where it was left",
-        "st-pipeline sync -c acme-plumbing --mode full  everything, and mark what is gone",
-        "st-pipeline sync -d invoices -e production     one kind of data of all who are due",
+        "st-pipeline sync --dry-run                     which tenants that would be, and why",
+        "st-pipeline sync -c acme-plumbing              one company, what changed since its last sync",
+        "st-pipeline sync -c acme-plumbing --mode full  everything, and mark deleted records",
+        "st-pipeline sync -d invoices -e production     one kind of data of every tenant that is due",
         "st-pipeline sync --tenant acme-plumbing@integration --entity jobs --rewrite",
         "st-pipeline sync -c acme-plumbing --modified-from 2026-03-01 --modified-to 2026-04-01",
         "*/15 * * * * st-pipeline sync --json >> sync.log          a line of a crontab",
@@ -53,22 +53,30 @@ ENDS = ("completed", "failed", "skipped", "unknown")
 )  # fmt: skip
 @click.option(
     "--mode", type=click.Choice(["incremental", "full", "window"]),
-    help="incremental: from where the last sync ended (the default). full: everything, then mark what is gone. "
+    help="incremental: what changed since the last sync (the default). full: everything, then mark deleted records. "
     "window: what was modified between two times.",
 )  # fmt: skip
 @click.option("--force-full-sync", is_flag=True, help="The same as --mode full.")
 @click.option("--modified-from", default="", metavar="TIME", help="Start of the window, like 2026-01-31; inclusive.")
-@click.option("--modified-to", default="", metavar="TIME", help="End of the window, exclusive; open when left out.")
-@click.option("--rewrite", is_flag=True, help="Write rows even when they did not change.")
-@click.option("--allow-deletions", is_flag=True, help="Your word that so many deletions in a full sync are right.")
-@click.option("--batch-size", type=click.IntRange(min=1), metavar="ROWS", help="Rows a transaction; else the setting.")
-@click.option("--max-concurrent", type=click.IntRange(min=1), default=3, show_default=True, help="Tenants at once.")
+@click.option("--modified-to", default="", metavar="TIME", help="End of the window, exclusive; omit it for no end.")
+@click.option("--rewrite", is_flag=True, help="Write all rows, also those that did not change.")
+@click.option(
+    "--allow-deletions", is_flag=True, help="Let a full sync mark more rows as deleted than the guard allows."
+)
+@click.option(
+    "--batch-size", type=click.IntRange(min=1), metavar="ROWS", help="Rows in a transaction, instead of the setting."
+)
+@click.option(
+    "--max-concurrent", type=click.IntRange(min=1), default=3, show_default=True, help="Tenants to sync at a time."
+)
 @click.option(
     "--timeout", "-t", type=click.FloatRange(min=0, min_open=True), default=3600, show_default=True, metavar="SECONDS",
-    help="For each tenant; one past it ends at its next chunk, and the others go on.",
+    help="Time limit of each tenant; a sync that exceeds it ends at its next chunk, the others continue.",
 )  # fmt: skip
-@click.option("--dry-run", is_flag=True, help="Say who would be synced, why, and from where. Contacts nobody.")
-@click.option("--wait/--no-wait", default=True, show_default=True, help="Follow the syncs, or leave them to the queue.")
+@click.option(
+    "--dry-run", is_flag=True, help="Show which tenants would be synced, why, and from where. Contacts nobody."
+)
+@click.option("--wait/--no-wait", default=True, show_default=True, help="Follow the syncs, or only queue them.")
 @click.option("--json", "--json-output", "as_json", is_flag=True, help="For machines.")
 def sync(
     *,
@@ -86,14 +94,15 @@ def sync(
 ) -> int:
     """Sync what is due, or the tenants you name.
 
-    Nobody named: every tenant that is enabled, not paused, not refused, and due by its own schedule; one that another
-    sync works on is skipped, and a second command that would do the same ends at once. Somebody named: they are
-    synced, paused or not, and a busy one is waited for.
+    Without names: every tenant that is enabled, not paused, not suspended, and due by its own schedule. A tenant that
+    another sync works on is skipped, and a second command that would do the same ends at once. With names: those
+    tenants, even if they are paused; a busy one is waited for.
 
-    Each tenant is a Dagster run: in the queue of the running Dagster, or made by this command when none runs. One
-    tenant's failure stops no other. Ctrl-C ends the syncs at their next chunk, a second one at once; nothing is lost.
+    Each tenant is a Dagster run: queued in the running Dagster, or executed by this command when Dagster is not
+    running. One tenant's failure does not stop the others. Ctrl-C ends the syncs at their next chunk, a second Ctrl-C
+    at once; nothing is lost.
 
-    Exit code 0: all well, nothing due, or a second command. 1: a tenant failed. 2: wrong use or set-up.
+    Exit code 0: all well, nothing due, or another command does the same. 1: a tenant failed. 2: wrong use or set-up.
     """
     from st_pipeline.cli.database_session import open_database
     from st_pipeline.cli.sync.request import read_request
@@ -128,63 +137,65 @@ def sync_tenants(
     timeout: float,
     as_json: bool,
 ) -> int:
-    """Run them, show how they go and what became of them; returns the exit code."""
+    """Run the syncs, show their progress and their results; returns the exit code."""
     from st_pipeline.cli.sync.progress import SyncProgress
-    from st_pipeline.cli.sync.run_backend import open_door
+    from st_pipeline.cli.sync.run_backend import choose_run_backend
     from st_pipeline.cli.terminal import terminal
     from st_pipeline.runs.follow import SyncRunner
 
     started = time.monotonic()
     if runs:
-        with contextlib.closing(open_door(settings, engine)) as door:
-            runner = SyncRunner(engine, door, runs, max_concurrent, timeout)
+        with contextlib.closing(choose_run_backend(settings, engine)) as backend:
+            runner = SyncRunner(engine, backend, runs, max_concurrent, timeout)
             if as_json:
                 runner.run()
             else:
                 with SyncProgress(terminal(), engine, runner) as progress:
-                    runner.run(progress.look)
-                    progress.look()
-    left_alone = [choice for choice in choices if not choice.taken]
-    return _report(engine, runs, left_alone, time.monotonic() - started, as_json=as_json)
+                    runner.run(progress.refresh)
+                    progress.refresh()
+    skipped = [choice for choice in choices if not choice.taken]
+    return _report(engine, runs, skipped, time.monotonic() - started, as_json=as_json)
 
 
 def _report_the_other(*, as_json: bool) -> int:
-    """Say that the work is being done; returns the exit code."""
+    """Say that another command does the same; returns the exit code."""
     from st_pipeline.cli.output import print_json, print_text
 
     if as_json:
         print_json(_summary(None, 0.0, already_running=True))
     else:
-        print_text("another `st-pipeline sync` is doing the same: nothing was begun, it or the next one does it")
+        print_text("another `st-pipeline sync` is doing the same: nothing was started")
     return 0
 
 
 def _summary(request_id: str | None, seconds: float, **found: Any) -> dict[str, Any]:
-    """What machines read of a command, zero where nothing was found."""
+    """The command's JSON; `found` replaces the zeros. `not_selected` was called `left_alone`, which stays until 0.2."""
     figures = ("total_credentials", "successful_syncs", "failed_syncs", "skipped_syncs", "total_records_processed")
     nothing = {
         **dict.fromkeys(figures, 0),
         "execution_time_seconds": round(seconds, 1),
         "tenants": [],
+        "not_selected": [],
         "left_alone": [],
     }
     return {"request_id": request_id, **nothing, "already_running": False, **found}
 
 
 def _report(
-    engine: "Engine", runs: "Sequence[TenantRun]", left_alone: "Sequence[Choice]", seconds: float, *, as_json: bool
+    engine: "Engine", runs: "Sequence[TenantRun]", skipped: "Sequence[Choice]", seconds: float, *, as_json: bool
 ) -> int:
-    from st_pipeline.cli.output import print_json, print_text
-    from st_pipeline.cli.sync.figures import results_of
+    from st_pipeline.cli.output import number_of, print_json, print_text
+    from st_pipeline.operations.run_figures import results_of
 
     with engine.connect() as connection:
         results = results_of(connection, runs) if runs else []
     number = {status: sum(run.status == status for run in runs) for status in ENDS}
     records = sum(result["records_processed"] for result in results)
     if as_json:
+        not_selected = [{"tenant": choice.tenant.partition_key, "reason": choice.reason} for choice in skipped]
         print_json(
             _summary(
-                runs[0].wanted.request_id if runs else None,
+                runs[0].request.request_id if runs else None,
                 seconds,
                 total_credentials=len(runs),
                 successful_syncs=number["completed"],
@@ -192,17 +203,19 @@ def _report(
                 skipped_syncs=number["skipped"],
                 total_records_processed=records,
                 tenants=results,
-                left_alone=[{"tenant": c.tenant.partition_key, "reason": c.reason} for c in left_alone],
+                not_selected=not_selected,
+                left_alone=not_selected,
             )
         )
     else:
-        for choice in left_alone:
-            print_text(f"{choice.tenant.partition_key}: left alone: {choice.reason}")
+        for choice in skipped:
+            print_text(f"{choice.tenant.partition_key}: skipped: {choice.reason}")
         if runs:
             done = f"{number['completed']} synced, {number['failed']} failed, {number['skipped']} skipped"
             done += f", {number['unknown']} still queued or running" if number["unknown"] else ""
-            print_text(f"{len(runs)} tenants: {done}; {records:,} records in {seconds:.1f} s")
-        elif not left_alone:
+            tenants = number_of(len(runs), "tenant")
+            print_text(f"{tenants}: {done}; {number_of(records, 'record')} in {seconds:.1f} s")
+        elif not skipped:
             print_text("no tenant to sync: add one with `st-pipeline credentials add`")
     return 1 if number["failed"] or number["unknown"] else 0
 
@@ -210,42 +223,43 @@ def _report(
 def _show_plan(
     engine: "Engine", settings: "Settings", request: "SyncRequest", choices: "Sequence[Choice]", *, as_json: bool
 ) -> int:
-    from st_pipeline.cli.output import print_json, print_table, print_text
-    from st_pipeline.cli.sync.plan import plan
+    from st_pipeline.cli.output import number_of, print_json, print_table, print_text
+    from st_pipeline.operations.sync_plan import plan
     from st_pipeline.postgres.database import transaction
 
     with transaction(engine, "plan the sync") as connection:
-        plans = plan(connection, settings, request, choices)
+        plans = plan(connection, settings, request.configuration, choices)
     if as_json:
         print_json({"tenants": [one.as_json() for one in plans]})
         return 0
     in_detail = sum(one.choice.taken for one in plans) <= MAX_TENANTS_IN_DETAIL
     for one in plans:
-        says = one.choice.reason + (f", at least {one.requests:,} requests" if one.choice.taken else "")
-        print_text(f"{one.choice.tenant.partition_key}: {'' if one.choice.taken else 'left alone: '}{says}")
+        requests = number_of(one.requests, "request")
+        says = f"{one.choice.reason}, at least {requests}" if one.choice.taken else f"skipped: {one.choice.reason}"
+        print_text(f"{one.choice.tenant.partition_key}: {says}")
         if one.choice.taken and in_detail:
             rows = [[f"  {e['entity']}", e["mode"], e["from"], e["requests"]] for e in one.entities]
             print_table(("  entity", "mode", "from", "requests"), rows)
     if not in_detail:
-        print_text(f"--json shows each tenant's entities, as does naming up to {MAX_TENANTS_IN_DETAIL} tenants")
-    print_text("nobody was contacted; leave --dry-run away to sync")
+        print_text(f"--json shows each tenant's entities; so does naming up to {MAX_TENANTS_IN_DETAIL} tenants")
+    print_text("nobody was contacted; omit --dry-run to sync")
     return 0
 
 
 def _submit(engine: "Engine", settings: "Settings", runs: "Sequence[TenantRun]", *, as_json: bool) -> int:
-    """Leave the runs to the queue."""
+    """Queue the runs in the running Dagster."""
     from st_pipeline.cli.output import print_json, print_text
-    from st_pipeline.cli.sync.run_backend import open_door
+    from st_pipeline.cli.sync.run_backend import choose_run_backend
     from st_pipeline.errors import ConfigurationError
     from st_pipeline.runs.follow import SyncRunner
     from st_pipeline.runs.graphql import RunningDagster
 
-    door = open_door(settings, engine)
-    if not isinstance(door, RunningDagster):
+    backend = choose_run_backend(settings, engine)
+    if not isinstance(backend, RunningDagster):
         raise ConfigurationError(
-            "--no-wait leaves the syncs to a running Dagster, and none runs: start it with `st-pipeline up`, or wait"
+            "--no-wait needs a running Dagster to queue the syncs in: start it with `st-pipeline up`, or omit --no-wait"
         )
-    SyncRunner(engine, door, runs, max_concurrent=len(runs), timeout_seconds=0).submit()
+    SyncRunner(engine, backend, runs, max_concurrent=len(runs), timeout_seconds=0).submit()
     queued = [
         {
             "tenant": run.tenant,
@@ -256,9 +270,9 @@ def _submit(engine: "Engine", settings: "Settings", runs: "Sequence[TenantRun]",
         for run in runs
     ]
     if as_json:
-        print_json({"request_id": runs[0].wanted.request_id, "total_credentials": len(runs), "tenants": queued})
+        print_json({"request_id": runs[0].request.request_id, "total_credentials": len(runs), "tenants": queued})
     else:
         for one in queued:
-            place = f"{door.url}/runs/{one['dagster_run_id']}" if one["dagster_run_id"] else one["message"]
+            place = f"{backend.url}/runs/{one['dagster_run_id']}" if one["dagster_run_id"] else one["message"]
             print_text(f"{one['tenant']}: {one['status']}, {place}")
     return 1 if any(run.status == "failed" for run in runs) else 0

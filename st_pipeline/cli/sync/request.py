@@ -1,6 +1,6 @@
 """What `st-pipeline sync` is asked to do, checked.
 
-Here: the options as one value, and the runs that follow from it. Not here: the command (sync_command.py).
+Here: the options as one value, and the runs that follow from it. Not here: the command's options and output.
 """
 
 import json
@@ -11,15 +11,15 @@ from typing import Any
 
 from st_pipeline.errors import ConfigurationError
 from st_pipeline.protocol import Mode
-from st_pipeline.runs.backend import WantedRun
 from st_pipeline.runs.follow import TenantRun
+from st_pipeline.runs.run_request import RunRequest
 from st_pipeline.sync.configuration import SyncConfiguration, moment
 from st_pipeline.tenants.selection import Choice, Selection
 
 
 @dataclass(frozen=True, slots=True)
 class SyncRequest:
-    """Whom to sync and how. Scheduled work when nobody is named: what is due."""
+    """Which tenants to sync, and how. Without names it is scheduled work: what is due."""
 
     selection: Selection
     configuration: SyncConfiguration
@@ -27,12 +27,12 @@ class SyncRequest:
 
     @property
     def is_due(self) -> bool:
-        """Does it take what is due, as the schedules do?"""
+        """Whether it syncs what is due, as the schedules do."""
         return not self.selection.names_somebody
 
     @property
     def work(self) -> str:
-        """The same for two commands that would do the same; a poll and a nightly full sync differ."""
+        """Equal for two commands that would do the same; a poll and a nightly full sync differ."""
         asked = self.options() | {"entities": sorted(self.configuration.entities), "of": self.selection.environment}
         return json.dumps(asked, sort_keys=True)
 
@@ -44,13 +44,13 @@ class SyncRequest:
         return asked | ({} if mode is Mode.INCREMENTAL else {"mode": str(mode)})
 
     def runs(self, choices: Iterable[Choice]) -> list[TenantRun]:
-        """One for each tenant that is taken."""
+        """One for each selected tenant."""
         everything = set(self.configuration.entities) == set(SyncConfiguration().entities)
         entities = () if everything else self.configuration.entities
         return [
             TenantRun(
                 choice.tenant.credential_id,
-                WantedRun(choice.tenant.partition_key, self.request_id, entities, self.options(), self.is_due),
+                RunRequest(choice.tenant.partition_key, self.request_id, entities, self.options(), self.is_due),
             )
             for choice in choices
             if choice.taken
@@ -70,17 +70,17 @@ def read_request(
     allow_deletions: bool,
     batch_size: int | None,
 ) -> SyncRequest:
-    """The options as a request. Raises ConfigurationError: they contradict each other, or name what is not there."""
+    """The options as a request. Raises ConfigurationError: they contradict each other, or have an unknown name."""
     window = moment("--modified-from", modified_from), moment("--modified-to", modified_to)
     if force_full_sync and mode not in (None, "full"):
-        raise ConfigurationError(f"--force-full-sync means --mode full; it does not go with --mode {mode}")
+        raise ConfigurationError(f"--force-full-sync means --mode full and contradicts --mode {mode}: give one of them")
     mode = "full" if force_full_sync else mode or ("window" if any(window) else "incremental")
     if (mode == "window") != any(window):
         raise ConfigurationError(
             f"--mode window needs --modified-from or --modified-to, and no other mode takes them; the mode is {mode}"
         )
     if allow_deletions and mode != "full":
-        raise ConfigurationError("--allow-deletions is for full syncs, which find what is gone: add --mode full")
+        raise ConfigurationError("--allow-deletions is for full syncs, which find deleted records: add --mode full")
     configuration = SyncConfiguration(
         data_type=data_type,
         only=entities,

@@ -1,6 +1,6 @@
-"""`st-pipeline retry-failed`: what failed, once more.
+"""`st-pipeline retry-failed`: sync again what failed.
 
-Here: the command. Not here: what is chosen (retries.py), running it (sync_command.py).
+Here: the command. Not here: choosing what to retry (operations/), running the syncs (runs/).
 """
 
 from typing import TYPE_CHECKING
@@ -25,15 +25,15 @@ MAX_CONCURRENT = 3
     ),
 )
 @click.option("--max-age", "-m", type=click.FloatRange(min=0, min_open=True), default=24, show_default=True,
-              metavar="HOURS", help="Only what failed in the last so many hours.")  # fmt: skip
+              metavar="HOURS", help="Only what failed within this many hours.")  # fmt: skip
 @click.option("--max-retries", type=click.IntRange(min=1), default=10, show_default=True, metavar="SYNCS",
-              help="No more syncs than these; what failed first comes first.")  # fmt: skip
+              help="At most so many syncs; what failed first is retried first.")  # fmt: skip
 @click.option("--exclude-auth-errors", is_flag=True,
-              help="Leave what ServiceTitan refuses until somebody has mended the credential.")  # fmt: skip
+              help="Skip what ServiceTitan refuses; retry it once the credential is fixed.")  # fmt: skip
 @click.option("--include-permanent", is_flag=True,
-              help="Also what no retry helps until its cause is fixed: say so once you have.")  # fmt: skip
-@click.option("--dry-run", is_flag=True, help="Say what would be done again. Contacts nobody.")
-@click.option("--json", "as_json", is_flag=True, help="For machines; as `st-pipeline sync --json`.")
+              help="Also retry errors that repeat until their cause is fixed: use it once it is.")  # fmt: skip
+@click.option("--dry-run", is_flag=True, help="Show what would be retried. Contacts nobody.")
+@click.option("--json", "as_json", is_flag=True, help="For machines; the form of `st-pipeline sync --json`.")
 def retry_failed(
     *,
     max_age: float,
@@ -43,13 +43,13 @@ def retry_failed(
     dry_run: bool,
     as_json: bool,
 ) -> int:
-    """Do again what failed: the same tenants and entities, in the same mode or window.
+    """Sync again what failed: the same tenants and entities, in the same mode or window.
 
-    Only what has not succeeded since, by whichever sync. Syncs that were stopped or killed count as failed for what
-    they had not done. Tenants that are disabled, paused or being synced are left, as are entities whose last error
-    comes again until somebody fixes its cause, such as a refused deletion.
+    Only what no sync has completed since. A sync that was stopped or killed counts as failed for what it had not done.
+    Tenants that are disabled, paused or being synced are skipped; so are entities whose last error repeats until
+    somebody fixes its cause, such as a refused deletion.
 
-    Exit code 0: all well, or nothing to do. 1: something failed again. 2: wrong use or set-up.
+    Exit code 0: all well, or nothing to retry. 1: something failed again. 2: wrong use or set-up.
     """
     import uuid
     from datetime import timedelta
@@ -59,8 +59,8 @@ def retry_failed(
     from st_pipeline.cli.sync.command import sync_tenants
     from st_pipeline.operations.failed_syncs import failed_since
     from st_pipeline.postgres.database import transaction
-    from st_pipeline.runs.backend import WantedRun
     from st_pipeline.runs.follow import TenantRun
+    from st_pipeline.runs.run_request import RunRequest
 
     with open_database() as (settings, engine):
         with transaction(engine, "look for what failed") as connection:
@@ -77,26 +77,26 @@ def retry_failed(
         if not as_json:
             for retry in found:
                 if retry not in chosen:
-                    print_text(f"{retry.tenant}: left: {_what_is_left(retry)}")
+                    print_text(f"{retry.tenant}: skipped: {_what_is_skipped(retry)}")
         request_id = str(uuid.uuid4())
         runs = [
-            TenantRun(retry.credential_id, WantedRun(retry.tenant, request_id, retry.entities, retry.options))
+            TenantRun(retry.credential_id, RunRequest(retry.tenant, request_id, retry.entities, retry.options))
             for retry in chosen
         ]
         if not runs and not as_json:
-            print_text("nothing to do again")
+            print_text("nothing to retry")
             return 0
         return sync_tenants(
             engine, settings, runs, max_concurrent=MAX_CONCURRENT, timeout=TIMEOUT_SECONDS, as_json=as_json
         )
 
 
-def _what_is_left(retry: "Retry") -> str:
-    """All of the tenant, or the entities that no retry helps."""
-    return f"{', '.join(retry.entities)}: {retry.why_not}" if retry.is_permanent else _why_left(retry)
+def _what_is_skipped(retry: "Retry") -> str:
+    """The whole tenant, or the entities whose error would repeat."""
+    return f"{', '.join(retry.entities)}: {retry.why_not}" if retry.is_permanent else _why_skipped(retry)
 
 
-def _why_left(retry: "Retry") -> str:
+def _why_skipped(retry: "Retry") -> str:
     return retry.why_not or "more than --max-retries"
 
 
@@ -109,7 +109,7 @@ def _show(found: "list[Retry]", chosen: "list[Retry]", *, as_json: bool) -> None
                 {
                     "tenant": retry.tenant,
                     "would_retry": retry in chosen,
-                    "reason": None if retry in chosen else _why_left(retry),
+                    "reason": None if retry in chosen else _why_skipped(retry),
                     "mode": str(retry.mode),
                     "options": retry.options,
                     "entities": list(retry.entities),
@@ -121,7 +121,7 @@ def _show(found: "list[Retry]", chosen: "list[Retry]", *, as_json: bool) -> None
         return
     for retry in found:
         ids = ", ".join(map(str, retry.failed_syncs))
-        left = "" if retry in chosen else f", left: {_why_left(retry)}"
-        print_text(f"{retry.tenant}: {retry.mode} sync of {', '.join(retry.entities)} (failed: {ids}){left}")
+        skipped = "" if retry in chosen else f", skipped: {_why_skipped(retry)}"
+        print_text(f"{retry.tenant}: {retry.mode} sync of {', '.join(retry.entities)} (failed: {ids}){skipped}")
         print_text(f"  {retry.messages[-1]}")
-    print_text("nobody was contacted; leave --dry-run away to retry" if found else "nothing to do again")
+    print_text("nobody was contacted; omit --dry-run to retry" if found else "nothing to retry")

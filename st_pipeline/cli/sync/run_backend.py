@@ -1,6 +1,6 @@
-"""Which way a command's runs are made: through the Dagster that runs, else in processes of its own.
+"""Choosing a command's run backend: the running Dagster, otherwise processes of its own.
 
-Here: the choice. Not here: the two ways (defs/launch.py, defs/runs_here.py).
+Here: the choice. Not here: the two backends (runs/).
 """
 
 import os
@@ -13,20 +13,20 @@ from st_pipeline.environment_file import read_file
 from st_pipeline.errors import ConfigurationError, PipelineError
 from st_pipeline.postgres.dagster_database import dagster_url
 from st_pipeline.postgres.database import read_url
-from st_pipeline.runs.backend import Door
+from st_pipeline.runs.backend import RunBackend
 from st_pipeline.settings import Settings
 
 LOCAL_RUN = "st_pipeline.defs.local_run"  # by name: it imports Dagster (0.8 s), which only a process of its own needs
 
 
-def open_door(settings: Settings, engine: Engine) -> Door:
-    """The running Dagster of this project when its daemon takes runs from the queue; else processes of our own.
+def choose_run_backend(settings: Settings, engine: Engine) -> RunBackend:
+    """This project's running Dagster, if its daemon takes runs from the queue; otherwise processes of our own.
 
     Raises ConfigurationError: there is no dagster.yaml, the running Dagster cannot load our definitions, or Dagster's
-    database is another deployment's.
+    database belongs to another deployment.
     """
     from st_pipeline.runs.graphql import RunningDagster
-    from st_pipeline.runs.local_processes import RunsHere
+    from st_pipeline.runs.local_processes import LocalProcesses
 
     home = project_folder()
     running = RunningDagster(dagster_address(settings))
@@ -36,11 +36,11 @@ def open_door(settings: Settings, engine: Engine) -> Door:
     except ConfigurationError:
         raise
     except PipelineError:
-        pass  # something else listens there, or it goes down at this moment
+        pass  # something else listens there, or Dagster is just stopping
     running.close()
     environment = _environment(settings, engine, home)
     ready_storage(read_url(STORAGE_VARIABLE, environment[STORAGE_VARIABLE]), engine)
-    return RunsHere(LOCAL_RUN, environment, Path.cwd(), settings.home)
+    return LocalProcesses(LOCAL_RUN, environment, Path.cwd(), settings.home)
 
 
 def dagster_address(settings: Settings) -> str:
@@ -49,7 +49,7 @@ def dagster_address(settings: Settings) -> str:
 
 
 def _environment(settings: Settings, engine: Engine, home: Path) -> dict[str, str]:
-    """What `up` writes into `.env` for Dagster, and this process's own variables, which win."""
+    """What `up` writes into `.env` for Dagster, and this process's own variables, which take precedence."""
     environment = {**read_file(), **os.environ, "DAGSTER_HOME": str(home)}
     if STORAGE_VARIABLE not in environment:
         environment[STORAGE_VARIABLE] = dagster_url(settings, engine).render_as_string(hide_password=False)

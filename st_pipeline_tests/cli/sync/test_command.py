@@ -30,7 +30,7 @@ def test_what_is_due_is_synced_as_the_schedules_do(desk: Desk, command: Command)
     answer = said.json
     assert (answer["total_credentials"], answer["successful_syncs"], answer["failed_syncs"]) == (2, 2, 0)
     assert answer["execution_time_seconds"] > 0
-    assert {one["tenant"]: one["reason"] for one in answer["left_alone"]} == {
+    assert {one["tenant"]: one["reason"] for one in answer["not_selected"]} == {
         "cedar": "suspended: ServiceTitan refuses its credentials",
         "dune": "paused: moves house",
     }
@@ -94,14 +94,14 @@ def test_a_dry_run_says_who_why_and_from_where_and_contacts_nobody(desk: Desk, c
     said = command("sync", "--dry-run")
     assert said.code == 0
     assert widest(said.out) <= 80
-    assert said.out.startswith("acme: left alone: not due before ")
+    assert said.out.startswith("acme: skipped: not due before ")
     assert "birch: due: never synced, at least " in said.out
     command("tenants", "schedule", "acme", "--every", "default")
     plans = {one["tenant"]: one for one in command("sync", "--dry-run", "--json").json["tenants"]}
     entities = {one["entity"]: one for one in plans["acme"]["entities"]}
     assert entities["customers"]["from"].startswith("a feed token of 20")
     assert entities["call_reasons"] == {
-        "entity": "call_reasons", "mode": "incremental", "from": "rests: polled a while ago", "requests": 0,
+        "entity": "call_reasons", "mode": "incremental", "from": "skipped: polled recently", "requests": 0,
     }  # fmt: skip
     assert {one["from"] for one in plans["birch"]["entities"]} == {"the beginning"}
     assert plans["birch"]["requests_at_least"] > plans["acme"]["requests_at_least"] > 0
@@ -118,7 +118,7 @@ def test_a_busy_tenant_is_skipped_by_what_is_due_and_named_in_vain(desk: Desk, c
         due = command("sync", *QUICK)
         named = command("sync", "--tenant", "acme", *QUICK, "--json")
     assert (due.code, due.words.partition(" scheduled")[0]) == (0, "acme: skipped: busy with another sync,")
-    assert "1 tenants: 0 synced, 0 failed, 1 skipped" in due.words
+    assert "1 tenant: 0 synced, 0 failed, 1 skipped" in due.words
     assert (named.code, named.json["failed_syncs"]) == (1, 1)
     assert "the tenant is busy with another run" in named.json["tenants"][0]["message"]
 
@@ -141,12 +141,12 @@ def test_a_second_command_that_does_what_is_due_ends_at_once(desk: Desk, command
     assert (done["already_running"], done["successful_syncs"]) == (False, 1)
 
 
-def test_a_disabled_tenant_is_left_alone_and_named_as_such(desk: Desk, command: Command):
+def test_a_disabled_tenant_is_skipped_and_named_as_such(desk: Desk, command: Command):
     desk.add("acme", "acme@integration")
     desk.change("UPDATE servicetitan_credentials SET enabled = false")
     said = command("sync", "-c", "acme")
     assert (said.code, said.out) == (
-        0, "acme: left alone: disabled\nacme@integration: left alone: disabled\n"
+        0, "acme: skipped: disabled\nacme@integration: skipped: disabled\n"
     )  # fmt: skip
 
 
@@ -167,7 +167,7 @@ def test_a_disabled_tenant_is_left_alone_and_named_as_such(desk: Desk, command: 
         (("--modified-from", "2026-01-01T00:00:00"), "has no zone"),
         (("--modified-from", "2026-02-01", "--modified-to", "2026-01-01"), "ends (2026-01-01T00:00:00+00:00) before"),
         (("--allow-deletions",), "--allow-deletions is for full syncs"),
-        (("--no-wait",), "--no-wait leaves the syncs to a running Dagster, and none runs"),
+        (("--no-wait",), "--no-wait needs a running Dagster"),
     ],
 )
 def test_wrong_use_is_one_line_and_exit_code_2(desk: Desk, command: Command, arguments: tuple[str, ...], reason: str):

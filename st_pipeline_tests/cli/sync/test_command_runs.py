@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from st_pipeline.runs.follow import LOOK_SECONDS
+from st_pipeline.runs.follow import POLL_SECONDS
 from st_pipeline_tests.cli.conftest import Command
 from st_pipeline_tests.cli.desk import CTRL_C, Desk, parsed, widest
 
@@ -66,7 +66,7 @@ def test_a_tenant_past_its_time_ends_at_a_chunk_and_the_others_go_on(desk: Desk,
     tenants = {one["tenant"]: one for one in said.json["tenants"]}
     assert tenants["birch"]["status"] == "completed"
     assert tenants["acme"]["status"] == "failed"
-    assert "stopped after 9 s, the time it was given (--timeout)" in tenants["acme"]["message"]
+    assert "stopped after 9 s, its time limit (--timeout)" in tenants["acme"]["message"]
     # At a chunk: some are in with their position, and what was not begun is not said to have failed.
     assert 0 < tenants["acme"]["records_processed"] < 160
     assert tenants["acme"]["records_processed"] % 20 == 0
@@ -90,13 +90,13 @@ def test_ctrl_c_at_a_terminal_ends_the_syncs_at_a_chunk_and_says_so(desk: Desk):
     arguments = ("sync", "--entity", "invoices", "--batch-size", "20", "--max-concurrent", "1")
     with desk.at_terminal(*arguments) as terminal:
         desk.wait_until(WRITTEN, 20, while_=lambda: terminal.process.poll() is None)
-        time.sleep(3 * LOOK_SECONDS)  # until it has drawn that
+        time.sleep(3 * POLL_SECONDS)  # until it has drawn that
         terminal.press(CTRL_C)
         out = terminal.read()
     assert terminal.process.returncode == 1
     assert re.search(r"acme +begins", out)
     assert re.search(r"acme +\d+ records; 0 entities done, invoices \d+", out)
-    assert "1 more wait" in out
+    assert "1 more waiting" in out
     assert "ending at the next chunk; Ctrl-C again ends it at once" in out
     assert "stopped by a person; what is committed stays" in " ".join(out.split())
     assert "stopped by a person before it began" in " ".join(out.split())
@@ -141,7 +141,7 @@ def test_a_killed_process_is_one_tenants_failure(desk: Desk, command: Command):
     assert said.code == 1
     acme, birch = sorted(said.json["tenants"], key=lambda one: one["tenant"])
     assert (acme["status"], birch["status"]) == ("failed", "completed")
-    assert acme["message"].startswith("its process ended by SIGKILL; its last words are in ")
+    assert acme["message"].startswith("its process ended by SIGKILL; its last output is in ")
     assert desk.run_of(acme["dagster_run_id"]).status.value == "FAILURE"
 
 

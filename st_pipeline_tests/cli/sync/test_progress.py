@@ -1,7 +1,7 @@
 """The line that tells what became of a tenant."""
 
-from st_pipeline.cli.sync.figures import FIGURES
 from st_pipeline.cli.sync.progress import line_of
+from st_pipeline.operations.run_figures import FIGURES
 
 
 def line(**result: object) -> str:

@@ -61,7 +61,7 @@ def test_what_failed_is_done_again_as_it_was_asked(desk: Desk, command: Command)
         ("birch", "window", "manual", {"entities": ["job_types"], **window_asked}),
     ]
     assert plans(command) == []
-    assert command("retry-failed").out == "nothing to do again\n"
+    assert command("retry-failed").out == "nothing to retry\n"
 
 
 def test_what_fails_again_is_exit_code_1_and_stays_to_be_retried(desk: Desk, command: Command):
@@ -99,14 +99,14 @@ def test_what_no_retry_can_help_is_left_until_somebody_says_that_it_is_fixed(des
     helped, left = plans(command)
     assert (helped["entities"], helped["would_retry"]) == (["job_types"], True)
     assert (left["entities"], left["would_retry"]) == (["invoices", "invoices_stream"], False)
-    why = "no retry helps until the cause of PermanentApiError is fixed; then --include-permanent"
+    why = "fails again until the cause of PermanentApiError is fixed; then use --include-permanent"
     assert left["reason"] == why
     source.clear_faults()
     said = command("retry-failed")
-    assert (said.code, f"acme: left: invoices, invoices_stream: {why}" in said.words) == (0, True)
+    assert (said.code, f"acme: skipped: invoices, invoices_stream: {why}" in said.words) == (0, True)
     assert desk.last_asked()["entities"] == ["job_types"]
     again = command("retry-failed")  # however often
-    assert (again.code, again.words.endswith("nothing to do again")) == (0, True)
+    assert (again.code, again.words.endswith("nothing to retry")) == (0, True)
     assert desk.value("SELECT count(*) FROM servicetitan_sync_logs") == 2
     (plan,) = plans(command, "--include-permanent")
     assert (plan["entities"], plan["would_retry"]) == (["invoices", "invoices_stream"], True)
@@ -135,7 +135,7 @@ def test_disabled_and_paused_tenants_are_left(desk: Desk, command: Command, chan
     _failed_once(desk)
     desk.change(change)
     assert [(plan["would_retry"], plan["reason"]) for plan in plans(command)] == [(False, reason)]
-    assert command("retry-failed").out == f"acme: left: {reason}\nnothing to do again\n"
+    assert command("retry-failed").out == f"acme: skipped: {reason}\nnothing to retry\n"
 
 
 def test_a_tenant_being_synced_is_left_and_old_failures_too(desk: Desk, command: Command):

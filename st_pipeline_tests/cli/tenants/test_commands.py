@@ -40,7 +40,7 @@ def test_a_tenant_has_a_schedule_of_its_own_and_the_default_again(desk: Desk, co
     assert desk.rows(SCHEDULES) == [("acme", False, None, None, None)]
 
 
-def test_the_list_shows_each_schedule_its_last_look_and_the_next(desk: Desk, command: Command):
+def test_the_list_shows_each_schedule_its_last_poll_and_the_next(desk: Desk, command: Command):
     assert "no tenant yet" in command("tenants", "list").out
     desk.add("acme", "birch", "cedar", customers=0, invoices=0)
     desk.synced("acme", "cedar")
@@ -50,13 +50,13 @@ def test_the_list_shows_each_schedule_its_last_look_and_the_next(desk: Desk, com
     assert widest(said.out) <= 80
     rows = {row["tenant"]: row for row in command("tenants", "list", "--json").json}
     assert (rows["acme"]["polled"], rows["acme"]["nightly_full"]) == ("every 1440 min", False)
-    assert rows["acme"]["next_look"].endswith("T00:00:00+00:00")
-    assert rows["birch"]["left_alone"] == "paused: moves house"
-    assert rows["birch"]["last_look"] is None
-    assert (rows["cedar"]["polled"], rows["cedar"]["next_look"], rows["cedar"]["left_alone"]) == (
+    assert rows["acme"]["next_poll"].endswith("T00:00:00+00:00")
+    assert rows["birch"]["skipped_because"] == "paused: moves house"
+    assert rows["birch"]["last_poll"] is None
+    assert (rows["cedar"]["polled"], rows["cedar"]["next_poll"], rows["cedar"]["skipped_because"]) == (
         "every tick", None, None,
     )  # fmt: skip
-    assert rows["cedar"]["last_look"] is not None
+    assert rows["cedar"]["last_poll"] is not None
     assert "paused: moves house" in said.words
     assert "next tick" in said.out
 

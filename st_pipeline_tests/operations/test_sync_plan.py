@@ -1,4 +1,4 @@
-"""What `sync --dry-run` reckons, and what that costs the database."""
+"""What `sync --dry-run` estimates, and what that costs the database."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -7,9 +7,8 @@ import pytest
 from sqlalchemy import Engine, event, text
 
 from st_pipeline.cli.sync.command import MAX_TENANTS_IN_DETAIL
-from st_pipeline.cli.sync.plan import Plan, plan
-from st_pipeline.cli.sync.request import SyncRequest
 from st_pipeline.entities import ENTITIES
+from st_pipeline.operations.sync_plan import Plan, plan
 from st_pipeline.settings import Settings
 from st_pipeline.sync.configuration import SyncConfiguration
 from st_pipeline.tenants.selection import Selection, choose
@@ -60,10 +59,9 @@ def statements(engine: Engine) -> Iterator[list[str]]:
 
 
 def plans(engine: Engine, settings: Settings, configuration: SyncConfiguration) -> list[Plan]:
-    """For everybody."""
-    request = SyncRequest(Selection(), configuration)
+    """For every tenant."""
     with engine.connect() as connection:
-        return plan(connection, settings, request, choose(connection, request.selection, configuration.mode))
+        return plan(connection, settings, configuration, choose(connection, Selection(), configuration.mode))
 
 
 @pytest.mark.parametrize("mode", ["incremental", "full"])
@@ -81,7 +79,7 @@ def test_a_plan_for_forty_tenants_asks_the_database_as_often_as_one_for_two(
     assert asked[0] == asked[1] <= 8
 
 
-def test_a_full_pass_over_a_list_is_reckoned_from_the_rows_of_each_tenant(engine: Engine, settings: Settings):
+def test_the_requests_of_a_full_sync_are_estimated_from_the_rows_of_each_tenant(engine: Engine, settings: Settings):
     """Three pages for the tenant with 1,200 customers, a token, the feed and the count; one page for the others."""
     fill(engine, 3)
     with engine.begin() as connection:

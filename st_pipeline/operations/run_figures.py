@@ -1,7 +1,7 @@
-"""What the sync log says of a command's runs, while they go on and when they have ended.
+"""What the sync log says of runs that are being followed, while they run and when they have ended.
 
-Here: the queries and the figures of a tenant; the id of a Dagster run is that of its sync. Not here: how they
-are shown (sync_progress.py, sync_command.py).
+Here: the queries and the figures of each tenant. A Dagster run's id is also its sync's id. Not here: showing them
+(cli/).
 """
 
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ _COLUMNS = ", ".join(f"l.records_{name}" for name in FIGURES)
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a tenant is: `entity` the one under way, `done` entities that have ended."""
+    """How far a tenant's sync is. `done`: how many entities have ended; `entity`: the one being synced."""
 
     processed: int
     expected: int | None
@@ -29,7 +29,7 @@ class Progress:
 
 
 def progress_of(connection: Connection, runs: Sequence[TenantRun]) -> dict[str, Progress]:
-    """By run id, of those that have written something."""
+    """By run id, for the runs that have written something."""
     query = text("""
         SELECT l.dagster_run_id, l.records_processed, l.records_expected,
                (SELECT count(*) FROM sync_log_entities e WHERE e.sync_log_id = l.id AND e.status <> 'running'),
@@ -43,7 +43,7 @@ def progress_of(connection: Connection, runs: Sequence[TenantRun]) -> dict[str, 
 
 
 def results_of(connection: Connection, runs: Sequence[TenantRun]) -> list[dict[str, Any]]:
-    """One a run, as JSON shows it. A poll that found nothing has no row in the log; its run's tags have the figures."""
+    """One for each run. A poll that found nothing has no row in the sync log: its run's tags have the figures."""
     query = text(f"""
         SELECT l.dagster_run_id, l.id, l.message, {_COLUMNS},
                ARRAY(SELECT entity FROM sync_log_entities e WHERE e.sync_log_id = l.id AND e.status = 'failed'

@@ -1,6 +1,6 @@
-"""What a sync would do: whom, from which position, and the fewest requests that takes. Contacts nobody.
+"""What a sync would do: which tenants, from which cursor, and the fewest requests that takes. Contacts nobody.
 
-Here: the reckoning and its table, for `sync --dry-run`. Not here: the choice itself (due.py).
+Here: the plan, as values. Not here: choosing the tenants (tenants/), syncing them (sync/).
 """
 
 import math
@@ -12,20 +12,20 @@ from typing import Any
 
 from sqlalchemy import Connection, text
 
-from st_pipeline.cli.sync.request import SyncRequest
 from st_pipeline.entities.spec import DeletionSign, EntitySpec
 from st_pipeline.postgres import cursors
 from st_pipeline.postgres.cursors import Cursor
 from st_pipeline.protocol import Mode
 from st_pipeline.settings import Settings
 from st_pipeline.sync import poll_policy
+from st_pipeline.sync.configuration import SyncConfiguration
 from st_pipeline.sync.data_types import SYNCED
 from st_pipeline.tenants.selection import Choice
 
 
 @dataclass(slots=True)
 class Plan:
-    """One tenant's. `requests`: the fewest it can take; `token`: of which one is for a token."""
+    """One tenant's plan. `needs_token`: one request more, for a token."""
 
     choice: Choice
     entities: list[dict[str, Any]] = field(default_factory=list)
@@ -33,7 +33,7 @@ class Plan:
 
     @property
     def requests(self) -> int:
-        """Of all its entities."""
+        """The fewest requests that the sync can take."""
         of_entities: int = sum(entity["requests"] for entity in self.entities)
         return of_entities + self.needs_token
 
@@ -45,17 +45,19 @@ class Plan:
         return {**facts, **why, "requests_at_least": self.requests, "entities": self.entities}
 
 
-def plan(connection: Connection, settings: Settings, request: SyncRequest, choices: Sequence[Choice]) -> list[Plan]:
-    """One a tenant that was chosen or left out; three queries, however many they are."""
+def plan(
+    connection: Connection, settings: Settings, configuration: SyncConfiguration, choices: Sequence[Choice]
+) -> list[Plan]:
+    """One for each tenant, selected or not; three queries, however many tenants there are."""
     taken = [choice.tenant.credential_id for choice in choices if choice.taken]
-    reckoning = _Reckoning(settings, request, cursors.load_all(connection, taken))
-    reckoning.rows = _count_rows(connection, reckoning.to_count(taken))
+    estimate = _Estimate(settings, configuration, cursors.load_all(connection, taken))
+    estimate.rows = _count_rows(connection, estimate.to_count(taken))
     needs_token = _without_fresh_token(connection, settings, taken)
     plans = []
     for choice in choices:
         made = Plan(choice)
         if choice.taken:
-            made.entities = list(reckoning.entities(choice.tenant.credential_id))
+            made.entities = list(estimate.entities(choice.tenant.credential_id))
             asks = any(entity["requests"] for entity in made.entities)
             made.needs_token = asks and choice.tenant.credential_id in needs_token
         plans.append(made)
@@ -63,32 +65,32 @@ def plan(connection: Connection, settings: Settings, request: SyncRequest, choic
 
 
 @dataclass(slots=True)
-class _Reckoning:
-    """What is known of all tenants. `rows`: by credential and table, those that a full pass would be shown."""
+class _Estimate:
+    """What is known of all tenants. `rows`: by credential and table, the rows that a full sync would read again."""
 
     settings: Settings
-    request: SyncRequest
+    configuration: SyncConfiguration
     held: Mapping[tuple[int, str], Cursor]
     rows: Mapping[tuple[int, str], int] = field(default_factory=dict)
 
     def entities(self, credential_id: int) -> Iterator[dict[str, Any]]:
-        """What would become of each of a tenant's entities."""
-        asked = self.request.configuration.mode
+        """What the sync would do for each of a tenant's entities."""
+        asked = self.configuration.mode
         for spec in self._specs():
             if self._rests(credential_id, spec):
-                yield {"entity": spec.name, "mode": str(asked), "from": "rests: polled a while ago", "requests": 0}
+                yield {"entity": spec.name, "mode": str(asked), "from": "skipped: polled recently", "requests": 0}
                 continue
-            requests, position, mode = 0, None, asked
+            requests, start, mode = 0, None, asked
             for one in spec.read_as:
                 cursor = self.held[credential_id, one.name]
                 mode = cursor.mode_for(asked)
                 requests += self._requests(credential_id, one, mode)
-                position = position or _position(one, cursor, mode, self.request)
-            yield {"entity": spec.name, "mode": str(mode), "from": position, "requests": requests}
+                start = start or _start(one, cursor, mode, self.configuration)
+            yield {"entity": spec.name, "mode": str(mode), "from": start, "requests": requests}
 
     def to_count(self, credential_ids: Collection[int]) -> dict[str, list[int]]:
-        """By table, the tenants whose rows say how many pages a full pass takes."""
-        asked = self.request.configuration.mode
+        """By table, the tenants whose number of rows says how many pages a full sync takes."""
+        asked = self.configuration.mode
         found: dict[str, list[int]] = defaultdict(list)
         for credential_id in credential_ids:
             for spec in self._specs():
@@ -99,18 +101,18 @@ class _Reckoning:
 
     def _specs(self) -> Iterator[EntitySpec]:
         """The entities asked for; streams take no request."""
-        for name in self.request.configuration.entities:
+        for name in self.configuration.entities:
             spec = SYNCED[name]
             if isinstance(spec, EntitySpec):
                 yield spec
 
     def _rests(self, credential_id: int, spec: EntitySpec) -> bool:
-        is_poll = poll_policy.is_poll(self.request.configuration)
+        is_poll = poll_policy.is_poll(self.configuration)
         return is_poll and poll_policy.rests(spec.name, self.held[credential_id, spec.name], self.settings)
 
     def _requests(self, credential_id: int, spec: EntitySpec, mode: Mode) -> int:
-        """A page of what changed; for a full pass the pages of the list that would show the rows we hold."""
-        announced = self.request.configuration.mode is Mode.FULL
+        """One page of changes; for a full sync, the pages of the list that hold as many rows as we do."""
+        announced = self.configuration.mode is Mode.FULL
         if not _walks_list(spec, mode):
             return 1 + announced
         rows = self.rows.get((credential_id, spec.table), 0)
@@ -122,7 +124,7 @@ def _walks_list(spec: EntitySpec, mode: Mode) -> bool:
 
 
 def _count_rows(connection: Connection, wanted: Mapping[str, list[int]]) -> dict[tuple[int, str], int]:
-    """By credential and table, the rows that are not marked as deleted."""
+    """By credential and table, the number of rows that are not soft-deleted."""
     if not wanted:
         return {}
     counts = (
@@ -135,7 +137,7 @@ def _count_rows(connection: Connection, wanted: Mapping[str, list[int]]) -> dict
 
 
 def _without_fresh_token(connection: Connection, settings: Settings, credential_ids: list[int]) -> set[int]:
-    """The tenants whose first request needs a token."""
+    """The tenants that need a token before their first request."""
     query = text("""
         SELECT id FROM servicetitan_credentials
         WHERE id = ANY(:ids) AND coalesce(token_expires_at, '-infinity') < now() + make_interval(secs => :threshold)
@@ -144,14 +146,13 @@ def _without_fresh_token(connection: Connection, settings: Settings, credential_
     return set(connection.execute(query, bound).scalars())
 
 
-def _position(spec: EntitySpec, cursor: Cursor, mode: Mode, request: SyncRequest) -> str:
-    configuration = request.configuration
+def _start(spec: EntitySpec, cursor: Cursor, mode: Mode, configuration: SyncConfiguration) -> str:
     if mode is Mode.WINDOW:
         ends = (configuration.modified_from, configuration.modified_to)
         return " to ".join("…" if end is None else f"{end.astimezone(UTC):%Y-%m-%d %H:%M}" for end in ends)
     if mode is Mode.FULL:
-        goes_on = cursor.full_started_at is not None and cursor.full_continue_from is not None
-        return "where the last full pass was left" if goes_on else "the beginning"
+        resumes = cursor.full_started_at is not None and cursor.full_continue_from is not None
+        return "where the last full sync stopped" if resumes else "the beginning"
     if spec.feed_path is not None and cursor.continue_from is not None:
         return "a feed token" + (f" of {cursor.last_polled_at:%Y-%m-%d %H:%M}" if cursor.last_polled_at else "")
     return "the beginning" if cursor.newest_modified_on is None else f"{cursor.newest_modified_on[:16]}, less an hour"
