@@ -1,7 +1,7 @@
 """The `st-pipeline` command.
 
-Here: the tree of commands, loaded one by one as they are called, and errors turned into exit codes. Not here: what a
-command does (one module per group). Exit codes: 0 all well, 1 something failed, 2 wrong use or set-up.
+Here: the tree of commands, each loaded when it is called, and turning errors into exit codes. Not here: what a command
+does. Exit codes: 0 all well, 1 something failed, 2 wrong use or set-up.
 """
 
 import importlib
@@ -13,8 +13,8 @@ import click
 
 from st_pipeline.errors import ConfigurationError, PipelineError
 
-# Command to (module, attribute): a command's module is imported when the command is called, so that `--help` and the
-# quick commands do not pay for pandas (0.9 s) or Dagster (0.8 s).
+# Command to (module, attribute). A module is imported when its command is called, so that `--help` and quick commands
+# do not wait for pandas (0.9 s) or Dagster (0.8 s).
 COMMANDS = {
     "demo": ("demo.command", "demo"),
     "dev": ("demo.dev", "dev"),
@@ -38,16 +38,16 @@ COMMANDS = {
     "simulator": ("demo.simulator", "simulator"),
     "completion": ("completion_command", "completion"),
 }
-# Other names, which other tools' documents use.
+# Further names of commands.
 ALIASES = {"process-scheduled-syncs": "sync", "retry-failed-syncs": "retry-failed"}
-COMPLETION_VARIABLE = "_ST_PIPELINE_COMPLETE"  # set by the shell's script; click then offers names instead of running
+COMPLETION_VARIABLE = "_ST_PIPELINE_COMPLETE"  # set by the shell's script; click then completes instead of running
 
 
 class LazyGroup(click.Group):
     """A group whose commands are imported when they are looked up."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click passes it
-        """The names, in the order a new user meets them."""
+        """The names, in the order in which a new user needs them."""
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
@@ -67,15 +67,15 @@ def cli() -> None:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run the command line; never returns. Errors of ours are one line on standard error, without a traceback."""
-    # A shell starts background jobs with SIGINT ignored, and Dagster gives SIGTERM whatever SIGINT has: neither would
-    # end what is started from here.
+    """Run the command line; never returns. Our own errors are one line on standard error, without a traceback."""
+    # A shell starts background jobs with SIGINT ignored, and Dagster handles SIGTERM as it does SIGINT: without this,
+    # neither would end what is started here.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     sys.exit(run(arguments))
 
 
 def _configure_logs() -> None:
-    """Log as the settings say; wrong settings are for the command to report, `doctor` among them."""
+    """Log as the settings say. Wrong settings are reported by the command itself."""
     from st_pipeline.logs import configure_logs
     from st_pipeline.settings import Settings, load_settings
 
@@ -108,8 +108,8 @@ def run(arguments: list[str] | None = None) -> int:
 
 
 def _of_the_database(error: Exception) -> PipelineError | None:
-    """A database error that no command turned into ours, as ours: its traceback is long and may hold values."""
-    if "sqlalchemy" not in sys.modules:  # nor was a database asked
+    """A database error that was not turned into one of ours, as ours: its traceback is long and may contain values."""
+    if "sqlalchemy" not in sys.modules:  # then no database was asked
         return None
     from st_pipeline.postgres.database import as_pipeline_error
 

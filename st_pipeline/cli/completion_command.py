@@ -1,6 +1,6 @@
-"""`st-pipeline completion`: the script by which a shell completes our commands, options, tenants and entities.
+"""`st-pipeline completion`: the script with which a shell completes our commands, options, tenants and entities.
 
-Here: the command. Not here: what is completed (each option says so itself).
+Here: the command. Not here: what is completed, which each option says itself.
 """
 
 import click

@@ -1,6 +1,6 @@
 """What nearly every command needs: the settings, and an engine on a database at the right version.
 
-Here: opening and closing it. Not here: starting a server or migrating (server_commands.py).
+Here: opening and closing it. Not here: starting a server or migrating.
 """
 
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ from st_pipeline.settings import Settings, load_settings
 
 @contextmanager
 def open_database() -> Iterator[tuple[Settings, Engine]]:
-    """Settings and engine; the engine is disposed at the end. Raises ConfigurationError and DatabaseUnavailable."""
+    """The settings and an engine, disposed at the end. Raises ConfigurationError and DatabaseUnavailable."""
     settings = load_settings()
     engine = open_engine(main_url(settings))
     try:

@@ -1,6 +1,6 @@
-"""The options by which every command about tenants is told which ones.
+"""The options that say which tenants a command is about.
 
-Here: the options, their completion in a shell, the Selection made of them. Not here: what a selection means (due.py).
+Here: the options, and their completion in a shell. Not here: what a selection means (tenants/).
 """
 
 from collections.abc import Callable
@@ -21,19 +21,19 @@ def selection_options(command: Command) -> Command:
             ),
             click.option(
                 "--company", "-c", "companies", multiple=True, shell_complete=companies, metavar="SLUG",
-                help="A company by its slug, like acme-plumbing; may be repeated.",
+                help="Only this company, by its slug, like acme-plumbing; may be repeated.",
             ),
             click.option(
                 "--company-id", "intacct_ids", multiple=True, metavar="ID",
-                help="A company by its Intacct id, which is column `tenant` of the streams; may be repeated.",
+                help="Only this company, by its Intacct id (column `tenant` of the streams); may be repeated.",
             ),
             click.option(
                 "--tenant", "tenants", multiple=True, shell_complete=tenants, metavar="TENANT",
-                help="A tenant, like acme-plumbing@integration; may be repeated.",
+                help="Only this tenant, like acme-plumbing@integration; may be repeated.",
             ),
             click.option(
                 "--credential-id", "credential_ids", multiple=True, type=int, metavar="ID",
-                help="A tenant by the number of its credential; may be repeated.",
+                help="Only this tenant, by the id of its credential; may be repeated.",
             ),
         ]
     ):  # fmt: skip
@@ -42,24 +42,24 @@ def selection_options(command: Command) -> Command:
 
 
 def tenants(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    """Partition keys, for the shell."""
+    """Completes partition keys."""
     return _known("partition_key", incomplete)
 
 
 def companies(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    """Slugs, for the shell."""
+    """Completes slugs."""
     return _known("company", incomplete)
 
 
 def entities(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    """Entities and streams, for the shell."""
+    """Completes entities and streams."""
     from st_pipeline.sync.data_types import SYNCED
 
     return [CompletionItem(name) for name in SYNCED if name.startswith(incomplete)]
 
 
 def _known(column: str, incomplete: str) -> list[CompletionItem]:
-    """A shell that asks for names is not told of errors: it then offers none."""
+    """Completes names from the database; on an error none, as a shell cannot show it."""
     from st_pipeline.cli.database_session import open_database
     from st_pipeline.errors import PipelineError
     from st_pipeline.tenants.store import all_tenants

@@ -1,6 +1,6 @@
-"""Where every command writes what is for people: nothing that came from outside steers the terminal.
+"""Output for people, without control characters: no text from outside may steer the terminal.
 
-Here: a console and a line of text. Not here: tables and JSON (tables.py).
+Here: a console and a line of text. Not here: tables and JSON.
 """
 
 from collections.abc import Iterable
@@ -13,19 +13,19 @@ from st_pipeline.plain_text import plain
 
 
 class Terminal(Console):
-    """A console whose own styles and movements are the only ones."""
+    """A console that removes control characters from text, and keeps its own styles."""
 
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
-        """The parts of what is shown, each without characters that a terminal obeys."""
+        """The parts of the output, each without control characters."""
         for segment in super().render(renderable, options):
             yield segment if segment.control else segment._replace(text=plain(segment.text))
 
 
 def terminal(*, stderr: bool = False) -> Terminal:
-    """As wide as the terminal, 80 columns where there is none; numbers and names get no colours of their own."""
+    """A console as wide as the terminal, or 80 columns without one; it does not colour numbers and names by itself."""
     return Terminal(highlight=False, stderr=stderr)
 
 
 def say(line: str, *, err: bool = False) -> None:
-    """A line as it is, neither wrapped nor styled."""
+    """Print a line, neither wrapped nor styled."""
     click.echo(plain(line), err=err)

@@ -1,6 +1,6 @@
-"""`st-pipeline rejects`: records that were kept aside, and what to do about them.
+"""`st-pipeline rejects`: rejected records, and what to do about them.
 
-Here: the commands. Not here: the queries (postgres/kept_rejects.py), putting records through again (replay.py).
+Here: the commands. Not here: the queries, replaying records (operations/).
 """
 
 import sys
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 @click.group(cls=InOrder)
 def rejects() -> None:
-    """Records that could not be stored: look at them, put them through again, or dismiss them."""
+    """Rejects, records that could not be stored: list them, replay them, or dismiss them."""
 
 
 @rejects.command(
@@ -33,13 +33,14 @@ def rejects() -> None:
         "st-pipeline rejects list --tenant acme-plumbing --entity invoices",
     ),
 )
-@click.option("--tenant", "tenants", multiple=True, shell_complete=tenant_keys, metavar="TENANT", help="Only its.")
+@click.option("--tenant", "tenants", multiple=True, shell_complete=tenant_keys, metavar="TENANT",
+              help="Only rejects of this tenant; may be repeated.")  # fmt: skip
 @click.option("--company", "-c", "companies", multiple=True, shell_complete=company_slugs, metavar="SLUG",
-              help="Only those of its tenants.")  # fmt: skip
+              help="Only rejects of this company; may be repeated.")  # fmt: skip
 @click.option("--entity", "entities", multiple=True, shell_complete=entity_names, metavar="NAME",
-              help="Only this entity's or stream's.")  # fmt: skip
-@click.option("--dismissed", is_flag=True, help="Those that were dismissed, instead of the open ones.")
-@click.option("--summary", is_flag=True, help="How many there are for each reason.")
+              help="Only rejects of this entity or stream; may be repeated.")  # fmt: skip
+@click.option("--dismissed", is_flag=True, help="The dismissed rejects instead of the open ones.")
+@click.option("--summary", is_flag=True, help="Count the rejects by reason.")
 @click.option("--limit", type=click.IntRange(min=1), default=50, show_default=True, help="Records to show.")
 @click.option("--json", "as_json", is_flag=True, help="For machines.")
 def list_(
@@ -52,7 +53,7 @@ def list_(
     limit: int,
     as_json: bool,
 ) -> None:
-    """Show what was kept aside and why. Ids and reasons only, nothing of the records."""
+    """Show rejected records with their reasons. Ids and reasons only, nothing of the records."""
     from st_pipeline.cli.database_session import open_database
     from st_pipeline.cli.output import print_json
     from st_pipeline.operations import rejects
@@ -67,16 +68,16 @@ def list_(
     elif rows:
         _print_list(rows, total, summary=summary)
     else:
-        click.echo("nothing is kept aside" if not dismissed else "nothing was dismissed")
+        click.echo("no rejects" if not dismissed else "no dismissed rejects")
 
 
 def _print_list(rows: list[dict[str, Any]], total: int, *, summary: bool) -> None:
-    from st_pipeline.cli.output import print_table, print_text
+    from st_pipeline.cli.output import number_of, print_table, print_text
 
     if summary:
         shown = [(r["tenant"], r["entity"], r["records"], r["last_seen_at"], r["reason"]) for r in rows]
         print_table(("tenant", "entity", "records", "last seen (UTC)", "reason"), shown)
-        print_text(f"{total:,} records in all")
+        print_text(f"{number_of(total, 'record')} in all")
         return
     lines = [(r["tenant"], r["entity"], r["key"], r["last_seen_at"], "; ".join(r["reasons"])) for r in rows]
     print_table(("tenant", "entity", "id", "last seen (UTC)", "reasons"), lines)
@@ -94,10 +95,10 @@ def _print_list(rows: list[dict[str, Any]], total: int, *, summary: bool) -> Non
 @click.argument("tenant", shell_complete=tenant_keys)
 @click.argument("entity", shell_complete=entity_names)
 @click.argument("id", metavar="ID")
-@click.option("--record", is_flag=True, help="Also the record as it was received: a customer's data.")
+@click.option("--record", is_flag=True, help="Also show the record as it was received: a customer's data.")
 @click.option("--json", "as_json", is_flag=True, help="For machines.")
 def show(*, tenant: str, entity: str, id: str, record: bool, as_json: bool) -> None:  # noqa: A002 - click's name for it
-    """Show why the record ID of ENTITY was kept aside. ID as `list` shows it; one without an id has a hash, #….
+    """Show why the record ID of ENTITY was rejected. ID as `list` shows it; a record without an id has a hash, #….
 
     With --record the bytes go to standard output as they are, and nowhere else; a terminal gets them without control
     characters.
@@ -113,7 +114,7 @@ def show(*, tenant: str, entity: str, id: str, record: bool, as_json: bool) -> N
         kept = rejects.record_of(connection, chosen) if record else None
     if not found:
         raise ConfigurationError(
-            f"no record {id} of {entity} is kept aside for {tenant}: `st-pipeline rejects list --tenant {tenant}`"
+            f"{tenant} has no reject of {entity} with id {id}: `st-pipeline rejects list --tenant {tenant}` shows them"
         )
     if as_json:
         shown = {} if kept is None else {"record": kept.decode(errors="replace")}
@@ -125,7 +126,7 @@ def show(*, tenant: str, entity: str, id: str, record: bool, as_json: bool) -> N
 
 
 def _print_record(kept: bytes) -> None:
-    """As it was received; at a terminal, which would obey it, without control characters."""
+    """Print it as it was received; on a terminal, without control characters."""
     from st_pipeline.cli.terminal import say
 
     if sys.stdout.isatty():
@@ -136,20 +137,21 @@ def _print_record(kept: bytes) -> None:
 
 
 def _print_one(found: dict[str, Any]) -> None:
-    from st_pipeline.cli.output import print_text, shown
+    from st_pipeline.cli.output import number_of, print_text, shown
 
-    print_text(f"{found['entity']} {found['key']} of {found['tenant']}, {found['bytes']:,} bytes")
+    print_text(f"{found['entity']} {found['key']} of {found['tenant']}, {number_of(found['bytes'], 'byte')}")
     for reason in found["reasons"]:
         print_text(f"  {reason}")
     seen = f"first seen {shown(found['first_seen_at'])}, last {shown(found['last_seen_at'])} UTC"
-    print_text(f"{seen}, {found['times']} times; sync {found['sync_log_id'] or 'no longer in the log'}")
+    times = number_of(found["times"], "time")
+    print_text(f"{seen}, {times}; sync {found['sync_log_id'] or 'no longer in the log'}")
     if found["dismissed_at"] is not None:
         print_text(f"dismissed at {shown(found['dismissed_at'])} UTC")
 
 
 @rejects.command(
     epilog=examples(
-        "st-pipeline rejects replay acme-plumbing                       all that is open",
+        "st-pipeline rejects replay acme-plumbing                       all open rejects",
         "st-pipeline rejects replay acme-plumbing invoices 2838843594   one record",
         "st-pipeline rejects replay --all-tenants",
     )
@@ -157,15 +159,15 @@ def _print_one(found: dict[str, Any]) -> None:
 @click.argument("tenant", required=False, shell_complete=tenant_keys)
 @click.argument("entity", required=False, shell_complete=entity_names)
 @click.argument("ids", nargs=-1, metavar="[ID]...")
-@click.option("--all-tenants", is_flag=True, help="Of every enabled tenant.")
+@click.option("--all-tenants", is_flag=True, help="Replay the rejects of every enabled tenant.")
 @click.option("--json", "as_json", is_flag=True, help="For machines.")
 def replay(*, tenant: str | None, entity: str | None, ids: tuple[str, ...], all_tenants: bool, as_json: bool) -> int:
-    """Put kept records through the pipeline again, after a rule or a column was mended. Asks ServiceTitan nothing.
+    """Prepare and write rejects again, after a rule or a column was fixed. Does not contact ServiceTitan.
 
-    Those that pass are written and leave the rejects. One that is older than what is held is dropped, never written
-    over it. Waits for a tenant that a sync works on.
+    Records that pass are written and are no longer rejects. A record that is older than its row is dropped and never
+    overwrites it. Waits for a tenant that a sync works on.
 
-    Exit code 0: all tried; the answer says which still fail. 1: a tenant could not be worked on.
+    Exit code 0: all were tried; the output says which still fail. 1: a tenant's rejects could not be replayed.
     """
     from st_pipeline.cli.database_session import open_database
     from st_pipeline.cli.output import print_json
@@ -209,7 +211,7 @@ def _print_replayed(answers: list[dict[str, Any]]) -> None:
     if rows:
         print_table(("tenant", "entity", "tried", "passed", "older", "still failing"), rows)
     elif not any(answer["error"] for answer in answers):
-        print_text("nothing is kept aside")
+        print_text("no rejects")
     for answer in answers:
         if answer["error"]:
             print_text(f"{answer['tenant']}: {answer['error']}")
@@ -225,14 +227,14 @@ def _print_replayed(answers: list[dict[str, Any]]) -> None:
 @click.argument("tenant", shell_complete=tenant_keys)
 @click.argument("entity", shell_complete=entity_names)
 @click.argument("ids", nargs=-1, metavar="[ID]...")
-@click.option("--all", "everything", is_flag=True, help="All open ones of the entity.")
-@click.option("--undo", is_flag=True, help="Open them again.")
+@click.option("--all", "everything", is_flag=True, help="All open rejects of the entity.")
+@click.option("--undo", is_flag=True, help="Reopen dismissed rejects.")
 @click.option("--yes", is_flag=True, help="Do not ask before dismissing all.")
 @click.option("--json", "as_json", is_flag=True, help="For machines.")
 def dismiss(
     *, tenant: str, entity: str, ids: tuple[str, ...], everything: bool, undo: bool, yes: bool, as_json: bool
 ) -> None:
-    """Let records rest that nobody will mend. One counts again as soon as its bytes change."""
+    """Dismiss rejects that nobody will fix. A dismissed one is open again as soon as its bytes change."""
     from st_pipeline.cli.database_session import open_database
     from st_pipeline.cli.output import print_json
     from st_pipeline.operations import rejects
@@ -244,7 +246,7 @@ def dismiss(
         raise ConfigurationError("which records? Name their ids, or give --all")
     if everything and not undo and not yes:
         if not sys.stdin.isatty():
-            raise ConfigurationError(f"dismissing all {entity} of {tenant}: say --yes if you mean it")
+            raise ConfigurationError(f"this would dismiss all rejects of {entity} of {tenant}: add --yes to do it")
         click.confirm(f"Dismiss every open reject of {entity} of {tenant}?", abort=True)
     with open_database() as (_, engine), transaction(engine, "dismiss rejects") as connection:
         chosen = _choose(connection, (tenant,), (), (entity,), keys=ids, dismissed=undo)
@@ -257,7 +259,7 @@ def dismiss(
     if as_json:
         print_json({"tenant": tenant, "entity": entity, "changed": changed})
     else:
-        click.echo(f"{changed:,} {'opened again' if undo else 'dismissed'}")
+        click.echo(f"{changed:,} {'reopened' if undo else 'dismissed'}")
 
 
 def _choose(
@@ -269,7 +271,7 @@ def _choose(
     keys: tuple[str, ...] = (),
     dismissed: bool | None = False,
 ) -> "Chosen":
-    """Names as ids. Raises ConfigurationError: nobody has such a name."""
+    """The rejects that these names choose. Raises ConfigurationError: an unknown name."""
     from st_pipeline.operations.rejects import Chosen, names_of
     from st_pipeline.tenants.selection import Selection, check_names
     from st_pipeline.tenants.store import all_tenants

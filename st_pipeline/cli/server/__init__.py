@@ -1,1 +1,1 @@
-"""`st-pipeline up`, `down`, `migrate`, `doctor`, and the set-up that they share."""
+"""`st-pipeline up`, `webserver`, `down`, `migrate`, `doctor`, and the set-up that they share."""

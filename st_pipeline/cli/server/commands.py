@@ -1,6 +1,6 @@
 """`st-pipeline up`, `webserver`, `down`, `migrate`: the servers and the database.
 
-Here: the commands. Not here: the steps of the set-up (setup.py), the web server itself (web/).
+Here: the commands. Not here: the steps of the set-up, the web server itself (web/).
 """
 
 import os
@@ -16,8 +16,8 @@ from st_pipeline.errors import ConfigurationError
 def up(database_only: bool) -> None:
     """Start everything: Postgres, migrations, then the Dagster UI and daemon until Ctrl-C.
 
-    Postgres goes on running afterwards; `st-pipeline down` stops it. Writes `.env`, so that Dagster's own commands
-    work from now on.
+    Postgres keeps running afterwards; `st-pipeline down` stops it. Writes `.env`, so that Dagster's own commands work
+    from now on.
     """
     from st_pipeline.cli.server.setup import set_up, shown
     from st_pipeline.postgres.database import main_url
@@ -29,7 +29,7 @@ def up(database_only: bool) -> None:
 
 
 def run_dagster() -> None:
-    """Become the web server, with daemon and code server beside it. Never returns. Raises ConfigurationError."""
+    """Become the web server, with the daemon and code server. Never returns. Raises ConfigurationError."""
     from st_pipeline.settings import load_settings
 
     settings = load_settings()
@@ -39,12 +39,12 @@ def run_dagster() -> None:
 @click.command()
 @click.option("--host", help="Address to listen on.  [default: ST_PIPELINE_DAGSTER_HOST]")
 @click.option("--port", type=click.IntRange(1, 65535), help="Port to listen on.  [default: ST_PIPELINE_DAGSTER_PORT]")
-@click.option("--read-only", is_flag=True, help="Show everything, launch and change nothing.")
+@click.option("--read-only", is_flag=True, help="Show everything, but launch and change nothing.")
 def webserver(host: str | None, port: int | None, read_only: bool) -> None:
-    """Serve the Dagster UI alone, until Ctrl-C: for a server, where the daemon is a service of its own.
+    """Serve the Dagster UI alone, until Ctrl-C: for a server where the daemon is a service of its own.
 
-    It has no login. Browsers must come under a name of this server (ST_PIPELINE_DAGSTER_HOST_NAMES), and pages of other
-    sites can command nothing. `dagster-webserver` itself checks neither.
+    It has no login. Browsers must use one of this server's names (ST_PIPELINE_DAGSTER_HOST_NAMES), and pages of other
+    sites cannot send it commands. `dagster-webserver` itself checks neither.
     """
     from st_pipeline.settings import load_settings
 
@@ -78,7 +78,7 @@ def web_server_arguments(host: str, port: int, *options: str) -> list[str]:
 @click.option("--delete-data", is_flag=True, help="Delete the embedded server's data too.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 def down(delete_data: bool, yes: bool) -> None:
-    """Stop the embedded Postgres and the demo's: Postgres and simulator. Data stays unless you say otherwise."""
+    """Stop the embedded Postgres, and the demo's Postgres and simulator. Data stays unless you say otherwise."""
     from st_pipeline.cli.demo.home import FOLDER
     from st_pipeline.cli.demo.simulated import RECORDS_FILE, stop_simulator
     from st_pipeline.embedded_postgres import embedded
@@ -86,33 +86,33 @@ def down(delete_data: bool, yes: bool) -> None:
     from st_pipeline.settings import load_settings
 
     settings = load_settings()
-    places = [("", settings)]
+    deployments = [("", settings)]
     if FOLDER.is_dir():
-        places.append(("the demo's ", settings.model_copy(update={"home": FOLDER.absolute()})))
-    with_data = [str(place.home) for _, place in places if embedded.status(embedded_folder(place)) is not None]
+        deployments.append(("the demo's ", settings.model_copy(update={"home": FOLDER.absolute()})))
+    with_data = [str(one.home) for _, one in deployments if embedded.status(embedded_folder(one)) is not None]
     if delete_data and with_data and not yes:
         click.confirm(
             f"Delete the embedded database in {' and in '.join(with_data)} with everything in it?", abort=True
         )
-    for whose, place in places:
-        if stop_simulator(place):
+    for whose, deployment in deployments:
+        if stop_simulator(deployment):
             click.echo(f"{whose}simulator: stopped")
-        folder = embedded_folder(place)
-        if delete_data and str(place.home) in with_data:
-            (place.home / RECORDS_FILE).unlink(missing_ok=True)
+        folder = embedded_folder(deployment)
+        if delete_data and str(deployment.home) in with_data:
+            (deployment.home / RECORDS_FILE).unlink(missing_ok=True)
             embedded.remove(folder)
             click.echo(f"{whose}Postgres: stopped, its data deleted")
         elif embedded.stop(folder):
             click.echo(f"{whose}Postgres: stopped")
         elif not whose:
-            click.echo("Postgres: was not running")
+            click.echo("Postgres: not running")
 
 
 @click.command()
-@click.option("--to", "version", default="head", show_default=True, help="Version to go to; older ones drop data.")
-@click.option("--yes", is_flag=True, help="Do not ask before going down.")
+@click.option("--to", "version", default="head", show_default=True, help="Version to migrate to; older ones drop data.")
+@click.option("--yes", is_flag=True, help="Do not ask before migrating to an older version.")
 def migrate(version: str, yes: bool) -> None:
-    """Bring the database to the version this code needs."""
+    """Bring the database to the version that this code needs."""
     from st_pipeline.postgres import migrations
     from st_pipeline.postgres.database import main_url, open_engine
     from st_pipeline.settings import load_settings
@@ -121,8 +121,8 @@ def migrate(version: str, yes: bool) -> None:
     try:
         if version not in ("head", migrations.newest_version()) and not yes:
             if not sys.stdin.isatty():
-                raise ConfigurationError(f"going to version {version} may drop tables: say --yes if you mean it")
-            click.confirm(f"Going to version {version} may drop tables with their data. Go on?", abort=True)
+                raise ConfigurationError(f"migrating to version {version} may drop tables: add --yes to do it anyway")
+            click.confirm(f"Migrating to version {version} may drop tables with their data. Continue?", abort=True)
         before, after = migrations.migrate(engine, version)
     finally:
         engine.dispose()

@@ -1,7 +1,7 @@
-"""A Dagster UI and daemon in the background, for as long as the demo takes.
+"""A Dagster UI and daemon in the background, while the demo runs.
 
-Here: starting our web server with its daemon as a child, waiting until it has loaded, stopping it. Not here:
-launching runs (defs/launch.py).
+Here: starting our web server with its daemon as a child, waiting until it has loaded, stopping it. Not here: launching
+runs (runs/).
 """
 
 import os
@@ -25,7 +25,7 @@ STOP_TIMEOUT_SECONDS = 20
 
 @contextmanager
 def background_dagster(settings: Settings, folder: Path) -> Iterator[RunningDagster]:
-    """A Dagster for the block: this project's that already runs on the configured port, else one of our own.
+    """A Dagster for the block: this project's if it already runs on the configured port, otherwise a new one.
 
     Raises PipelineError when it does not come up.
     """
@@ -72,7 +72,7 @@ def _wait_until_loaded(process: "subprocess.Popen[bytes]", dagster: RunningDagst
 
 
 def _stop(process: "subprocess.Popen[bytes]") -> None:
-    """End the web server, which ends its children; the whole group when that takes too long."""
+    """End the web server, which ends its children; kill the whole group when that takes too long."""
     process.send_signal(signal.SIGINT)
     try:
         process.wait(STOP_TIMEOUT_SECONDS)

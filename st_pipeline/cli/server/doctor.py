@@ -1,7 +1,7 @@
-"""`st-pipeline doctor`: what a first-time user gets wrong, and how to mend it.
+"""`st-pipeline doctor`: what first-time users get wrong, and how to fix it.
 
-Here: one function a check. Not here: mending anything. Each check contacts this machine and its Postgres only; whether
-ServiceTitan accepts a credential is `credentials test`'s to say.
+Here: one function for each check. Not here: fixing anything, and asking ServiceTitan whether it accepts a credential,
+which is `credentials test`: each check contacts this machine and its Postgres only.
 """
 
 import importlib.metadata
@@ -21,13 +21,13 @@ from st_pipeline.settings import Settings
 
 PRIVATE_BITS = 0o077
 LEAST_FREE_BYTES = 2 * 1024**3
-FULL_BYTES = 256 * 1024**2  # some files of the log that Postgres writes ahead, 16 MB each
-TOGETHER = ("dagster", "dagster-webserver")
+FULL_BYTES = 256 * 1024**2  # sixteen files of Postgres's write-ahead log
+SAME_VERSION = ("dagster", "dagster-webserver")
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One check's answer. `mend`: what to do, empty when all is well."""
+    """One check's result. `mend`: what to do, empty when all is well."""
 
     check: str
     state: Literal["ok", "warning", "wrong"]
@@ -38,7 +38,7 @@ class Finding:
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="For machines.")
 def doctor(as_json: bool) -> int:
-    """Check everything a first-time user gets wrong, and say how to mend it. Exit code 1 when something is wrong."""
+    """Check everything that first-time users get wrong, and say how to fix it. Exit code 1 if something is wrong."""
     from st_pipeline.cli.output import print_json
     from st_pipeline.cli.terminal import say
     from st_pipeline.plain_text import plain
@@ -57,16 +57,16 @@ def doctor(as_json: bool) -> int:
 
 
 def examine() -> Iterator[Finding]:
-    """Every check in order; one that cannot go on says so and leaves out those that build on it."""
+    """Every check in order; a failed one ends those that depend on it."""
     from st_pipeline.settings import load_settings
 
     yield from _python()
     try:
         settings = load_settings()
     except ConfigurationError as error:
-        yield Finding("settings", "wrong", str(error), "mend the value; docs/settings.md lists them")
+        yield Finding("settings", "wrong", str(error), "fix the value; docs/settings.md lists all settings")
         return
-    yield Finding("settings", "ok", "every value can be read")
+    yield Finding("settings", "ok", "all values are valid")
     for check in (_environment_file, _keys, _addresses, _disk, _ports):
         yield from _guarded(check, settings)
     yield from _database(settings)
@@ -85,7 +85,7 @@ def _python() -> Iterator[Finding]:
         yield Finding("Python", "wrong", version, "use Python 3.11 to 3.13")
     else:
         yield Finding("Python", "ok", version)
-    versions = {name: importlib.metadata.version(name) for name in TOGETHER}
+    versions = {name: importlib.metadata.version(name) for name in SAME_VERSION}
     if len(set(versions.values())) > 1:
         shown = ", ".join(f"{name} {number}" for name, number in versions.items())
         yield Finding("packages", "wrong", f"{shown} do not belong together", "install from requirements.lock again")
@@ -99,16 +99,16 @@ def _environment_file(_settings: Settings) -> Iterator[Finding]:
     path = Path(".env")
     if not path.exists():
         yield Finding(
-            ".env", "warning", "there is none here", "`st-pipeline up` writes it; plain `dagster dev` needs it"
+            ".env", "warning", "not in this folder", "`st-pipeline up` writes it; plain `dagster dev` needs it"
         )
     elif path.stat().st_mode & PRIVATE_BITS:
         mode = stat.filemode(path.stat().st_mode)
-        yield Finding(".env", "wrong", f"others may read it ({mode}), and it holds keys", "chmod 600 .env")
+        yield Finding(".env", "wrong", f"other users can read it ({mode}), and it contains keys", "chmod 600 .env")
     else:
-        yield Finding(".env", "ok", "there, and the owner's alone")
+        yield Finding(".env", "ok", "present, and readable by its owner only")
     home = os.environ.get("DAGSTER_HOME", "")
     if home and not Path(home).is_absolute():
-        yield Finding("DAGSTER_HOME", "wrong", f"{home} is not absolute", "Dagster takes absolute paths only")
+        yield Finding("DAGSTER_HOME", "wrong", f"{home} is not an absolute path", "Dagster needs an absolute path")
 
 
 def _keys(settings: Settings) -> Iterator[Finding]:
@@ -116,16 +116,16 @@ def _keys(settings: Settings) -> Iterator[Finding]:
 
     if settings.encryption_keys is None:
         yield Finding(
-            "encryption keys", "wrong", "none", "`st-pipeline up` makes one; or set ST_PIPELINE_ENCRYPTION_KEYS"
+            "encryption keys", "wrong", "none", "`st-pipeline up` creates one; or set ST_PIPELINE_ENCRYPTION_KEYS"
         )
         return
     Vault.from_settings(settings)
-    yield Finding("encryption keys", "ok", "the keyring can be read")
+    yield Finding("encryption keys", "ok", "valid")
     if settings.app_key is None:
         mend = "set ST_PIPELINE_APP_KEY (`ak1.…`, My Apps in ServiceTitan's developer portal)"
-        yield Finding("app key", "warning", "none; each credential needs its own then", mend)
+        yield Finding("app key", "warning", "none, so each credential needs its own", mend)
     elif settings.app_key.get_secret_value() != settings.app_key.get_secret_value().strip():
-        yield Finding("app key", "wrong", "it begins or ends with white space", "write ST_PIPELINE_APP_KEY without it")
+        yield Finding("app key", "wrong", "begins or ends with white space", "remove it from ST_PIPELINE_APP_KEY")
     else:
         yield Finding("app key", "ok", "set")
 
@@ -144,7 +144,9 @@ def _addresses(settings: Settings) -> Iterator[Finding]:
             mend = "for a real account, remove the ST_PIPELINE_…_URL and ST_PIPELINE_APP_KEY lines from .env"
             yield Finding(f"{environment} addresses", "warning", f"{api}, a simulator", mend)
         elif not (api.startswith("https://") and auth.startswith("https://")):
-            yield Finding(f"{environment} addresses", "wrong", "not https: keys would travel in clear", "use https://")
+            yield Finding(
+                f"{environment} addresses", "wrong", "not https: keys would be sent unencrypted", "use https://"
+            )
         else:
             yield Finding(f"{environment} addresses", "ok", api)
 
@@ -162,12 +164,12 @@ def _disk(settings: Settings) -> Iterator[Finding]:
 
 
 def disk_finding(folder: Path, free_bytes: int) -> Finding:
-    """What so much free space means."""
+    """The finding for this much free space."""
     finding = f"{free_bytes / 1024**3:.1f} GB free at {folder}"
     if free_bytes < FULL_BYTES:
         return Finding("disk", "wrong", finding, "free space: Postgres stops when its disk is full")
     if free_bytes < LEAST_FREE_BYTES:
-        return Finding("disk", "warning", finding, "a first load takes about twice the size of the source's JSON")
+        return Finding("disk", "warning", finding, "a first load needs about twice the size of the source's JSON")
     return Finding("disk", "ok", finding)
 
 
@@ -181,7 +183,7 @@ def _ports(settings: Settings) -> Iterator[Finding]:
     elif RunningDagster(f"http://{host}:{port}").is_up():
         yield Finding("Dagster", "ok", f"running at http://{host}:{port}")
     else:
-        yield Finding("Dagster", "wrong", f"port {port} is taken by something else", "set ST_PIPELINE_DAGSTER_PORT")
+        yield Finding("Dagster", "wrong", f"another program uses port {port}", "set ST_PIPELINE_DAGSTER_PORT")
 
 
 def _database(settings: Settings) -> Iterator[Finding]:
@@ -208,7 +210,7 @@ def _database(settings: Settings) -> Iterator[Finding]:
     except PipelineError as error:
         yield Finding("Postgres", "wrong", str(error))
         return
-    yield Finding("Postgres", "ok", f"{version}, {shown(main_url(settings))}, tables as this code needs them")
+    yield Finding("Postgres", "ok", f"{version}, {shown(main_url(settings))}, at the version that this code needs")
     if not tenants:
         yield Finding("tenants", "warning", "none", "`st-pipeline companies add`, then `st-pipeline credentials add`")
     for tenant in tenants:

@@ -1,6 +1,6 @@
-"""Ports that others may hold.
+"""Ports that other programs may use.
 
-Here: one check, before a server is started on a port. Not here: any server.
+Here: the check before a server is started on a port. Not here: any server.
 """
 
 import socket
@@ -9,7 +9,7 @@ from st_pipeline.errors import ConfigurationError
 
 
 def is_taken(host: str, port: int) -> bool:
-    """Does somebody listen there already?"""
+    """Whether another program listens there."""
     with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -20,6 +20,6 @@ def is_taken(host: str, port: int) -> bool:
 
 
 def refuse_taken_port(host: str, port: int, variable: str) -> None:
-    """Raise ConfigurationError when the port is taken, naming the setting that chooses another."""
+    """Raise ConfigurationError when the port is taken; it names the setting that chooses another."""
     if is_taken(host, port):
-        raise ConfigurationError(f"port {port} on {host} is taken: end what listens there, or set {variable}")
+        raise ConfigurationError(f"port {port} on {host} is taken: end the program that uses it, or set {variable}")

@@ -1,4 +1,4 @@
-"""What `up`, `demo` and `dev` do before anything else: a server, its databases, migrations, keys, `.env`.
+"""What `up`, `demo` and `dev` set up first: a server, its databases, migrations, keys, `.env`.
 
 Here: the steps, each safe to repeat. Not here: the commands, and running Dagster.
 """
@@ -36,9 +36,9 @@ KEYS_VARIABLE = "ST_PIPELINE_ENCRYPTION_KEYS"
 
 
 def set_up() -> Settings:
-    """Make everything ready and return the settings that hold from now on.
+    """Set everything up and return the settings that apply from now on. Safe to repeat.
 
-    Raises ConfigurationError and DatabaseUnavailable; what was done before stays and is not done again.
+    Raises ConfigurationError and DatabaseUnavailable.
     """
     settings = load_settings()
     if settings.database_url is None:
@@ -69,7 +69,7 @@ def _values(settings: Settings, engine: Engine, storage: URL) -> dict[str, str |
 
 
 def _first_key(engine: Engine) -> str:
-    """A new key, unless there are secrets already that it could not open."""
+    """A new key, unless secrets are stored that it could not decrypt."""
     with transaction(engine, "look for stored credentials") as connection:
         stored = connection.execute(text("SELECT count(*) FROM servicetitan_credentials")).scalar_one()
     if stored:
@@ -81,10 +81,10 @@ def _first_key(engine: Engine) -> str:
 
 
 def ready_storage(url: URL, engine: Engine) -> None:
-    """Have Dagster's database there, claimed by this deployment, with the tables of the Dagster installed.
+    """Create Dagster's database, claim it for this deployment, and bring its tables to the installed Dagster.
 
-    Before any process of Dagster's begins: those that begin at once would race for the tables. Raises
-    ConfigurationError: the database is another deployment's, or may not be created.
+    To be done before any Dagster process starts, as they would race for the tables. Raises ConfigurationError: the
+    database belongs to another deployment, or must not be created.
     """
     ensure_database(url)
     installed = importlib.metadata.version("dagster")
@@ -97,12 +97,12 @@ def ready_storage(url: URL, engine: Engine) -> None:
 
 
 def shown(url: URL) -> str:
-    """The address as a person may see it."""
+    """The address without its password."""
     return f"Postgres at {url.host}:{url.port or 5432}, database {url.database}"
 
 
 def project_folder() -> Path:
-    """The folder with dagster.yaml and workspace.yaml: DAGSTER_HOME when set, else the working folder.
+    """The folder with dagster.yaml and workspace.yaml: DAGSTER_HOME if set, otherwise the working folder.
 
     Raises ConfigurationError when the two files are not there.
     """
