@@ -94,7 +94,7 @@ def test_ctrl_c_at_a_terminal_ends_the_syncs_at_a_chunk_and_says_so(desk: Desk):
         terminal.press(CTRL_C)
         out = terminal.read()
     assert terminal.process.returncode == 1
-    assert re.search(r"acme +begins", out)
+    assert re.search(r"acme +starting", out)
     assert re.search(r"acme +\d+ records; 0 entities done, invoices \d+", out)
     assert "1 more waiting" in out
     assert "ending at the next chunk; Ctrl-C again ends it at once" in out
