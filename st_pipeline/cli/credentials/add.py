@@ -1,6 +1,6 @@
 """`st-pipeline credentials add`: a company's credentials for one environment, stored and tested.
 
-Here: the command. Not here: where secrets come from (secret_sources.py), storing (credentials/registration.py).
+Here: the command. Not here: where secrets come from, storing them (tenants/).
 """
 
 from pathlib import Path
@@ -34,19 +34,19 @@ PATH = click.Path(path_type=Path)
 @click.option("--environment", "-e", type=click.Choice(ENVIRONMENTS), default="production", show_default=True)
 @click.option("--tenant-id", type=int, help="The number in ServiceTitan's API paths.")
 @click.option("--client-id", help="`cid.…`; belongs to this tenant in this environment.")
-@click.option("--client-secret-file", type=PATH, help="File that holds the secret alone.")
-@click.option("--client-secret-env", metavar="VARIABLE", help="Variable that holds the secret.")
+@click.option("--client-secret-file", type=PATH, help="File that contains only the secret.")
+@click.option("--client-secret-env", metavar="VARIABLE", help="Environment variable with the secret.")
 @click.option("--client-secret-stdin", is_flag=True, help="Read the secret from standard input.")
-@click.option("--app-key-file", type=PATH, help="File that holds the app key, where it is not the settings'.")
-@click.option("--app-key-env", metavar="VARIABLE", help="Variable that holds the app key.")
-@click.option("--file", type=PATH, help="JSON instead: tenant_id, client_id, client_secret, perhaps app_key.")
-@click.option("--replace", is_flag=True, help="Put these values in the place of others.")
+@click.option("--app-key-file", type=PATH, help="File with an app key of its own, instead of the settings' app key.")
+@click.option("--app-key-env", metavar="VARIABLE", help="Environment variable with an app key of its own.")
+@click.option("--file", type=PATH, help="JSON file with tenant_id, client_id, client_secret and optionally app_key.")
+@click.option("--replace", is_flag=True, help="Replace the stored credentials.")
 @click.option("--test/--no-test", default=True, show_default=True, help="Ask ServiceTitan whether they work.")
 def add(company: str, environment: Environment, replace: bool, test: bool, **sources: Any) -> int:
     """Store COMPANY's credentials for one environment, encrypted.
 
-    The client secret comes from a file, a variable, standard input or a hidden prompt, never from an argument: those
-    stand in the process list. Safe to repeat: the same values again change nothing.
+    The client secret comes from a file, a variable, standard input or a hidden prompt, never from an argument: the
+    process list shows those. Safe to repeat: the same values change nothing.
     """
     from st_pipeline.cli.credentials.test import test_one
     from st_pipeline.cli.database_session import open_database
@@ -84,12 +84,12 @@ def _read(
     singly = (tenant_id, client_id, client_secret_file, client_secret_env, app_key_file, app_key_env)
     if file is not None:
         if client_secret_stdin or any(value is not None for value in singly):
-            raise ConfigurationError("--file holds everything: leave out --tenant-id and the options for keys")
+            raise ConfigurationError("--file contains everything: omit --tenant-id and the options for keys")
         warn_of_readers(file, str(file))
         held = read_credential_file(file)
         return NewCredential(company, environment, held.tenant_id, held.client_id, held.client_secret, held.app_key)
     if tenant_id is None or client_id is None:
-        raise ConfigurationError("--tenant-id and --client-id are needed, or --file with everything")
+        raise ConfigurationError("give --tenant-id and --client-id, or --file with everything")
     app_key = given_secret("app key", "app-key", app_key_file, app_key_env)
     client = clean_secret("client id", client_id)[0]
     secret = required_secret(client_secret_file, client_secret_env, from_stdin=client_secret_stdin)

@@ -1,6 +1,6 @@
-"""`st-pipeline credentials`: the keys with which a company's ServiceTitan data is read, from first to last.
+"""`st-pipeline credentials`: the credentials with which a company's ServiceTitan data is read.
 
-Here: the group. Not here: any command (credential_*.py, by topic), storing and asking (credentials/).
+Here: the group. Not here: its commands, storing and testing credentials (tenants/).
 """
 
 import click
@@ -23,10 +23,10 @@ from st_pipeline.cli.help_text import InOrder, examples
     ),
 )
 def credentials() -> None:
-    """Credentials: one per company and environment.
+    """Credentials: one for each company and environment.
 
-    TENANT is a company's slug (acme-plumbing: its production), or slug@integration. No command shows a secret, and none
-    takes one as an argument.
+    TENANT is a company's slug for its production (acme-plumbing), or slug@integration. No command shows a secret, and
+    none takes one as an argument.
     """
 
 

@@ -1,6 +1,6 @@
-"""`st-pipeline keys`: the keyring that encrypts stored secrets: a new key, re-encryption, and which keys are needed.
+"""`st-pipeline keys`: the keyring that encrypts stored secrets: new keys, re-encryption, and which keys are needed.
 
-Here: the commands. Not here: encrypting (credentials/vault.py), going through the values (credentials/rekeying.py).
+Here: the commands. Not here: encrypting (vault/), re-encrypting stored values (tenants/).
 """
 
 import os
@@ -22,26 +22,26 @@ VARIABLE = "ST_PIPELINE_ENCRYPTION_KEYS"
 @click.group(
     cls=InOrder,
     epilog=examples(
-        "st-pipeline keys new --write  # 1. a new key, in front of the others",
-        "                              # 2. restart what has its keys from elsewhere",
-        "st-pipeline keys rotate       # 3. everything under the new key",
-        "st-pipeline keys status       # 4. says which old key may be removed",
+        "st-pipeline keys new --write  # 1. a new key, before the others",
+        "                              # 2. restart what gets its keys from elsewhere",
+        "st-pipeline keys rotate       # 3. encrypt everything with the new key",
+        "st-pipeline keys status       # 4. shows which old keys may be removed",
     ),
 )
 def keys() -> None:
-    """The keys with which stored secrets are encrypted: ST_PIPELINE_ENCRYPTION_KEYS, the first encrypts, any opens."""
+    """The keys of stored secrets, ST_PIPELINE_ENCRYPTION_KEYS: the first encrypts, each of them decrypts."""
 
 
 @keys.command(
     "status",
-    short_help="How many secrets each key encrypts, and which may go.",
+    short_help="How many secrets each key encrypts, and which keys may be removed.",
     epilog=examples("st-pipeline keys status", "st-pipeline keys status --json | jq .removable"),
 )
 @click.option("--json", "as_json", is_flag=True, help="For machines.")
 def status(as_json: bool) -> int:
-    """Open every stored secret, and say how many each key encrypts and which keys may be removed.
+    """Decrypt every stored secret, and say how many each key encrypts and which keys may be removed.
 
-    Exit code 1 when a value does not open, or names a key that the keyring does not hold.
+    Exit code 1 if a value cannot be decrypted, or needs a key that the keyring does not contain.
     """
     from st_pipeline.cli.database_session import open_database
     from st_pipeline.cli.output import print_json
@@ -72,14 +72,15 @@ def _print_status(found: "Status") -> None:
     for line in found.broken:
         print_text(line)
     if found.to_rotate:
-        print_text(f"{found.to_rotate} values are under an older key: `st-pipeline keys rotate`")
+        are = "value is" if found.to_rotate == 1 else "values are"
+        print_text(f"{found.to_rotate:,} {are} encrypted with an older key: `st-pipeline keys rotate`")
     for key_id in found.removable:
         print_text(
             f"No stored value needs key {key_id}: it may be removed from {VARIABLE}. Keep it with the backups made "
             "before the rotation: they need it"
         )
     if not found.broken and not found.to_rotate and not found.removable:
-        print_text("All is under the newest key; there is none to remove")
+        print_text("Everything is encrypted with the newest key; there is no key to remove")
 
 
 @keys.command(
@@ -89,14 +90,14 @@ def _print_status(found: "Status") -> None:
 )
 @click.option("--json", "as_json", is_flag=True, help="For machines.")
 def rotate(as_json: bool) -> int:
-    """Encrypt every stored secret anew, under the first key of the keyring.
+    """Encrypt every stored secret again, with the first key of the keyring.
 
-    First put the new key in front of the others (`keys new`), everywhere. A process that shares this .env reads it
-    again by itself; another one has to be restarted, and until then this is refused. Safe to stop and to repeat. Exit
-    code 1 when a value does not open.
+    First put the new key before the others (`keys new`), everywhere. A process that uses this .env reads it again by
+    itself; any other must be restarted, and until then this command is refused. Safe to stop and to repeat. Exit code 1
+    if a value cannot be decrypted.
     """
     from st_pipeline.cli.database_session import open_database
-    from st_pipeline.cli.output import print_json, print_text
+    from st_pipeline.cli.output import number_of, print_json, print_text
     from st_pipeline.tenants.rekeying import rotate as encrypt_anew
     from st_pipeline.vault.encryption import Vault
 
@@ -106,12 +107,15 @@ def rotate(as_json: bool) -> int:
         print_json(asdict(done))
         return 1 if done.broken else 0
     print_text(
-        f"{done.values} values of {done.credentials} credentials are now under key {done.key_id}"
+        f"{number_of(done.values, 'value')} of {number_of(done.credentials, 'credential')} now encrypted with key "
+        f"{done.key_id}"
         if done.credentials
-        else f"everything that opens is under key {done.key_id} already"
+        else f"everything that can be decrypted is already encrypted with key {done.key_id}"
     )
     if done.forgotten:
-        print_text(f"{done.forgotten} tokens did not open and are forgotten: the next sync fetches new ones")
+        print_text(
+            f"deleted {number_of(done.forgotten, 'token')} that cannot be decrypted: the next sync gets a new one"
+        )
     for line in done.broken:
         print_text(line)
     print_text("`st-pipeline keys status` says which keys may be removed")
@@ -125,12 +129,12 @@ def rotate(as_json: bool) -> int:
         "st-pipeline keys new          # prints it, for a secret store of your own",
     ),
 )
-@click.option("--write", is_flag=True, help="Put it in front of the keys in .env instead of showing it.")
+@click.option("--write", is_flag=True, help="Write it into .env, before the other keys, instead of printing it.")
 def new(write: bool) -> None:
-    """Make a new key, `id:base64`.
+    """Create a new key, `id:base64`.
 
-    Without --write it is printed, alone, on standard output: put it in front of the keys you have, with a comma. Where
-    secrets are stored already and no key is set, none is made: a new one could not open them.
+    Without --write only the key is printed, on standard output: put it before the keys you have, with a comma. Refused
+    if secrets are stored but no key is set: a new key could not decrypt them.
     """
     from st_pipeline.environment_file import write_values
     from st_pipeline.settings import load_settings
@@ -141,26 +145,26 @@ def new(write: bool) -> None:
         _refuse_if_secrets_are_stored(settings)
     held = "" if settings.encryption_keys is None else settings.encryption_keys.get_secret_value()
     if held:
-        Vault.from_settings(settings)  # a malformed keyring is to be mended first
+        Vault.from_settings(settings)  # a malformed keyring must be fixed first
     if write and os.environ.get(VARIABLE):
         raise ConfigurationError(
-            f"{VARIABLE} is set in the environment, which wins over .env: make a key without --write, and put it in "
-            "front of the others there"
+            f"{VARIABLE} is set in the environment, which takes precedence over .env: create a key without --write, "
+            "and put it before the others there"
         )
     key = generate_key()
     key_id = key.partition(":")[0]
     if not write:
         click.echo(key)
-        click.echo(f"put it in front of the others: {VARIABLE}={key_id}:…{',the others' if held else ''}", err=True)
+        click.echo(f"put it before the others: {VARIABLE}={key_id}:…{',the others' if held else ''}", err=True)
         return
     write_values({VARIABLE: f"{key},{held}" if held else key})
-    click.echo(f"key {key_id} stands first in .env. Keep a copy of the file's keys in a safe place")
+    click.echo(f"key {key_id} is now the first in .env. Keep a copy of the file's keys in a safe place")
     if held:
-        click.echo("next: restart what has its keys from elsewhere than this .env, then `st-pipeline keys rotate`")
+        click.echo("next: restart what gets its keys from elsewhere than this .env, then `st-pipeline keys rotate`")
 
 
 def _refuse_if_secrets_are_stored(settings: "Settings") -> None:
-    """Raises ConfigurationError. What a database that does not answer holds, nobody can say: its error ends this."""
+    """Raises ConfigurationError; DatabaseUnavailable if the database does not answer and so may contain secrets."""
     from sqlalchemy import inspect, text
 
     from st_pipeline.postgres.database import main_url, open_engine, transaction

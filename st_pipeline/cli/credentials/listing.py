@@ -1,6 +1,6 @@
-"""`st-pipeline credentials list` and `show`: what is stored, and how it does. Never a secret.
+"""`st-pipeline credentials list` and `show`: stored credentials and the state of their tenants. Never a secret.
 
-Here: the commands and their two forms. Not here: reading it (credentials/store.py, details.py, expiry.py).
+Here: the commands and their output. Not here: reading it (tenants/).
 """
 
 from dataclasses import asdict
@@ -24,12 +24,12 @@ if TYPE_CHECKING:
         "st-pipeline credentials list --json | jq -r '.[].connection_status'",
     ),
 )
-@click.option("--expiring", type=click.IntRange(min=0), metavar="DAYS", help="Only those that end within so many days.")
+@click.option("--expiring", type=click.IntRange(min=0), metavar="DAYS", help="Only those that expire within this time.")
 @click.option("--json", "as_json", is_flag=True, help="For machines.")
 def list_(expiring: int | None, as_json: bool) -> None:
     """Show all tenants with the state of their connection.
 
-    Warns of credentials that end soon: their end date is stated with `credentials update --expires-on`.
+    Warns of credentials that expire soon: `credentials update --expires-on` sets their end date.
     """
     from st_pipeline.cli.database_session import open_database
     from st_pipeline.cli.output import print_json
@@ -54,7 +54,7 @@ def list_(expiring: int | None, as_json: bool) -> None:
     elif found:
         _print_list(found, warnings)
     elif tenants:
-        click.echo(f"no credential is known to end within {expiring} days")
+        click.echo(f"no credential is known to expire within {expiring} day{'' if expiring == 1 else 's'}")
     else:
         click.echo("no credentials yet: add some with `st-pipeline credentials add`")
 
@@ -64,7 +64,7 @@ def _print_list(found: "list[tuple[Tenant, CredentialDetails]]", warnings: list[
 
     columns = ["tenant", "tenant id", "client id", "status", "synced (UTC)"]
     rows: list[list[object]] = [
-        [t.partition_key, str(t.tenant_id), fact.client_id or "does not open", _state(t), t.last_sync_at]
+        [t.partition_key, str(t.tenant_id), fact.client_id or "cannot be decrypted", _state(t), t.last_sync_at]
         for t, fact in found
     ]
     if any(fact.expires_on for _, fact in found):
@@ -101,9 +101,9 @@ def _as_dict(tenant: "Tenant", fact: "CredentialDetails") -> dict[str, Any]:
 @click.argument("tenant")
 @click.option("--json", "as_json", is_flag=True, help="For machines.")
 def show(tenant: str, as_json: bool) -> None:
-    """Show everything about TENANT but its secrets.
+    """Show everything about TENANT except its secrets.
 
-    Dates, the state of the connection, scopes, who works on it now, its last sync and where it stands.
+    Dates, the state of the connection, scopes, which sync works on it now, its last sync and its cursors.
     """
     from st_pipeline.cli.database_session import open_database
     from st_pipeline.cli.output import print_json
@@ -115,12 +115,14 @@ def show(tenant: str, as_json: bool) -> None:
     with open_database() as (settings, engine), transaction(engine, f"show tenant {tenant}") as connection:
         found = find_tenant(connection, tenant)
         vault = Vault.from_settings(settings)
+        cursors = tenant_details.cursor_summary(connection, found.credential_id)
         values = {
             **_as_dict(found, tenant_details.credential_details(connection, vault, [found])[found.credential_id]),
             "scopes": tenant_details.scopes(connection, vault, found),
             "lease": tenant_details.lease(connection, found.credential_id),
             "last_sync": tenant_details.last_sync(connection, found.credential_id),
-            "positions": tenant_details.cursor_summary(connection, found.credential_id),
+            "cursors": cursors,
+            "positions": cursors,  # the old name of `cursors`, until 0.2
         }
     if as_json:
         print_json(values)
@@ -129,7 +131,7 @@ def show(tenant: str, as_json: bool) -> None:
 
 
 def _print_all(values: dict[str, Any], settings: "Settings") -> None:
-    """Name and value, line by line; what is not there is said, so that nobody looks for it."""
+    """Print name and value, line by line, also where there is no value."""
     from rich.table import Table
     from rich.text import Text
 
@@ -151,18 +153,18 @@ def _lines(values: dict[str, Any], settings: "Settings") -> dict[str, object]:
         "company": f"{v['company_name']} ({v['company']}), Intacct id {v['intacct_id'] or 'none'}",
         "environment": v["environment"],
         "ServiceTitan tenant": str(v["tenant_id"]),
-        "client id": v["client_id"] or "does not open with the keyring",
+        "client id": v["client_id"] or "cannot be decrypted with the keyring",
         "app key": "its own" if v["own_app_key"] else "the settings'" if settings.app_key else "none",
         "state": _state_line(v),
         "connection": v["connection_status"] + (f": {v['connection_message']}" if v["connection_message"] else ""),
         "tested (UTC)": v["last_tested_at"] or "never",
-        "scopes": ", ".join(v["scopes"]) if v["scopes"] else "not known: no token is stored, or it names none",
+        "scopes": ", ".join(v["scopes"]) if v["scopes"] else "unknown: no token is stored, or it names none",
         "token until (UTC)": v["token_expires_at"] or "none",
         "keys end": _ends(v),
         "now": _lease_line(v["lease"]),
         "last success (UTC)": v["last_sync_at"] or "never",
         "last sync": _sync_line(v["last_sync"]),
-        "positions": _positions_line(v["positions"]),
+        "cursors": _cursors_line(v["cursors"]),
         "added (UTC)": v["created_at"],
         "changed (UTC)": v["updated_at"],
     }
@@ -173,21 +175,24 @@ def _state_line(v: dict[str, Any]) -> str:
         return "enabled"
     if v["credential_enabled"]:
         return f"disabled with its company: `st-pipeline companies update {v['company']} --enable`"
-    return f"disabled: {v['disabled_reason'] or 'no reason was given'}"
+    return f"disabled: {v['disabled_reason'] or 'no reason given'}"
 
 
 def _ends(v: dict[str, Any]) -> str:
+    from st_pipeline.cli.output import number_of
+
     if v["expires_on"] is None:
-        return "no date was stated"
+        return "no date given"
     days = v["expires_in_days"]
-    return f"{v['expires_on']} ({f'in {days} days' if days >= 0 else f'{-days} days ago'})"
+    count = number_of(abs(days), "day")
+    return f"{v['expires_on']} ({f'in {count}' if days >= 0 else f'{count} ago'})"
 
 
 def _lease_line(lease: dict[str, Any] | None) -> str:
     from st_pipeline.cli.output import shown
 
     if lease is None:
-        return "nobody works on it"
+        return "no sync is running"
     return f"{lease['holder_name']} since {shown(lease['taken_at'])}"
 
 
@@ -205,21 +210,21 @@ def _sync_line(sync: dict[str, Any] | None) -> str:
     return f"{line}. {sync['message']}" if sync["message"] else line
 
 
-def _positions_line(at: dict[str, Any]) -> str:
-    from st_pipeline.cli.output import shown
+def _cursors_line(at: dict[str, Any]) -> str:
+    from st_pipeline.cli.output import number_of, shown
 
     if not at["begun"]:
         return "never synced"
     parts = [
-        f"{at['begun']} lists and streams begun, {at['read_in_full']} read in full",
-        f"complete up to {shown(at['complete_through']) or 'no moment yet'}",
-        f"all looked at since {shown(at['last_polled_at']) or 'never'}",
-        f"{at['open_rejects']:,} open rejects",
+        f"{number_of(at['begun'], 'list or stream', 'lists and streams')} begun, {at['read_in_full']} read in full",
+        f"complete through {shown(at['complete_through']) or 'no time yet'}",
+        f"all polled since {shown(at['last_polled_at']) or 'never'}",
+        number_of(at["open_rejects"], "open reject"),
     ]
     if at["full_under_way"]:
-        parts.append(f"{at['full_under_way']} full passes under way")
+        parts.append(f"{number_of(at['full_under_way'], 'full sync')} not ended yet")
     if at["stream_records_waiting"]:
-        parts.append(f"{at['stream_records_waiting']:,} stream records wait to be built")
+        parts.append(f"{number_of(at['stream_records_waiting'], 'stream record')} waiting to be built")
     if at["failing"]:
         parts.append(f"failing: {', '.join(at['failing'])}")
     return "; ".join(parts)

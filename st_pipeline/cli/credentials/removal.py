@@ -1,6 +1,6 @@
-"""`st-pipeline credentials remove` and `purge`: the end of a credential, and of its rows.
+"""`st-pipeline credentials remove` and `purge`: remove a credential, and delete its rows.
 
-Here: asking, progress, what was done. Not here: doing it (credentials/removal.py, credentials/purge.py).
+Here: asking, progress, output. Not here: removing and deleting (tenants/).
 """
 
 import sys
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @click.command(
     "remove",
-    short_help="Remove TENANT with its keys and rows; the trail stays.",
+    short_help="Remove TENANT with its keys and rows; the audit trail stays.",
     epilog=examples(
         "st-pipeline credentials remove acme-plumbing",
         "st-pipeline credentials remove acme-plumbing@integration --yes --no-wait",
@@ -29,17 +29,18 @@ if TYPE_CHECKING:
 )
 @click.argument("tenant")
 @click.option("--yes", is_flag=True, help="Do not ask.")
-@click.option("--keep-data", is_flag=True, help="Leave its rows in the tables.")
-@click.option("--no-wait", is_flag=True, help="Leave its rows to the next `credentials purge`.")
+@click.option("--keep-data", is_flag=True, help="Keep its rows in the tables.")
+@click.option("--no-wait", is_flag=True, help="Leave its rows to the next `credentials purge` or to Dagster's sensor.")
 @click.option("--json", "as_json", is_flag=True, help="For machines.")
 def remove(tenant: str, yes: bool, keep_data: bool, no_wait: bool, as_json: bool) -> None:
-    """Remove TENANT: its keys, sync logs, positions, rejects and rows. The audit trail stays.
+    """Remove TENANT: its keys, sync logs, cursors, rejects and rows. The audit trail stays.
 
-    A sync of it ends at its next chunk. The keys are gone at once; then the rows go in batches, during which other
-    tenants are synced as always. Stopped or killed meanwhile? `st-pipeline credentials purge` goes on. The company
-    stays, and may be given new credentials: they begin from nothing.
+    A running sync of it ends at its next chunk. The keys are deleted at once, then the rows in batches, while other
+    tenants are synced as usual. If this is stopped or killed, `st-pipeline credentials purge` continues. The company
+    stays and may get new credentials, which start from nothing.
     """
     from st_pipeline.cli.database_session import open_database
+    from st_pipeline.cli.output import number_of
     from st_pipeline.postgres.database import transaction
     from st_pipeline.tenants.removal import remove_credential
     from st_pipeline.tenants.store import find_tenant
@@ -61,26 +62,25 @@ def remove(tenant: str, yes: bool, keep_data: bool, no_wait: bool, as_json: bool
         if keep_data or no_wait:
             rows = "kept" if keep_data else "waiting"
             command = "st-pipeline credentials purge" + (f" {found.credential_id}" if keep_data else "")
-            _say(as_json, f"its rows are still there: `{command}` deletes them")
+            _say(as_json, f"its rows are still stored: `{command}` deletes them")
             _report(as_json, {"tenant": tenant, "credential_id": found.credential_id, "rows": rows, "rows_deleted": 0})
             return
         done = _purge(engine, found.credential_id)
-    _say(as_json, f"{done.rows_deleted:,} rows deleted")
+    _say(as_json, f"{number_of(done.rows_deleted, 'row')} deleted")
     _report(as_json, {"tenant": tenant, "credential_id": found.credential_id, "rows": "deleted",
                       "rows_deleted": done.rows_deleted})  # fmt: skip
 
 
 def _ask(tenant: "Tenant", *, keep_data: bool) -> None:
-    """The tenant's name has to be typed. Raises ConfigurationError without a terminal, Abort on anything else."""
+    """Have the tenant's name typed. Raises ConfigurationError without a terminal, Abort on any other answer."""
     if not sys.stdin.isatty():
         raise ConfigurationError(
-            f"nobody can be asked whether {tenant.partition_key} shall be removed: there is no terminal. If so, "
-            "repeat the command with --yes"
+            f"removing {tenant.partition_key} must be confirmed, and there is no terminal: repeat it with --yes"
         )
-    rows = "Its rows stay." if keep_data else "Its rows go, from all tables and both streams."
+    rows = "Its rows stay." if keep_data else "Its rows are deleted, from all tables and both streams."
     click.echo(
         f"This removes tenant {tenant.partition_key} ({tenant.company_name}, ServiceTitan tenant {tenant.tenant_id}) "
-        f"with its keys, sync logs, positions and rejects. {rows} It cannot be undone.",
+        f"with its keys, sync logs, cursors and rejects. {rows} This cannot be undone.",
         err=True,
     )
     if click.prompt("Type the tenant's name to remove it", err=True, default="", show_default=False) != (
@@ -91,9 +91,9 @@ def _ask(tenant: "Tenant", *, keep_data: bool) -> None:
 
 @click.command(
     "purge",
-    short_help="Go on deleting the rows of removed tenants.",
+    short_help="Delete the rows that removed tenants left.",
     epilog=examples(
-        "st-pipeline credentials purge     # what removals left; from cron, say",
+        "st-pipeline credentials purge     # what removals left; for example from cron",
         "st-pipeline credentials purge 17  # rows that `remove --keep-data` kept",
     ),
 )
@@ -101,11 +101,12 @@ def _ask(tenant: "Tenant", *, keep_data: bool) -> None:
 @click.option("--yes", is_flag=True, help="Do not ask before deleting kept rows.")
 @click.option("--json", "as_json", is_flag=True, help="For machines.")
 def purge(credential_id: int | None, yes: bool, as_json: bool) -> None:
-    """Delete the rows of removed credentials: what is left of earlier removals, and those kept of CREDENTIAL_ID.
+    """Delete the rows of removed credentials: what earlier removals left, and the kept rows of CREDENTIAL_ID.
 
     Safe to stop and to repeat at any time.
     """
     from st_pipeline.cli.database_session import open_database
+    from st_pipeline.cli.output import number_of
     from st_pipeline.postgres.database import transaction
     from st_pipeline.tenants.purge import request_for_kept_rows, waiting
 
@@ -118,7 +119,7 @@ def purge(credential_id: int | None, yes: bool, as_json: bool) -> None:
             left = waiting(connection)
         done = [_purge(engine, one.credential_id) for one in left]
     for one in done:
-        _say(as_json, f"credential {one.credential_id} ({one.tenant}): {one.rows_deleted:,} rows deleted")
+        _say(as_json, f"credential {one.credential_id} ({one.tenant}): {number_of(one.rows_deleted, 'row')} deleted")
     if not done:
         _say(as_json, "no rows of removed credentials are left")
     _report(as_json, [{"tenant": one.tenant, "credential_id": one.credential_id, "rows": "deleted",
@@ -127,12 +128,12 @@ def purge(credential_id: int | None, yes: bool, as_json: bool) -> None:
 
 def _ask_for_kept(credential_id: int) -> None:
     if not sys.stdin.isatty():
-        raise ConfigurationError("nobody can be asked: there is no terminal. If the rows shall go, add --yes")
+        raise ConfigurationError("deleting kept rows must be confirmed, and there is no terminal: add --yes")
     click.confirm(f"Delete all kept rows of credential {credential_id}?", abort=True, err=True)
 
 
 def _purge(engine: "Engine", credential_id: int) -> "Purge":
-    """Work it off, showing on a terminal what goes."""
+    """Delete the rows, with progress on a terminal."""
     from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
     from st_pipeline.cli.terminal import terminal

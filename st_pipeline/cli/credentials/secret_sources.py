@@ -1,8 +1,8 @@
 """Where a command takes a secret from: a file, a variable, standard input, or a hidden prompt. Never an argument.
 
-Here: the sources and what is said about them. Not here: what a good key looks like (credentials/secret_text.py).
-An argument stands in the process list and in the shell's history. No message shows a path or a variable's name: where
-one is asked for, somebody will put the secret itself.
+Here: the sources and their messages. Not here: what a valid key looks like (tenants/). An argument would be in the
+process list and in the shell's history. No message shows a path or a variable's name, as somebody may enter the secret
+itself there.
 """
 
 import os
@@ -23,7 +23,7 @@ from st_pipeline.tenants.secret_text import (
 
 
 def given_secret(name: str, option: str, file: Path | None, variable: str | None) -> SecretStr | None:
-    """The secret of `--<option>-file` or `--<option>-env`; None when neither was given. Raises ConfigurationError."""
+    """The secret of `--<option>-file` or `--<option>-env`; None if neither is given. Raises ConfigurationError."""
     if file is not None and variable is not None:
         raise ConfigurationError(f"two sources for the {name}: give --{option}-file or --{option}-env, not both")
     if file is not None:
@@ -33,16 +33,16 @@ def given_secret(name: str, option: str, file: Path | None, variable: str | None
         value = os.environ.get(variable)
         if value is None:
             raise ConfigurationError(
-                f"the variable that --{option}-env names is not set: give a name, not the value, and export it"
+                f"the variable that --{option}-env names is not set: give its name, not its value, and export it"
             )
         return _cleaned(name, value)
     return None
 
 
 def required_secret(file: Path | None, variable: str | None, *, from_stdin: bool) -> SecretStr:
-    """The client secret, from whichever of its three options was given, else from a prompt or a pipe.
+    """The client secret from the option that was given, otherwise from a prompt or a pipe.
 
-    Raises ConfigurationError: two sources, or no good secret in the one.
+    Raises ConfigurationError: two sources, or no valid secret.
     """
     if from_stdin and (file is not None or variable is not None):
         raise ConfigurationError("two sources for the client secret: give one of --client-secret-file, -env and -stdin")
@@ -51,20 +51,20 @@ def required_secret(file: Path | None, variable: str | None, *, from_stdin: bool
 
 
 def entered_secret(name: str) -> SecretStr:
-    """The secret from standard input: a hidden prompt on a terminal, all of it when piped. Raises as clean_secret."""
+    """The secret from standard input: a hidden prompt on a terminal, otherwise all of it. Raises ConfigurationError."""
     if sys.stdin.isatty():
         return _cleaned(name, click.prompt(f"{name} (not shown)", hide_input=True, err=True))
     return _cleaned(name, decode_text(sys.stdin.buffer.read(LARGEST_FILE_BYTES + 1), "standard input"))
 
 
 def warn_of_readers(file: Path, shown: str) -> None:
-    """One line on standard error when the file's mode lets others read it."""
+    """Warn on standard error if other users can read the file."""
     if others_may_read(file):
-        click.echo(f"Warning: {shown} can be read by other users of this machine: chmod 600", err=True)
+        click.echo(f"Warning: {shown} can be read by other users of this machine: use chmod 600", err=True)
 
 
 def _cleaned(name: str, raw: str) -> SecretStr:
     secret, had_blanks = clean_secret(name, raw)
     if had_blanks:
-        click.echo(f"Note: blanks around the {name} were removed", err=True)
+        click.echo(f"Note: white space around the {name} was removed", err=True)
     return secret

@@ -1,6 +1,6 @@
 """`st-pipeline credentials test`: what ServiceTitan lets a tenant's credentials read.
 
-Here: the command, and showing a diagnosis, which other commands do, too. Not here: asking (credentials/diagnosis.py).
+Here: the command, and showing a diagnosis, which other commands do, too. Not here: asking ServiceTitan (tenants/).
 """
 
 from concurrent.futures import ThreadPoolExecutor
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
     from st_pipeline.settings import Settings
     from st_pipeline.tenants.diagnosis import Diagnosis
 
-AT_ONCE = 4  # tenants asked for at the same time: each has a limit of its own at ServiceTitan
+AT_ONCE = 4  # tenants tested at the same time: each has a rate limit of its own at ServiceTitan
 
 
 @click.command(
     "test",
-    short_help="Ask ServiceTitan what TENANT may read; --all asks for all.",
+    short_help="Ask ServiceTitan what TENANT may read; --all: every tenant.",
     epilog=examples(
         "st-pipeline credentials test acme-plumbing",
         "st-pipeline credentials test --all --json | jq -r '.[].message'",
@@ -35,13 +35,13 @@ AT_ONCE = 4  # tenants asked for at the same time: each has a limit of its own a
 def test(tenant: str | None, every: bool, as_json: bool) -> int:
     """Ask ServiceTitan what TENANT's credentials may read, and say what is wrong.
 
-    Each test fetches a new token and asks once for each entity. The outcome is kept: `credentials list` shows it. Exit
-    code 1 unless every entity can be read.
+    Each test fetches a new token and sends one request for each entity. The result is stored: `credentials list` shows
+    it. Exit code 1 unless every entity can be read.
     """
     from st_pipeline.cli.database_session import open_database
 
     if (tenant is None) == (not every):
-        raise click.UsageError("name one tenant, or take --all")
+        raise click.UsageError("name one tenant, or give --all")
     with open_database() as (settings, engine):
         if tenant is not None:
             return test_one(tenant, settings, engine, as_json=as_json)
@@ -49,7 +49,7 @@ def test(tenant: str | None, every: bool, as_json: bool) -> int:
 
 
 def test_one(tenant: str, settings: "Settings", engine: "Engine", *, as_json: bool) -> int:
-    """Test a tenant and show what was found; the exit code."""
+    """Test a tenant and show the result; returns the exit code."""
     from st_pipeline.cli.output import print_json
     from st_pipeline.tenants.diagnosis import test_credentials
 
@@ -93,7 +93,7 @@ def _test_all(settings: "Settings", engine: "Engine", *, as_json: bool) -> int:
 def diagnoses(
     tenants: "Iterable[str]", settings: "Settings", engine: "Engine"
 ) -> "Iterator[Diagnosis | dict[str, object]]":
-    """Test several tenants, a few at a time, in their order; for one that cannot be tested, what is wrong with it."""
+    """Test several tenants, a few at a time, in their order; for one that cannot be tested, the reason."""
     from st_pipeline.errors import ConfigurationError
     from st_pipeline.tenants.diagnosis import test_credentials
 
@@ -109,7 +109,7 @@ def diagnoses(
 
 
 def print_summary(found: "Iterable[Diagnosis | dict[str, object]]") -> None:
-    """A line for each tenant, and below what is to be done."""
+    """A line for each tenant, and what to do below."""
     from st_pipeline.cli.output import print_table, print_text
 
     rows, messages = [], []

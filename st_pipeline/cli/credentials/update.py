@@ -1,6 +1,6 @@
 """`st-pipeline credentials update`, `rotate-secret`, `disable` and `enable`: change what is in use.
 
-Here: the commands. Not here: what is tried before it replaces what works (credentials/changes.py).
+Here: the commands. Not here: testing new values before they replace working ones (tenants/).
 """
 
 from datetime import date
@@ -22,13 +22,13 @@ PATH = click.Path(path_type=Path)
 
 
 def read_day(_ctx: click.Context, param: click.Parameter, value: str | None) -> "date | str | None":
-    """A callback: 2027-01-31 as a day, and the word none as it is."""
+    """A callback: 2027-01-31 as a date, and the word none as it is."""
     if value is None or value == "none":
         return value
     try:
         return date.fromisoformat(value)
     except ValueError:
-        raise click.BadParameter("it is no day: write it as 2027-01-31, or none", param=param) from None
+        raise click.BadParameter("is not a valid date: write it as 2027-01-31, or none", param=param) from None
 
 
 @click.command(
@@ -41,15 +41,18 @@ def read_day(_ctx: click.Context, param: click.Parameter, value: str | None) -> 
     ),
 )
 @click.argument("tenant")
-@click.option("--tenant-id", type=int, help="ServiceTitan's number; only while no row of the tenant is here.")
+@click.option("--tenant-id", type=int, help="ServiceTitan's number; only while the tenant has no rows.")
 @click.option("--client-id", help="Another client id for the stored secret.")
-@click.option("--app-key-file", type=PATH, help="File that holds an app key of the tenant's own.")
-@click.option("--app-key-env", metavar="VARIABLE", help="Variable that holds it.")
+@click.option("--app-key-file", type=PATH, help="File with an app key of the tenant's own.")
+@click.option("--app-key-env", metavar="VARIABLE", help="Environment variable with an app key of the tenant's own.")
 @click.option("--no-app-key", is_flag=True, help="Use the settings' app key again.")
 @click.option(
-    "--expires-on", callback=read_day, metavar="DATE", help="The keys' last day, 2027-01-31; none for no date."
+    "--expires-on",
+    callback=read_day,
+    metavar="DATE",
+    help="The keys' last day, like 2027-01-31; none deletes it.",
 )
-@click.option("--test/--no-test", default=True, show_default=True, help="Ask ServiceTitan before keys are stored.")
+@click.option("--test/--no-test", default=True, show_default=True, help="Ask ServiceTitan before storing keys.")
 def update(
     tenant: str,
     tenant_id: int | None,
@@ -60,11 +63,11 @@ def update(
     expires_on: "date | str | None",
     test: bool,
 ) -> int:
-    """Change what is given about TENANT's credentials; the rest stays.
+    """Change the given values of TENANT's credentials; the others stay.
 
-    Keys with which nothing can be read are not stored (exit code 1). A client id and its secret belong together: for
-    both anew use `credentials add --replace`, for the secret `credentials rotate-secret`. An end date is a reminder,
-    shown from 30 days before.
+    Keys with which nothing can be read are not stored (exit code 1). A client id and its secret belong together: to
+    replace both use `credentials add --replace`, to replace the secret `credentials rotate-secret`. An end date is a
+    reminder, shown from 30 days before.
     """
     from st_pipeline.cli.credentials.secret_sources import given_secret
     from st_pipeline.cli.database_session import open_database
@@ -74,7 +77,7 @@ def update(
 
     app_key = given_secret("app key", "app-key", app_key_file, app_key_env)
     if no_app_key and app_key is not None:
-        raise ConfigurationError("--no-app-key and an app key: give one of them")
+        raise ConfigurationError("--no-app-key and an app key contradict each other: give one of them")
     given = {
         "tenant_id": tenant_id,
         "client_id": None if client_id is None else clean_secret("client id", client_id)[0],
@@ -84,7 +87,7 @@ def update(
     taken_away = ({"app_key"} if no_app_key else set()) | ({"expires_on"} if expires_on == "none" else set())
     changes = {name: value for name, value in given.items() if value is not None or name in taken_away}
     if not changes:
-        raise ConfigurationError("nothing to change: `st-pipeline credentials update --help` shows what can be")
+        raise ConfigurationError("nothing to change: `st-pipeline credentials update --help` shows the options")
     with open_database() as (settings, engine):
         with transaction(engine, f"find tenant {tenant}") as connection:
             found = find_tenant(connection, tenant)
@@ -100,7 +103,7 @@ def _update(engine: "Engine", settings: "Settings", tenant: "Tenant", changes: d
     if diagnosis is not None:
         print_diagnosis(diagnosis)
         if not diagnosis.connected:
-            click.echo(f"tenant {tenant.partition_key}: nothing was changed; --no-test stores it all the same")
+            click.echo(f"tenant {tenant.partition_key}: nothing changed; --no-test stores it anyway")
             return 1
     click.echo(f"tenant {tenant.partition_key}: " + (f"{names} updated" if different else "nothing changed"))
     return 0 if diagnosis is None or diagnosis.complete else 1
@@ -108,7 +111,7 @@ def _update(engine: "Engine", settings: "Settings", tenant: "Tenant", changes: d
 
 @click.command(
     "rotate-secret",
-    short_help="Replace TENANT's client secret, without an interruption.",
+    short_help="Replace TENANT's client secret without interruption.",
     epilog=examples(
         "st-pipeline credentials rotate-secret acme-plumbing",
         "st-pipeline credentials rotate-secret acme-plumbing --expires-on 2028-01-31",
@@ -117,10 +120,10 @@ def _update(engine: "Engine", settings: "Settings", tenant: "Tenant", changes: d
     ),
 )
 @click.argument("tenant")
-@click.option("--client-secret-file", type=PATH, help="File that holds the new secret alone.")
-@click.option("--client-secret-env", metavar="VARIABLE", help="Variable that holds the new secret.")
+@click.option("--client-secret-file", type=PATH, help="File that contains only the new secret.")
+@click.option("--client-secret-env", metavar="VARIABLE", help="Environment variable with the new secret.")
 @click.option("--client-secret-stdin", is_flag=True, help="Read the new secret from standard input.")
-@click.option("--expires-on", callback=read_day, metavar="DATE", help="The new secret's last day, 2027-01-31.")
+@click.option("--expires-on", callback=read_day, metavar="DATE", help="The new secret's last day, like 2027-01-31.")
 @click.option("--test/--no-test", default=True, show_default=True, help="Store it only if ServiceTitan accepts it.")
 def rotate_secret(
     tenant: str,
@@ -130,11 +133,12 @@ def rotate_secret(
     expires_on: "date | str | None",
     test: bool,
 ) -> int:
-    """Put a new client secret in the place of TENANT's, without an interruption.
+    """Replace TENANT's client secret without interruption.
 
-    The new secret replaces the old one once ServiceTitan has given a token for it. Syncs go on meanwhile: they hold a
-    token, and take the new secret when they need another. Without an option the secret is asked for, and a fresh token
-    is fetched first, so that nothing needs the old secret for the ten minutes in which you make the new one.
+    The new secret replaces the old one once ServiceTitan has issued a token for it. Syncs continue meanwhile: they have
+    a token, and use the new secret when they need another. Without an option you are asked for the secret, and a new
+    token is fetched first, so that nothing needs the old secret during the ten minutes in which you generate the new
+    one.
     """
     from st_pipeline.cli.credentials.test import test_one
     from st_pipeline.cli.database_session import open_database
@@ -155,7 +159,7 @@ def rotate_secret(
         except (AuthError, TransientApiError):
             click.echo(f"tenant {tenant}: the new secret is not stored, the old one stays", err=True)
             raise
-        click.echo(f"tenant {tenant}: " + ("secret rotated" if is_new else "this secret is stored already"))
+        click.echo(f"tenant {tenant}: " + ("secret rotated" if is_new else "this secret is already stored"))
         if not test:
             click.echo(f"not tested yet: `st-pipeline credentials test {tenant}`")
             return 0
@@ -169,7 +173,7 @@ def _new_secret(file: Path | None, variable: str | None, from_stdin: bool) -> An
 
 
 def _fetch_ahead(engine: "Engine", settings: "Settings", tenant: "Tenant") -> None:
-    """A token to bridge the moment between making the new secret and storing it; the old secret may be useless."""
+    """Fetch a token for the time between generating the new secret and storing it: the old one may no longer work."""
     from st_pipeline.cli.output import print_text
     from st_pipeline.postgres.database import transaction
     from st_pipeline.tenants.credential_updates import fetch_token
@@ -182,8 +186,8 @@ def _fetch_ahead(engine: "Engine", settings: "Settings", tenant: "Tenant") -> No
     except PipelineError:
         return
     print_text(
-        "A fresh token is stored: for ten minutes no sync needs the old secret. Generate the new one in ServiceTitan "
-        "now, and enter it here."
+        "A new token is stored: for ten minutes no sync needs the old secret. Now generate the new secret in "
+        "ServiceTitan and enter it here."
     )
 
 
@@ -191,20 +195,20 @@ def _fetch_ahead(engine: "Engine", settings: "Settings", tenant: "Tenant") -> No
     "disable", epilog=examples('st-pipeline credentials disable acme-plumbing --reason "paused until March"')
 )
 @click.argument("tenant")
-@click.option("--reason", help="Why, for whoever wonders later; `credentials list` shows it.")
+@click.option("--reason", help="Why; `credentials list` shows it.")
 def disable(tenant: str, reason: str | None) -> None:
-    """Stop syncing TENANT; its rows and keys stay. A sync under way goes on to its end."""
+    """Stop syncing TENANT; its rows and keys stay. A running sync continues to its end."""
     changed = _set_enabled(tenant, enabled=False, reason=reason)
-    click.echo(f"tenant {tenant} disabled" if changed else f"tenant {tenant} is disabled already; nothing changed")
+    click.echo(f"tenant {tenant} disabled" if changed else f"tenant {tenant} is already disabled; nothing changed")
 
 
 @click.command("enable", epilog=examples("st-pipeline credentials enable acme-plumbing"))
 @click.argument("tenant")
 @click.option("--reason", help="Why, for the audit trail.")
 def enable(tenant: str, reason: str | None) -> None:
-    """Sync TENANT again, from where it was left."""
+    """Sync TENANT again, from where it stopped."""
     changed = _set_enabled(tenant, enabled=True, reason=reason)
-    click.echo(f"tenant {tenant} enabled" if changed else f"tenant {tenant} is enabled already; nothing changed")
+    click.echo(f"tenant {tenant} enabled" if changed else f"tenant {tenant} is already enabled; nothing changed")
 
 
 def _set_enabled(tenant: str, *, enabled: bool, reason: str | None) -> bool:

@@ -1,7 +1,6 @@
 """`st-pipeline demo`: everything once, from nothing, with proof.
 
-Here: the story. Not here: the parts it is made of (setup.py, simulated.py, dagster_service.py), what it prints
-(demo_report.py).
+Here: the order of its steps. Not here: the steps themselves, and what it prints.
 """
 
 import time
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
     from st_pipeline.settings import Settings
 
 RUN_TIMEOUT_SECONDS = 600
-# What a morning does to a company, as counts for the simulator to bring about.
+# Changes that the simulator makes in each company between the two syncs.
 CHANGES = {"created": 40, "changed": 120, "merged": 3, "deleted": 8, "deactivated": 5}
 
 
@@ -31,9 +30,9 @@ CHANGES = {"created": 40, "changed": 120, "merged": 3, "deleted": 8, "deactivate
 def demo() -> int:
     """Sync four simulated tenants from nothing, change the source, sync again, and prove the result.
 
-    Starts a ServiceTitan simulator, onboards its companies by the commands you would use, and runs every sync as a
+    Starts a ServiceTitan simulator, onboards its companies with the commands you would use, and runs every sync as a
     Dagster run. Stops what it started; the data stays. Safe to run again. Everything is in a folder of its own
-    (.st-pipeline-demo); it refuses to run where a real account or a database of yours is configured.
+    (.st-pipeline-demo); it refuses to run if a real account or your own database is configured.
     """
     from st_pipeline.cli.demo import home
     from st_pipeline.cli.demo.simulated import point_at_simulator, simulated_tenants, start_simulator
@@ -60,7 +59,7 @@ def demo() -> int:
             with console.status("Dagster …") as status, background_dagster(settings, folder) as dagster:
                 status.stop()
                 console.print(f"\nDagster answers at {dagster.url}")
-                all_well = Story(console, engine, dagster, simulator, simulated_tenants()).tell()
+                all_well = Demonstration(console, engine, dagster, simulator, simulated_tenants()).run()
         finally:
             engine.dispose()
     _say_what_next(console, all_well, time.monotonic() - started)
@@ -69,7 +68,7 @@ def demo() -> int:
 
 @contextmanager
 def left_as_found(settings: "Settings") -> Iterator[None]:
-    """Stop at the end what was not running at the start; data stays."""
+    """Afterwards, stop what was not running before; data stays."""
     from st_pipeline.cli.demo.simulated import running_simulator, stop_simulator
     from st_pipeline.embedded_postgres import embedded
     from st_pipeline.postgres.database import embedded_folder
@@ -93,13 +92,13 @@ def _introduce(console: "Console", engine: "Engine", is_new: bool) -> None:
 
     if is_new and (forgotten := forget_rows_of_an_earlier_simulator(engine)):
         console.print(FORGOTTEN.format(forgotten))
-    console.rule("onboarding, by the commands you would use")
+    console.rule("onboarding, with the commands you would use")
     onboard(run, lambda line: console.print(line, style="bold", soft_wrap=True))
     register_tenants_at_home(engine)
 
 
 @dataclass(slots=True)
-class Story:
+class Demonstration:
     """The demo's two rounds of syncs and the proof after each."""
 
     console: "Console"
@@ -108,8 +107,8 @@ class Story:
     simulator: "SimulatorState"
     tenants: "list[SimulatedTenant]"
 
-    def tell(self) -> bool:
-        """Full syncs, changes at the source, incremental syncs, the streams. True when every proof is well."""
+    def run(self) -> bool:
+        """Full syncs, changes at the source, incremental syncs, the streams. Returns whether all proofs hold."""
         from st_pipeline.cli.demo.report import print_streams
         from st_pipeline.protocol import Mode
 
@@ -159,6 +158,6 @@ def _say_what_next(console: "Console", all_well: bool, seconds: float) -> None:
         console.print(f"\n[red]Something failed[/], after {seconds:.0f} s. `st-pipeline doctor` looks for the cause.")
         return
     console.print(f"\n[green]All well[/], in {seconds:.0f} s. What next:")
-    console.print("  make dev    the Dagster UI with these tenants and their runs, on data that moves on")
-    console.print("  cd .st-pipeline-demo    where every st-pipeline command is about these tenants")
-    console.print("  README.md   how to point it at a real account and your own Postgres")
+    console.print("  make dev    the Dagster UI with these tenants and their runs, on data that keeps changing")
+    console.print("  cd .st-pipeline-demo    in this folder, every st-pipeline command is about these tenants")
+    console.print("  README.md   how to use it with a real account and your own Postgres")

@@ -1,23 +1,23 @@
-"""`st-pipeline dev`: the Dagster UI on simulated companies that move on by themselves.
+"""`st-pipeline dev`: the Dagster UI on simulated companies whose data keeps changing.
 
-Here: the command. Not here: its parts (setup.py, simulated.py).
+Here: the command. Not here: its steps.
 """
 
 import click
 
 FORGOTTEN = (
-    "The last simulator was killed, and a new one starts from its seed: the rows of {} simulated tenants are deleted "
-    "and read anew. Their runs stay."
+    "The last simulator was killed, and a new one starts from its seed: rows of simulated tenants are deleted and read "
+    "again, of {} in all. Their runs stay."
 )
 
 
 @click.command()
 def dev() -> None:
-    """Open the Dagster UI on four simulated tenants whose data moves on, until Ctrl-C.
+    """Open the Dagster UI on four simulated tenants whose data keeps changing, until Ctrl-C.
 
     They are those of `st-pipeline demo`, with their runs, in a folder of their own (.st-pipeline-demo); it refuses to
-    run where a real account or a database of yours is configured. Materialize a tenant, backfill several, watch
-    records arrive. The five-minute poll is on. Postgres and the simulator go on afterwards; `st-pipeline down` stops
+    run if a real account or your own database is configured. Materialize a tenant, backfill several, watch records
+    arrive. The five-minute poll is on. Postgres and the simulator keep running afterwards; `st-pipeline down` stops
     them.
     """
     from st_pipeline.cli import run

@@ -1,8 +1,8 @@
-"""The demo's own folder: environment file, database, Dagster and simulator, apart from everything real.
+"""The demo's own folder: environment file, database, Dagster and simulator, separate from everything real.
 
-Here: entering it, and refusing where something real is configured. Not here: what `demo` and `dev` do in it.
+Here: entering it, and refusing if something real is configured. Not here: what `demo` and `dev` do in it.
 
-It is a project folder like any other: `st-pipeline` commands that are run in it work on the demo's tenants.
+It is a project folder like any other: `st-pipeline` commands run in it work on the demo's tenants.
 """
 
 import os
@@ -21,14 +21,14 @@ DATABASES = ("DATABASE_URL", "ST_PIPELINE_DAGSTER_DATABASE_URL")
 ADDRESSES = tuple(
     f"ST_PIPELINE_{environment}_{what}_URL" for environment in ("PRODUCTION", "INTEGRATION") for what in ("API", "AUTH")
 )
-# `up` writes them into every `.env`; exported, they would take the demo to that deployment's data.
+# `up` writes them into every `.env`; exported, they would point the demo at that deployment's data.
 WRITTEN_BY_UP = (STORAGE_VARIABLE, "ST_PIPELINE_ENCRYPTION_KEYS")
 
 
 def enter() -> None:
-    """Go to the demo's folder, making it when it is missing; all settings are the demo's from now on.
+    """Change to the demo's folder, which is created if missing; all settings are the demo's from now on.
 
-    Raises ConfigurationError: something real is configured, or dagster.yaml is not here.
+    Raises ConfigurationError: something real is configured, or dagster.yaml is not in this folder.
     """
     refuse_anything_real(read_file(), os.environ)
     project, folder = project_folder(), FOLDER.absolute()
@@ -40,7 +40,7 @@ def enter() -> None:
 
 
 def refuse_anything_real(in_file: Mapping[str, str], exported: Mapping[str, str]) -> None:
-    """Raise ConfigurationError that names what is configured for a real account or a database of a person's own."""
+    """Raise ConfigurationError that names what is configured for a real account or the user's own database."""
     for where, values in (("`.env` in this folder", in_file), ("the environment", exported)):
         real = [name for name in DATABASES if values.get(name)]
         real += [name for name in ADDRESSES if values.get(name) and not values[name].startswith(LOCAL)]

@@ -1,6 +1,6 @@
-"""Do a tenant's tables and streams equal the source? Our figures against the simulator's own truth.
+"""Comparing a tenant's tables and streams with the source: our figures with the simulator's.
 
-Here: the comparison. Not here: either side's figures (postgres/fingerprint.py, the simulator's /_sim/truth).
+Here: the comparison. Not here: either side's figures (operations/, simulator/).
 """
 
 from collections.abc import Mapping
@@ -46,7 +46,7 @@ def prove_tenant(connection: Connection, tenant: str, truth: Mapping[str, Mappin
         proof.deleted += ours.deleted
         if spec.name == "invoices":
             proof.invoice_total += ours.totals["total"]
-        # The simulator keeps an entity's lists apart, and is silent about what has no records.
+        # The simulator names each list of an entity, and omits those without records.
         theirs = [figures for name, figures in truth.items() if name.partition(".")[0] == spec.name]
         pairs: dict[str, tuple[object, object]] = {
             "live rows": (ours.live, sum(figures["live"] for figures in theirs)),
@@ -63,7 +63,7 @@ def prove_tenant(connection: Connection, tenant: str, truth: Mapping[str, Mappin
 
 
 def prove_streams(connection: Connection, tenant: str, truth: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """Compare a tenant's streams: a record for each customer and invoice, the invoices' total, and nothing waits."""
+    """Compare a tenant's streams: a record for each customer and invoice, the invoices' total, and none waiting."""
     credential_id = find_tenant(connection, tenant).credential_id
     members, invoices, total, waiting = connection.execute(STREAMS, {"id": credential_id}).one()
     pairs = {

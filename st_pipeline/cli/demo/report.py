@@ -1,6 +1,6 @@
-"""What the demo shows while it works and at its end, in 80 columns.
+"""What the demo prints while it runs and at its end, in 80 columns.
 
-Here: bars and tables. Not here: what they are about (demo_command.py).
+Here: bars and tables. Not here: the demo's steps.
 """
 
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ from st_pipeline.cli.demo.proof import Proof
 
 
 class SyncBars:
-    """A bar for each run's tenant, drawn from the sync log while the runs go on. `tenants`: by Dagster run id."""
+    """A bar for each run's tenant, drawn from the sync log while the runs are running. `tenants`: by Dagster run id."""
 
     QUERY = text("""
         SELECT dagster_run_id, status, records_processed, records_expected
@@ -42,7 +42,7 @@ class SyncBars:
         self.progress.stop()
 
     def refresh(self, _statuses: dict[str, str]) -> None:
-        """Draw the figures that are committed by now."""
+        """Draw the figures that are committed so far."""
         with self.engine.connect() as connection:
             rows = connection.execute(self.QUERY, {"runs": list(self.tasks)}).all()
         for run, status, processed, expected in rows:
@@ -99,7 +99,7 @@ STREAM_SAMPLE = text("""
 
 
 def print_streams(console: Console, engine: Engine) -> None:
-    """What downstream reads now: figures of both streams, and three made-up members as they stand there."""
+    """What downstream reads now: figures of both streams, and three of the made-up members."""
     console.rule("members_stream and invoices_stream, as downstream reads them")
     with engine.connect() as connection:
         figures, sample = connection.execute(STREAM_FIGURES).all(), connection.execute(STREAM_SAMPLE).all()
@@ -117,7 +117,7 @@ def print_streams(console: Console, engine: Engine) -> None:
 
 
 def print_proofs(console: Console, proofs: dict[str, Proof]) -> bool:
-    """Print the verdicts and every difference. True when all tenants equal the source."""
+    """Print the verdicts and every difference. Returns whether all tenants equal the source."""
     console.print()
     console.print(proof_table(proofs))
     console.print(

@@ -1,6 +1,6 @@
-"""The simulator as a background server, and the four tenants it shows, for `demo` and `dev`.
+"""The simulator as a background server, and its four tenants, for `demo` and `dev`.
 
-Here: starting and stopping it, onboarding its companies by the commands a person has, forgetting rows of an earlier
+Here: starting and stopping it, onboarding its companies with the commands of `st-pipeline`, deleting rows of an earlier
 simulator. Not here: the simulator itself (simulator/).
 """
 
@@ -29,14 +29,14 @@ from st_pipeline.sync.data_types import SYNCED
 
 HOST = "127.0.0.1"
 READY_TIMEOUT_SECONDS = 120
-STOP_TIMEOUT_SECONDS = 60  # it writes what it holds: 240 MB take some seconds
+STOP_TIMEOUT_SECONDS = 60  # it writes its records: 240 MB take some seconds
 STATE_FILE = "simulator.json"
 RECORDS_FILE = "simulator.records"
 TRADES = {"Birch & Sons Heating": "heating", "Acme Plumbing": "plumbing", "Summit Air": "air conditioning"}
 
 
 class SimulatorState(msgspec.Struct, frozen=True):
-    """A simulator this project started: where it listens, which process it is, whether its data moves on by itself."""
+    """A simulator that this project started: its addresses, its process, whether its data changes by itself."""
 
     pid: int
     production_url: str
@@ -48,7 +48,7 @@ class SimulatorState(msgspec.Struct, frozen=True):
         return SimulatorControl(self.production_url, self.integration_url)
 
     def answers(self) -> bool:
-        """Is it still there, and is it ours? Another program may have its pid or its port by now."""
+        """Whether it is still running: another program may have its pid or its port by now."""
         with self.control() as control:
             try:
                 return control.health().get("pid") == self.pid
@@ -58,7 +58,7 @@ class SimulatorState(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class SimulatedTenant:
-    """A simulated tenant and how we name it."""
+    """A simulated tenant and its names here."""
 
     spec: TenantSpec
     company: str
@@ -76,7 +76,7 @@ def simulated_tenants() -> list[SimulatedTenant]:
 
 
 def running_simulator(settings: Settings) -> SimulatorState | None:
-    """The simulator this project started, if it still runs."""
+    """The simulator that this project started, if it is still running."""
     try:
         state = msgspec.json.decode((settings.home / STATE_FILE).read_bytes(), type=SimulatorState)
     except (OSError, msgspec.DecodeError):
@@ -85,11 +85,11 @@ def running_simulator(settings: Settings) -> SimulatorState | None:
 
 
 def start_simulator(settings: Settings, *, live: bool, companies: str = "demo") -> tuple[SimulatorState, bool]:
-    """The running simulator, else one with `companies` (`demo`, or a file). Returns it and whether it is new.
+    """The running simulator, otherwise a started one with `companies` (`demo`, or a file); and whether it is new.
 
-    One that is started goes on from the records of the last one that was stopped; without those it is new, and begins
-    from its seed. `live`: its data must move on; a simulator that stands still is replaced. It outlives this process;
-    `st-pipeline down` stops it. Raises PipelineError when it does not come up.
+    A started one continues from the records of the last one that was stopped; without them it is new and begins from
+    its seed. `live`: its data must change by itself; a simulator without that is replaced. It outlives this process;
+    `st-pipeline down` stops it. Raises PipelineError when it does not start.
     """
     running = running_simulator(settings)
     if running is not None and (running.live or not live):
@@ -114,12 +114,12 @@ def start_simulator(settings: Settings, *, live: bool, companies: str = "demo") 
 
 
 def _port(wanted: int) -> int:
-    """The usual port, so that addresses stay the same; any free one where it is taken."""
+    """The usual port, so that addresses stay the same; any free one if it is taken."""
     return 0 if is_taken(HOST, wanted) else wanted
 
 
 def _wait_until_ready(process: "subprocess.Popen[bytes]", log: Path, *, live: bool) -> tuple[SimulatorState, bool]:
-    """The simulator, and whether it goes on from an earlier one's records."""
+    """The simulator, and whether it continues from an earlier one's records."""
     give_up_at = time.monotonic() + READY_TIMEOUT_SECONDS
     while time.monotonic() < give_up_at:
         for line in log.read_text().splitlines():
@@ -135,13 +135,13 @@ def _wait_until_ready(process: "subprocess.Popen[bytes]", log: Path, *, live: bo
 
 
 def stop_simulator(settings: Settings) -> bool:
-    """Stop the simulator this project started. Returns whether one ran."""
+    """Stop the simulator that this project started. Returns whether one was running."""
     state = running_simulator(settings)
     if state is None:
         return False
     os.kill(state.pid, signal.SIGTERM)
     give_up_at = time.monotonic() + STOP_TIMEOUT_SECONDS
-    # It closes its ports first and then writes its records, which the next one needs.
+    # It first closes its ports and then writes its records, which the next one needs.
     while not (settings.home / RECORDS_FILE).exists() and time.monotonic() < give_up_at and _is_there(state.pid):
         time.sleep(0.05)
     (settings.home / STATE_FILE).unlink(missing_ok=True)
@@ -149,7 +149,7 @@ def stop_simulator(settings: Settings) -> bool:
 
 
 def _is_there(pid: int) -> bool:
-    """Is the process there? A child of ours that has ended is only gone when asked after."""
+    """Whether the process exists. A child of ours that has ended exists until it is waited for."""
     with contextlib.suppress(ChildProcessError):
         return os.waitpid(pid, os.WNOHANG)[0] == 0
     try:
@@ -173,7 +173,7 @@ def point_at_simulator(state: SimulatorState) -> None:
 
 
 def onboard(run: Callable[[list[str]], int], say: Callable[[str], None]) -> None:
-    """Add companies and credentials and test them, by the commands a person has. Raises PipelineError."""
+    """Add companies and credentials and test them, with the commands of `st-pipeline`. Raises PipelineError."""
     for tenant in simulated_tenants():
         spec = tenant.spec
         if spec.environment == "production":
@@ -195,9 +195,9 @@ def _command(run: Callable[[list[str]], int], say: Callable[[str], None], argume
 
 
 def forget_rows_of_an_earlier_simulator(engine: Engine) -> int:
-    """Delete the rows and positions of the simulated tenants: a new simulator starts again from its seed.
+    """Delete the rows and cursors of the simulated tenants: a new simulator starts again from its seed.
 
-    Only where the last one was killed instead of stopped. Touches only tenants with a simulated tenant's number and
+    Needed only if the last one was killed instead of stopped. Touches only tenants with a simulated tenant's number and
     slug. Returns how many tenants had rows.
     """
     forgotten = 0

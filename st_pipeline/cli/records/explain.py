@@ -1,7 +1,7 @@
 """`st-pipeline explain`: what became of one record.
 
-Here: the command, asking ServiceTitan, the two forms of the answer. Not here: the verdict (explain.py). Nothing of the
-record itself is shown: ids, states and times.
+Here: the command, asking ServiceTitan, the output. Not here: the verdict (operations/). Nothing of the record itself is
+shown: ids, states and times only.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from st_pipeline.settings import Settings
 
 LARGEST_ID = 2**63 - 1
-FEED_POSITIONS = ("continue_from", "full_continue_from")  # of a cursor; they mean nothing to a reader
+FEED_TOKENS = ("continue_from", "full_continue_from")  # of a cursor; they mean nothing to a reader
 SHOWN_APART = ("tenant", "name", "feeds", "source")
 
 
@@ -26,13 +26,13 @@ SHOWN_APART = ("tenant", "name", "feeds", "source")
 @click.argument("tenant")
 @click.argument("entity")
 @click.argument("id", metavar="ID")
-@click.option("--ask", is_flag=True, help="Ask ServiceTitan for the record too, by its id, in any state.")
+@click.option("--ask", is_flag=True, help="Also ask ServiceTitan for the record, by its id, in any state.")
 @click.option("--json", "as_json", is_flag=True, help="For machines.")
 def explain(tenant: str, entity: str, id: str, ask: bool, as_json: bool) -> None:  # noqa: A002 - click's name for it
-    """Say why a record is present, rejected, deleted or absent, with where it was last seen.
+    """Say why a record is present, rejected, deleted or absent, and where it was last seen.
 
-    ENTITY is an entity like customers, or a stream like members_stream; ID is ServiceTitan's id, in a stream its
-    customer_id or invoice_number. Asks the database alone, and ServiceTitan only with --ask.
+    ENTITY is an entity like customers, or a stream like members_stream. ID is ServiceTitan's id, for a stream its
+    customer_id or invoice_number. Reads the database; asks ServiceTitan only with --ask.
     """
     from st_pipeline.cli.database_session import open_database
     from st_pipeline.cli.output import print_json
@@ -57,12 +57,12 @@ def explain(tenant: str, entity: str, id: str, ask: bool, as_json: bool) -> None
 def _read_id(text: str) -> int:
     """A positive int64. Raises ConfigurationError."""
     if not (text.isascii() and text.isdigit()) or not 0 < int(text[:20]) <= LARGEST_ID:
-        raise ConfigurationError(f"{text!r} is no id: ServiceTitan's are whole numbers above 0, like 1001")
+        raise ConfigurationError(f"{text!r} is not a valid id: ServiceTitan's are whole numbers above 0, like 1001")
     return int(text)
 
 
 def _ask(settings: "Settings", engine: "Engine", tenant: str, entity: str, st_id: int) -> "Asked":
-    """Ask for the record by id; only its modification time is kept. Raises ConfigurationError: it has no such list."""
+    """Ask for the record by id, for its modification time. Raises ConfigurationError: it cannot be asked for by id."""
     from st_pipeline.entities import ENTITIES
     from st_pipeline.operations.explain import Asked
     from st_pipeline.postgres.database import transaction
@@ -75,7 +75,7 @@ def _ask(settings: "Settings", engine: "Engine", tenant: str, entity: str, st_id
 
     spec = ENTITIES[STREAMS[entity].anchor if entity in STREAMS else entity]
     if not spec.ids_param:
-        raise ConfigurationError(f"ServiceTitan cannot be asked for {spec.name} by id: leave out --ask")
+        raise ConfigurationError(f"ServiceTitan cannot be asked for {spec.name} by id: omit --ask")
     wait = min(settings.retry_max_seconds, LONGEST_WAIT_SECONDS)  # somebody is waiting
     patient = settings.model_copy(update={"max_attempts": MAX_ATTEMPTS, "retry_max_seconds": wait})
     with transaction(engine, f"load the credentials of tenant {tenant}") as connection:
@@ -116,14 +116,14 @@ def _lines(explanation: "Explanation") -> list[tuple[str, str]]:
         lines += [(f"  {name}", value) for name, value in _record_lines(source.facts)]
     lines += [(feed.stream, _feed(feed)) for feed in facts.feeds]
     lines += [
-        ("last look", _moment(cursor.last_polled_at) or "never"),
-        ("complete through", _moment(cursor.complete_through) or "not known"),
-        ("last full pass", _moment(cursor.last_full_at) or "none has ended"),
+        ("last poll", _moment(cursor.last_polled_at) or "never"),
+        ("complete through", _moment(cursor.complete_through) or "unknown"),
+        ("last full sync", _moment(cursor.last_full_at) or "none has ended"),
     ]
     if cursor.newest_modified_on is not None:
         lines.append(("newest record", f"modified {cursor.newest_modified_on}"))
     if cursor.full_started_at is not None:
-        lines.append(("pass under way", f"since {_moment(cursor.full_started_at)}"))
+        lines.append(("full sync not ended", f"begun {_moment(cursor.full_started_at)}"))
     if facts.failure is not None:
         lines.append(("last failure", f"{_moment(facts.failure.at)}, log {facts.failure.sync_log_id}"))
         lines.append(("", facts.failure.message or ""))
@@ -169,19 +169,19 @@ def _sync_lines(sync: "Sync | None") -> list[tuple[str, str]]:
 def _feed(feed: Any) -> str:
     if feed.keys == 1:
         built = f"built {_moment(feed.updated_at)}" if feed.records else "not built"
-        return f"{built}; waits to be built again" if feed.waiting else built
-    return f"{feed.records} of {feed.keys} records built, {feed.waiting} wait"
+        return f"{built}; waiting to be built again" if feed.waiting else built
+    return f"{feed.records} of {feed.keys} records built, {feed.waiting} waiting"
 
 
 def _moment(moment: Any) -> str:
-    """To the second: a person looks it up in a log."""
+    """A time to the second, to look it up in a log."""
     from datetime import UTC
 
     return "" if moment is None else f"{moment.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
 
 
 def _as_dict(explanation: "Explanation") -> dict[str, Any]:
-    """For JSON: what is known, and what a verdict leaves open as null."""
+    """For JSON: what is known, and null for what is not."""
     from dataclasses import asdict, fields, is_dataclass
 
     facts = explanation.facts
@@ -194,7 +194,7 @@ def _as_dict(explanation: "Explanation") -> dict[str, Any]:
         "meaning": explanation.meaning,
         "next_step": explanation.next_step,
         **plain,
-        "cursor": {name: value for name, value in plain["cursor"].items() if name not in FEED_POSITIONS},
+        "cursor": {name: value for name, value in plain["cursor"].items() if name not in FEED_TOKENS},
         "feeds": [asdict(feed) for feed in facts.feeds],
         "source": None if facts.source is None else _as_dict(facts.source),
     }

@@ -1,6 +1,6 @@
 """`st-pipeline audit`: who did what to which company or credential.
 
-Here: the command, and moments as people write them. Not here: writing the trail (credentials/audit.py).
+Here: the command, and times as people write them. Not here: writing the trail (tenants/).
 """
 
 import re
@@ -29,7 +29,7 @@ def read_moment(_ctx: click.Context, param: click.Parameter, value: str | None) 
             return datetime.now(UTC) - timedelta(**{UNITS[ago[2]]: int(ago[1])})
         moment = datetime.fromisoformat(value)
     except (ValueError, OverflowError):
-        message = "write a day or moment (UTC) like 2027-01-31T08:00, or 30m, 12h, 7d"
+        message = "write a date or time (UTC) like 2027-01-31T08:00, or 30m, 12h, 7d"
         raise click.BadParameter(message, param=param) from None
     return moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
 
@@ -47,17 +47,17 @@ def audit() -> None:
         "st-pipeline audit list --action credentials.rotate_secret --json",
     ),
 )
-@click.option("--tenant", help="Of this tenant only; it may have been removed.")
-@click.option("--action", help="One action (credentials.add), or all of a kind (credentials).")
+@click.option("--tenant", help="Only rows of this tenant, which may have been removed.")
+@click.option("--action", help="Only this action (credentials.add), or all of a kind (credentials).")
 @click.option(
     "--since", callback=read_moment, metavar="WHEN", help="2027-01-31, 2027-01-31T08:00 (UTC), 30m, 12h or 7d ago."
 )
-@click.option("--limit", type=click.IntRange(min=1), default=50, show_default=True, help="At most so many, the newest.")
+@click.option("--limit", type=click.IntRange(min=1), default=50, show_default=True, help="Rows to show, the newest.")
 @click.option("--json", "as_json", is_flag=True, help="For machines.")
 def list_(tenant: str | None, action: str | None, since: datetime | None, limit: int, as_json: bool) -> None:
-    """Show who did what, when, to which tenant, from which machine, and how it ended: the newest first.
+    """Show who did what, when, to which tenant, from which machine, and with what result: the newest first.
 
-    Who is the user of the operating system; scheduled syncs are the daemon's user's. Times are UTC.
+    "Who" is the user of the operating system, for scheduled syncs the daemon's user. Times are UTC.
     """
     from st_pipeline.cli.database_session import open_database
     from st_pipeline.cli.output import print_json
@@ -73,13 +73,13 @@ def list_(tenant: str | None, action: str | None, since: datetime | None, limit:
     elif rows:
         _print_rows(rows)
     else:
-        click.echo("no row of the audit trail fits")
+        click.echo("no row of the audit trail matches")
     if more:
-        click.echo(f"there are more: --limit shows more than {limit}", err=True)
+        click.echo(f"the newest {limit} rows; --limit shows more", err=True)
 
 
 def _print_rows(rows: "list[TrailRow]") -> None:
-    """A line each, and its details below: beside it they would not fit into 80 columns."""
+    """A line for each row, with its details below: beside it they would not fit into 80 columns."""
     from st_pipeline.cli.output import shown
     from st_pipeline.cli.terminal import say, terminal
 

@@ -1,6 +1,6 @@
 """`st-pipeline companies`: the companies of the platform.
 
-Here: the commands. Not here: what makes a company (credentials/companies.py).
+Here: the commands. Not here: storing companies (tenants/).
 """
 
 import click
@@ -8,18 +8,18 @@ import click
 
 @click.group()
 def companies() -> None:
-    """The companies whose data is kept."""
+    """The companies whose data is synced."""
 
 
 @companies.command("add")
 @click.argument("slug")
 @click.option("--name", required=True, help="The company's name.")
-@click.option("--intacct-id", help="Its id downstream: column `tenant` of the streams.")
-@click.option("--trade", help="What it does, like plumbing or hvac.")
+@click.option("--intacct-id", help="The company's id downstream: column `tenant` of the streams.")
+@click.option("--trade", help="The company's trade, like plumbing or hvac.")
 def add(slug: str, name: str, intacct_id: str | None, trade: str | None) -> None:
     """Add a company. SLUG is its name in every command, like acme-plumbing, and never changes.
 
-    Safe to repeat: the same values again change nothing.
+    Safe to repeat: the same values change nothing.
     """
     from st_pipeline.cli.database_session import open_database
     from st_pipeline.postgres.database import transaction
@@ -43,12 +43,12 @@ def add(slug: str, name: str, intacct_id: str | None, trade: str | None) -> None
 
 @companies.command("update")
 @click.argument("slug")
-@click.option("--name", help="Another name.")
-@click.option("--intacct-id", help="Another id downstream.")
-@click.option("--trade", help="Another trade.")
+@click.option("--name", help="A new name.")
+@click.option("--intacct-id", help="A new id downstream.")
+@click.option("--trade", help="A new trade.")
 @click.option("--enable/--disable", "enabled", default=None, help="Whether its tenants are synced.")
 def update(slug: str, name: str | None, intacct_id: str | None, trade: str | None, enabled: bool | None) -> None:
-    """Change what is given about a company; the rest stays."""
+    """Change the given values of a company; the others stay."""
     from st_pipeline.cli.database_session import open_database
     from st_pipeline.postgres.database import transaction
     from st_pipeline.tenants.audit import Entry, audit_failures

@@ -1,6 +1,6 @@
 """`st-pipeline onboard`: many companies with their credentials, from a CSV file.
 
-Here: the command and what it says. Not here: the file's form and its checks (credentials/onboarding.py).
+Here: the command and its output. Not here: the file's form and its checks (tenants/).
 """
 
 from dataclasses import asdict
@@ -27,45 +27,47 @@ if TYPE_CHECKING:
     + "  beta,Beta,INT-1002,hvac,,234567891,cid.def,file:secrets/beta"
 )
 @click.argument("file", type=click.Path(path_type=Path))
-@click.option("--dry-run", is_flag=True, help="Check everything and say what would be done; write nothing.")
+@click.option("--dry-run", is_flag=True, help="Check everything and show what would be done; write nothing.")
 @click.option("--test/--no-test", default=True, show_default=True, help="Ask ServiceTitan whether each works.")
 @click.option("--json", "as_json", is_flag=True, help="For machines.")
 def onboard(file: Path, dry_run: bool, test: bool, as_json: bool) -> int:
     """Add the companies of a CSV FILE with their credentials.
 
-    The file is checked whole, and against the database, before anything is written: every mistake is shown at once,
-    with its line (exit code 2). Then all lines are written together, and each tenant is tested (exit code 1 when one
-    fails). Safe to repeat: lines that are there already say so. It holds no secrets, only where they are: env:NAME, or
-    file:PATH in its own folder. Empty: intacct_id, trade, and environment (production) may be.
+    The whole file is checked, also against the database, before anything is written: every mistake is shown at once,
+    with its line (exit code 2). Then all lines are written together, and each tenant is tested (exit code 1 if one
+    fails). Safe to repeat: lines that are already stored are shown as unchanged. The file contains no secrets, only
+    where they are: env:NAME, or file:PATH in its own folder. Columns that may be empty: intacct_id, trade, and
+    environment, which is then production.
     """
     from st_pipeline.cli.credentials.test import diagnoses
     from st_pipeline.cli.database_session import open_database
+    from st_pipeline.cli.output import number_of
     from st_pipeline.tenants.onboarding import read_sheet, write_sheet
     from st_pipeline.vault.encryption import Vault
 
     sheet = read_sheet(file)
     for line in sheet.readable:
-        click.echo(f"Warning: line {line}: other users of this machine can read its secret's file: chmod 600", err=True)
+        warning = f"Warning: line {line}: other users of this machine can read its secret's file: use chmod 600"
+        click.echo(warning, err=True)
     with open_database() as (settings, engine):
         written, problems = write_sheet(engine, Vault.from_settings(settings), sheet, dry_run=dry_run)
         if problems:
             return _refuse(file, problems, as_json=as_json)
         found: list[Diagnosis | dict[str, object]] = []
         if test and not dry_run:
-            click.echo(f"testing {len(written)} tenants", err=True)
+            click.echo(f"testing {number_of(len(written), 'tenant')}", err=True)
             found = list(diagnoses((line.tenant for line in written), settings, engine))
     _report(written, found, dry_run=dry_run, as_json=as_json)
     return 0 if all(not isinstance(one, dict) and one.complete for one in found) else 1
 
 
 def _refuse(file: Path, problems: "list[Problem]", *, as_json: bool) -> int:
-    from st_pipeline.cli.output import print_json
+    from st_pipeline.cli.output import number_of, print_json
     from st_pipeline.cli.terminal import say
 
     if as_json:
         print_json({"written": False, "problems": [asdict(problem) for problem in problems], "lines": []})
-    number = "1 mistake" if len(problems) == 1 else f"{len(problems)} mistakes"
-    click.echo(f"Error: {file}: {number}, so nothing was written", err=True)
+    click.echo(f"Error: {file}: {number_of(len(problems), 'mistake')}, so nothing was written", err=True)
     for problem in problems:
         say(f"line {problem.line}: {problem.message}", err=True)
     return 2

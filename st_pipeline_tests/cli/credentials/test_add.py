@@ -84,7 +84,7 @@ def test_a_credential_file_holds_everything(command: Command, engine: Engine, se
     file.chmod(0o640)
     said = command(*ADD, "--file", str(file))
     assert_stored(engine, settings, said)
-    assert said.err == f"Warning: {file} can be read by other users of this machine: chmod 600\n"
+    assert said.err == f"Warning: {file} can be read by other users of this machine: use chmod 600\n"
     assert stored(engine, settings).app_key.get_secret_value() == planted.APP_KEY
 
 
@@ -94,7 +94,7 @@ def test_blanks_around_a_secret_are_removed_and_mentioned(
     secret_file.write_text(f"  {CLIENT_SECRET}\n\n")
     said = command(*SINGLY, "--client-secret-file", str(secret_file))
     assert_stored(engine, settings, said)
-    assert said.err == "Note: blanks around the client secret were removed\n"
+    assert said.err == "Note: white space around the client secret was removed\n"
 
 
 def test_an_unknown_company_is_told_its_nearest_name(command: Command, engine: Engine, secret_file: Path):

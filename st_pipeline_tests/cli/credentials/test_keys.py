@@ -44,13 +44,13 @@ def test_everything_moves_to_the_new_key_and_the_old_one_may_go(
     new = generate_key()
     number = int(new.partition(":")[0])
     first = command("keys", "status")
-    assert (first.code, "All is under the newest key" in first.out) == (0, True)
+    assert (first.code, "Everything is encrypted with the newest key" in first.out) == (0, True)
     monkeypatch.setenv(VARIABLE, f"{new},{stored}")
     before = command("keys", "status")
-    assert "9 values are under an older key: `st-pipeline keys rotate`" in before.words
+    assert "9 values are encrypted with an older key: `st-pipeline keys rotate`" in before.words
     done = command("keys", "rotate")
     assert done.code == 0, done.err
-    assert f"9 values of 3 credentials are now under key {number}" in done.words
+    assert f"9 values of 3 credentials now encrypted with key {number}" in done.words
     after = command("keys", "status", "--json")
     assert (after.code, after.json["removable"], after.json["to_rotate"]) == (0, [1], 0)
     assert after.json["keys"][0] == {
@@ -186,7 +186,7 @@ def test_what_does_not_open_is_named_and_stops_nothing_else(
     assert "access_token of third cannot be decrypted" in status.words
     done = command("keys", "rotate")
     assert done.code == 1
-    assert "1 tokens did not open and are forgotten" in done.words
+    assert "deleted 1 token that cannot be decrypted" in done.words
     assert "client_secret of acme" in done.words
     machines = command("keys", "rotate", "--json")
     assert (machines.code, len(machines.json["broken"]), machines.json["forgotten"]) == (1, 2, 0)

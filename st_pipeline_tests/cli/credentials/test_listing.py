@@ -15,7 +15,9 @@ def test_an_end_date_is_stated_shown_warned_of_and_taken_away(acme_command: Comm
     said = acme_command("credentials", "update", "acme", "--expires-on", late)
     assert (said.code, said.out) == (0, "tenant acme: end date updated\n")
     assert "Warning" not in acme_command("credentials", "list").out
-    assert "no credential is known to end within 30 days" in acme_command("credentials", "list", "--expiring", "30").out
+    assert (
+        "no credential is known to expire within 30 days" in acme_command("credentials", "list", "--expiring", "30").out
+    )
     acme_command("credentials", "update", "acme", "--expires-on", soon)
     listed = acme_command("credentials", "list")
     assert listed.code == 0
@@ -37,7 +39,7 @@ def test_an_end_date_is_stated_shown_warned_of_and_taken_away(acme_command: Comm
 
 def test_show_tells_everything_but_secrets(acme: Acme, acme_command: Command):
     fresh = acme_command("credentials", "show", "acme")
-    assert (fresh.code, "never synced" in fresh.out, "not known: no token" in fresh.words) == (0, True, True)
+    assert (fresh.code, "never synced" in fresh.out, "unknown: no token" in fresh.words) == (0, True, True)
     acme.sync(only=("tag_types", "business_units"))
     with acme.syncing(only=("tag_types",)) as sync:
         shown = acme_command("credentials", "show", "acme", "--json").json
@@ -46,12 +48,12 @@ def test_show_tells_everything_but_secrets(acme: Acme, acme_command: Command):
     assert shown["lease"]["holder_name"].startswith("manual ")
     assert "tn.crm.customers:r" in shown["scopes"]
     assert shown["last_sync"]["status"] == "running"
-    assert shown["positions"]["begun"] == 2
+    assert shown["cursors"]["begun"] == 2
     assert shown["client_id"].startswith("cid.…")
     assert max(map(len, people.out.splitlines())) <= 80
     for words in ("enabled", "2 lists and streams begun", "Acme (acme), Intacct id INT-acme", "tn.crm.customers:r"):
         assert words in people.words
-    assert "nobody works on it" in acme_command("credentials", "show", "acme").out
+    assert "no sync is running" in acme_command("credentials", "show", "acme").out
     assert acme_command("credentials", "show", "acne").code == 2
     secrets = (acme.source.client_secret, acme.source.client_id, acme.source.app_key)
     planted.assert_nothing_planted(acme.engine, people.all, str(shown), secrets=secrets)

@@ -107,9 +107,9 @@ def test_no_option_takes_a_secret(unconnected: Command, option: str):
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [
-        ((), "--tenant-id and --client-id are needed, or --file"),
-        (("--tenant-id", "1", "--client-id", "x", "--file", "f"), "--file holds everything"),
-        (("--file", "f", "--client-secret-stdin"), "--file holds everything"),
+        ((), "give --tenant-id and --client-id, or --file"),
+        (("--tenant-id", "1", "--client-id", "x", "--file", "f"), "--file contains everything"),
+        (("--file", "f", "--client-secret-stdin"), "--file contains everything"),
         (("--file", "missing.json"), "cannot read missing.json: No such file"),
         (
             ("--tenant-id", "1", "--client-id", "x", "--client-secret-env", "A", "--client-secret-file", "f"),

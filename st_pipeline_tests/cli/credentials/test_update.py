@@ -56,7 +56,7 @@ def test_a_new_secret_replaces_the_old_one_once_servicetitan_takes_it(
     again = acme_command(
         "credentials", "rotate-secret", "acme", "--client-secret-file", new_secret, "--expires-on", "2031-01-31"
     )
-    assert (again.code, again.out.splitlines()[0]) == (0, "tenant acme: this secret is stored already")
+    assert (again.code, again.out.splitlines()[0]) == (0, "tenant acme: this secret is already stored")
     assert str(acme.value("SELECT expires_on FROM servicetitan_credentials")) == "2031-01-31"
     outcomes = "SELECT details ->> 'outcome' FROM audit_log WHERE action = 'credentials.rotate_secret' ORDER BY id"
     assert acme.rows(outcomes) == [(None,), ("replaced",), ("unchanged",)]
@@ -137,7 +137,7 @@ def test_keys_with_which_nothing_can_be_read_are_not_stored(acme: Acme, acme_com
     bad = acme_command("credentials", "update", "acme", "--client-id", "cid.planted-wrong")
     assert bad.code == 1
     assert "acme: NOT connected." in bad.words
-    assert "nothing was changed; --no-test stores it all the same" in bad.words
+    assert "nothing changed; --no-test stores it anyway" in bad.words
     assert acme.rows(TRAIL)[0][:2] == ("credentials.update", "refused")
     assert acme_command("credentials", "list", "--json").json[0]["connection_status"] == "pending"
     forced = acme_command("credentials", "update", "acme", "--client-id", "cid.planted-wrong", "--no-test")
@@ -211,7 +211,7 @@ def test_a_tenant_is_disabled_with_its_reason_and_enabled_again(acme: Acme, acme
     listed = acme_command("credentials", "list").out
     assert "disabled" in listed
     assert f"acme: disabled: {reason}" in listed
-    assert "is disabled already" in acme_command("credentials", "disable", "acme").out
+    assert "is already disabled" in acme_command("credentials", "disable", "acme").out
     assert acme_command("credentials", "show", "acme", "--json").json["disabled_reason"] == reason
     assert f"disabled: {reason}" in acme_command("credentials", "show", "acme").words
     acme_command("companies", "update", "acme", "--disable")
@@ -221,7 +221,7 @@ def test_a_tenant_is_disabled_with_its_reason_and_enabled_again(acme: Acme, acme
     assert "disabled with its company" in acme_command("credentials", "show", "acme").words
     acme_command("companies", "update", "acme", "--enable")
     assert acme.value("SELECT disabled_reason FROM servicetitan_credentials") is None
-    assert "is enabled already" in acme_command("credentials", "enable", "acme").out
+    assert "is already enabled" in acme_command("credentials", "enable", "acme").out
     bad = acme_command("credentials", "disable", "acme", "--reason", "x" * 201)
     assert (bad.code, "longer than 200" in bad.err) == (2, True)
     assert acme.value("SELECT count(*) FROM tenants WHERE enabled") == 1

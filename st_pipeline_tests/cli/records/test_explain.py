@@ -135,10 +135,10 @@ def test_servicetitan_that_does_not_answer_is_exit_code_1(acme: Company, command
     [
         (("acm", "customers", "1"), "unknown tenant 'acm'"),
         (("acme", "widgets", "1"), "unknown entity 'widgets': take one of tag_types, "),
-        (("acme", "customers", "INV-1"), "'INV-1' is no id"),
-        (("acme", "customers", "0"), "'0' is no id"),
-        (("acme", "customers", "²"), "is no id"),
-        (("acme", "customers", str(2**63)), "is no id"),
+        (("acme", "customers", "INV-1"), "'INV-1' is not a valid id"),
+        (("acme", "customers", "0"), "'0' is not a valid id"),
+        (("acme", "customers", "²"), "is not a valid id"),
+        (("acme", "customers", str(2**63)), "is not a valid id"),
         (("acme", "customer_contacts", "1", "--ask"), "cannot be asked for customer_contacts by id"),
     ],
 )

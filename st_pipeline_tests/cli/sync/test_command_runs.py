@@ -97,7 +97,7 @@ def test_ctrl_c_at_a_terminal_ends_the_syncs_at_a_chunk_and_says_so(desk: Desk):
     assert re.search(r"acme +starting", out)
     assert re.search(r"acme +\d+ records; 0 entities done, invoices \d+", out)
     assert "1 more waiting" in out
-    assert "ending at the next chunk; Ctrl-C again ends it at once" in out
+    assert "ending at the next chunk; Ctrl-C again ends the syncs at once" in out
     assert "stopped by a person; what is committed stays" in " ".join(out.split())
     assert "stopped by a person before it began" in " ".join(out.split())
     ((status, message, processed),) = desk.rows("SELECT status, message, records_processed FROM servicetitan_sync_logs")

@@ -52,12 +52,12 @@ def test_the_trail_is_listed_newest_first_and_filtered(command: Command):
     assert len(actions("--since", week_ago.isoformat(timespec="minutes"))) == 5
     assert actions("--since", "30m", "--action", "keys") == []
     assert actions("--limit", "1") == ["keys.rotate"]
-    assert "there are more" in command("audit", "list", "--limit", "4").err
+    assert "--limit shows more" in command("audit", "list", "--limit", "4").err
     assert command("audit", "list", "--limit", "5").err == ""
     row = command("audit", "list", "--json", "--action", "credentials.add").json[0]
     assert (row["tenant"], row["credential_id"], row["result"], row["details"]["replace"]) == ("acme", 7, "done", False)
     assert row["at"].endswith("+00:00")
-    assert command("audit", "list", "--tenant", "nobody").out == "no row of the audit trail fits\n"
+    assert command("audit", "list", "--tenant", "nobody").out == "no row of the audit trail matches\n"
 
 
 @pytest.mark.parametrize("since", ["yesterday", "7w", "2027-02-30", "999999d"])
