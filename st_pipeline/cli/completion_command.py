@@ -9,11 +9,12 @@ from st_pipeline.cli.help_text import examples
 
 
 @click.command(
+    short_help="Print the completion script of a shell.",
     epilog=examples(
         'eval "$(st-pipeline completion bash)"                                    in ~/.bashrc',
         'eval "$(st-pipeline completion zsh)"                                     in ~/.zshrc',
         "st-pipeline completion fish > ~/.config/fish/completions/st-pipeline.fish",
-    )
+    ),
 )
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 def completion(shell: str) -> None:

@@ -1,7 +1,7 @@
 """End to end, in a Dagster of its own: UI, daemon, code server and run workers, asked over GraphQL as the UI asks.
 
 One test, as starting it takes longer than all others: a backfill with one broken entity of one tenant, "retry from
-failure", and beside that syncs launched as the command line launches them.
+failure", and syncs launched as the command line launches them.
 """
 
 import json
@@ -32,7 +32,7 @@ from st_pipeline_tests.defs.platform import ALL, Platform
 ROOT = Path(st_pipeline.__file__).parents[1]
 TIMEOUT_SECONDS = 120
 ONCE_A_YEAR = "0 0 1 1 *"
-# The backfill daemon looks every 30 s, which is no setting: in this Dagster's processes it looks every second.
+# The backfill daemon looks every 30 s, which is not a setting: in this Dagster's processes it looks every second.
 IMPATIENT = "import dagster._daemon.controller as controller\ncontroller.DEFAULT_DAEMON_INTERVAL_SECONDS = 1\n"
 
 BACKFILL = """

@@ -34,7 +34,7 @@ def home(tmp_path: Path, empty_engine: Engine, settings: Settings, monkeypatch: 
     return folder
 
 
-def test_dagster_keeps_its_storage_in_postgres_and_runs_as_told(platform: Platform, home: Path):
+def test_dagster_keeps_its_storage_in_postgres_and_runs_as_configured(platform: Platform, home: Path):
     """The whole of one sync against dagster-postgres, at the address that our settings make of a plain one."""
     with dg.DagsterInstance.get() as instance:
         assert isinstance(instance.run_storage, PostgresRunStorage)

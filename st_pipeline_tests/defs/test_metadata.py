@@ -56,7 +56,7 @@ def test_a_run_s_figures_survive_being_a_tag():
     assert counts_from_tags({}) == Counts()
 
 
-def test_the_usual_values_of_a_column_are_told():
+def test_the_usual_values_of_a_column_are_shown():
     columns = {column.name: column for column in column_schema(ENTITIES["memberships"]).columns}
     assert columns["status"].constraints.other == ["usually Active, Suspended, Expired, Canceled, Deleted"]
     assert columns["memo"].constraints.other == []

@@ -121,7 +121,7 @@ def test_a_bad_window_fails_the_run_at_once_with_that_line(platform: Platform):
     assert platform.value("SELECT count(*) FROM servicetitan_sync_logs") == 0
 
 
-def test_a_window_reads_what_was_modified_in_it_and_moves_no_position(platform: Platform):
+def test_a_window_reads_what_was_modified_in_it_and_moves_no_cursor(platform: Platform):
     platform.add("acme")
     assert platform.run("incremental_sync", "acme").success
     before = platform.rows("SELECT entity, continue_from, newest_modified_on FROM sync_cursors ORDER BY 1")

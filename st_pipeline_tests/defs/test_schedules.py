@@ -45,7 +45,7 @@ def five(platform: Platform, monkeypatch: pytest.MonkeyPatch) -> Platform:
 
 
 def begun(platform: Platform, tags: Mapping[str, str]) -> dg.DagsterRun:
-    """A run of the poll that goes on."""
+    """A running poll."""
     request = poll_request(["acme"], TICK)
     return platform.instance.create_run_for_job(
         QUICK.resolve_job_def("incremental_poll"),
@@ -116,7 +116,7 @@ def test_only_enabled_and_accepted_tenants_that_were_synced_once_are_polled(five
     assert "credentials list" in tick(five, "poll_every_tenant")
 
 
-def test_a_paused_tenant_is_left_alone_by_polls_and_by_the_night(five: Platform):
+def test_a_paused_tenant_is_skipped_by_polls_and_by_nightly_full_syncs(five: Platform):
     """A run's range may not reach over it."""
     schedule(five, "birch", paused_at="now")
     polled = [request.tags["st_pipeline/shard"] for request in tick(five, "poll_every_tenant")]
@@ -127,7 +127,7 @@ def test_a_paused_tenant_is_left_alone_by_polls_and_by_the_night(five: Platform)
 
 
 def test_a_disabled_tenant_whose_partition_is_still_there_is_left_out_of_the_nightly_full_sync(five: Platform):
-    """While a backfill is under way no partition is removed."""
+    """During a backfill no partition is removed."""
     five.change("UPDATE companies SET enabled = false WHERE slug = 'cedar'")
     assert nightly(five) == [("acme", "birch"), ("dune", "elm")]
 
@@ -139,20 +139,20 @@ def test_a_tenant_may_be_left_out_of_the_night_alone(five: Platform):
 
 
 def test_a_tenant_with_an_interval_of_its_own_is_polled_once_in_each(five: Platform):
-    """Counted from midnight UTC, by the look that lies back longest; a list without a feed rests on its own account."""
+    """Counted from midnight UTC, by the oldest poll of a feed; lists without a feed do not count."""
     schedule(five, "acme", poll_minutes=30)
 
     def is_polled() -> bool:
         requests = tick(five, "poll_every_tenant")
         return "acme" in requests[0].run_config["ops"]["poll_tenants"]["config"]["tenants"]
 
-    assert is_polled()  # never looked at
+    assert is_polled()  # never polled
     for entity in FEEDS:
-        looked(five, "acme", entity, "2026-01-31T06:00:03Z")
+        polled(five, "acme", entity, "2026-01-31T06:00:03Z")
     assert not is_polled()  # at 06:05
-    looked(five, "acme", FEEDS[0], "2026-01-31T05:59:59Z")
+    polled(five, "acme", FEEDS[0], "2026-01-31T05:59:59Z")
     assert is_polled()
-    looked(five, "acme", FEEDS[0], None, failed="2026-01-31T06:01:00Z")  # looked at in vain is looked at
+    polled(five, "acme", FEEDS[0], None, failed="2026-01-31T06:01:00Z")  # a failed poll is a poll
     assert not is_polled()
     schedule(five, "acme", poll_minutes=None)
     assert is_polled()
@@ -165,8 +165,8 @@ def schedule(platform: Platform, tenant: str, **changes: object) -> None:
         tenant_schedules.save(connection, credential_id, **changes)
 
 
-def looked(platform: Platform, tenant: str, entity: str, at: str | None, failed: str | None = None) -> None:
-    """Let an entity have been looked at."""
+def polled(platform: Platform, tenant: str, entity: str, at: str | None, failed: str | None = None) -> None:
+    """Set when an entity was polled."""
     platform.change(
         "INSERT INTO sync_cursors (credential_id, entity, last_polled_at, last_failed_at, last_full_at) "
         "SELECT credential_id, :entity, :at, :failed, now() FROM tenants WHERE partition_key = :key ON CONFLICT "
@@ -177,7 +177,7 @@ def looked(platform: Platform, tenant: str, entity: str, at: str | None, failed:
 
 
 def nightly(platform: Platform) -> list[tuple[str, str]]:
-    """The ranges of the night."""
+    """The ranges of the nightly full sync."""
     return [
         (request.tags["dagster/asset_partition_range_start"], request.tags["dagster/asset_partition_range_end"])
         for request in tick(platform, "full_sync_every_night")

@@ -128,7 +128,7 @@ def test_a_first_sync_that_did_not_succeed_is_not_started_over_and_over(ticks: T
     ],
     ids=["one partition", "a range of partitions"],
 )
-def test_a_tenant_that_a_run_works_on_is_not_started_beside_it(ticks: Ticks, tags: dict[str, str]):
+def test_a_tenant_that_a_run_works_on_is_not_started_again(ticks: Ticks, tags: dict[str, str]):
     new_tenants(ticks.platform, "acme", "birch", "cedar", "dune")
     ticks()
     job = QUICK.resolve_job_def("full_sync")
@@ -139,7 +139,7 @@ def test_a_tenant_that_a_run_works_on_is_not_started_beside_it(ticks: Ticks, tag
     assert ticks.first_syncs() == ["acme", "birch", "cedar", "dune"]
 
 
-def test_a_tenant_of_a_range_that_lost_its_end_is_not_started_beside_it(ticks: Ticks):
+def test_a_tenant_of_a_range_that_lost_its_end_is_not_started_again(ticks: Ticks):
     new_tenants(ticks.platform, "acme", "birch", "cedar")
     ticks()
     ends = {"dagster/asset_partition_range_start": "acme", "dagster/asset_partition_range_end": "birch"}
@@ -303,7 +303,7 @@ def test_a_first_sync_runs_and_is_then_over(ticks: Ticks):
     assert ticks.first_syncs() == []
 
 
-def test_syncs_of_dead_processes_are_settled_and_living_ones_left_alone(ticks: Ticks):
+def test_syncs_of_dead_processes_are_failed_and_living_ones_are_not(ticks: Ticks):
     new_tenants(ticks.platform, "acme", "birch")
     with ticks.platform.held("birch"):
         ticks.platform.change(

@@ -206,7 +206,7 @@ def test_absent_as_it_is_newer_than_anything_seen(acme: Company):
     assert acme.explain("customers", new).verdict is Verdict.PRESENT
 
 
-def test_a_failure_is_told_until_it_is_mended(acme: Company):
+def test_a_failure_is_shown_until_it_is_fixed(acme: Company):
     acme.source.fault("status", status=400, entity="customers")
     acme.sync()
     failed = acme.explain("customers", acme.customer())

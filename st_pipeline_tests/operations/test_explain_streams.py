@@ -107,7 +107,7 @@ def test_a_stream_record_that_breaks_a_rule_is_outdated_or_rejected(acme: Compan
     assert found.facts.source.verdict is Verdict.PRESENT
 
 
-def test_a_stream_record_from_a_file_is_told_apart(acme: Company):
+def test_a_stream_record_from_a_file_is_recognised(acme: Company):
     acme.execute(
         "INSERT INTO members_stream (tenant, software, customer_id, hub_plus_import_id) "
         "VALUES ('INT-acme', 'ServiceTitan', '7', 'upload-1')"

@@ -92,7 +92,7 @@ def test_the_requests_of_a_full_sync_are_estimated_from_the_rows_of_each_tenant(
     ]  # fmt: skip
 
 
-def test_many_tenants_are_told_in_a_line_each_and_few_with_their_entities(engine: Engine, command: Command):
+def test_many_tenants_are_shown_in_a_line_each_and_few_with_their_entities(engine: Engine, command: Command):
     """A table for each of 300 tenants took 9 s to draw, and nobody reads it."""
     fill(engine, MAX_TENANTS_IN_DETAIL + 1)
     said = command("sync", "--dry-run")

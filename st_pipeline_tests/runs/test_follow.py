@@ -82,7 +82,7 @@ def test_a_moment_s_silence_is_waited_out_with_growing_pauses(silent: tuple[floa
     assert while_silent[-1] - while_silent[-2] > while_silent[1] - while_silent[0]
 
 
-def test_of_a_silence_that_lasts_every_tenant_is_told_where_it_is():
+def test_when_the_silence_lasts_every_tenant_is_named_with_where_it_is():
     dagster = Dagster((5, 10_000), ends_at=10_000)
     following = runner(dagster, "acme", "birch", "cedar", at_once=2)
     following.run()
@@ -103,7 +103,7 @@ def test_runs_that_are_only_queued_survive_a_silence_too():
     assert dagster.started == ["acme", "birch"]
 
 
-def test_two_silences_are_two():
+def test_each_silence_has_its_own_time_limit():
     dagster = Dagster(ends_at=400)
     following = runner(dagster, "acme", at_once=1)
 

@@ -1,4 +1,4 @@
-"""A running Dagster, spoken to: there or not, ours or another's. That it does as told stands in test_backfill.py."""
+"""The GraphQL run backend: whether Dagster is running, and whose it is. Real runs are in the tests of backfills."""
 
 import json
 import time
@@ -69,7 +69,7 @@ def serving(handler: type[Webserver]) -> Iterator[str]:
         thread.join()
 
 
-def test_nobody_there_is_no_error_until_something_is_asked():
+def test_a_missing_dagster_is_not_an_error_until_it_is_asked():
     nobody = RunningDagster(NOBODY)
     assert not nobody.is_up()
     with pytest.raises(PipelineError, match=f"Dagster at {NOBODY} does not answer"):
@@ -98,8 +98,8 @@ def test_a_queue_that_no_daemon_empties_is_seen(
     assert RunningDagster(webserver).takes_from_its_queue() is takes
 
 
-def test_the_dagster_of_another_checkout_is_told_apart(webserver: str, monkeypatch: pytest.MonkeyPatch):
-    """Both use port 3000 unless told otherwise; a sync must not end up in the other's database."""
+def test_the_dagster_of_another_checkout_is_recognised(webserver: str, monkeypatch: pytest.MonkeyPatch):
+    """Both use port 3000 unless set otherwise; a sync must not end up in the other's database."""
     info = "local_artifact_storage:\n  config:\n    base_dir: /srv/one\nrun_storage: PostgresRunStorage\n"
     monkeypatch.setattr(Webserver, "answer", json.dumps({"data": {"instance": {"info": info}}}).encode())
     assert RunningDagster(webserver).belongs_to(Path("/srv/one"))

@@ -21,6 +21,7 @@ VARIABLE = "ST_PIPELINE_ENCRYPTION_KEYS"
 
 @click.group(
     cls=InOrder,
+    short_help="The keys that encrypt stored secrets.",
     epilog=examples(
         "st-pipeline keys new --write  # 1. a new key, before the others",
         "                              # 2. restart what gets its keys from elsewhere",

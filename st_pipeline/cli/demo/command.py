@@ -26,7 +26,7 @@ RUN_TIMEOUT_SECONDS = 600
 CHANGES = {"created": 40, "changed": 120, "merged": 3, "deleted": 8, "deactivated": 5}
 
 
-@click.command()
+@click.command(short_help="Sync four simulated tenants from nothing, and prove the result.")
 def demo() -> int:
     """Sync four simulated tenants from nothing, change the source, sync again, and prove the result.
 

@@ -11,7 +11,7 @@ FORGOTTEN = (
 )
 
 
-@click.command()
+@click.command(short_help="Open the Dagster UI on four simulated tenants.")
 def dev() -> None:
     """Open the Dagster UI on four simulated tenants whose data keeps changing, until Ctrl-C.
 

@@ -22,7 +22,7 @@ FEED_TOKENS = ("continue_from", "full_continue_from")  # of a cursor; they mean 
 SHOWN_APART = ("tenant", "name", "feeds", "source")
 
 
-@click.command()
+@click.command(short_help="Say why a record is present, rejected, deleted or absent.")
 @click.argument("tenant")
 @click.argument("entity")
 @click.argument("id", metavar="ID")

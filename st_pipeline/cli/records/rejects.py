@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from st_pipeline.tenants.store import Tenant
 
 
-@click.group(cls=InOrder)
+@click.group(cls=InOrder, short_help="Rejected records: list, replay or dismiss them.")
 def rejects() -> None:
     """Rejects, records that could not be stored: list them, replay them, or dismiss them."""
 
@@ -150,11 +150,12 @@ def _print_one(found: dict[str, Any]) -> None:
 
 
 @rejects.command(
+    short_help="Prepare and write rejects again.",
     epilog=examples(
         "st-pipeline rejects replay acme-plumbing                       all open rejects",
         "st-pipeline rejects replay acme-plumbing invoices 2838843594   one record",
         "st-pipeline rejects replay --all-tenants",
-    )
+    ),
 )
 @click.argument("tenant", required=False, shell_complete=tenant_keys)
 @click.argument("entity", required=False, shell_complete=entity_names)

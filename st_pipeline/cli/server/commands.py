@@ -11,7 +11,7 @@ import click
 from st_pipeline.errors import ConfigurationError
 
 
-@click.command()
+@click.command(short_help="Start Postgres, migrate, then run the Dagster UI and daemon.")
 @click.option("--database-only", is_flag=True, help="Stop after Postgres, migrations and .env; start no Dagster.")
 def up(database_only: bool) -> None:
     """Start everything: Postgres, migrations, then the Dagster UI and daemon until Ctrl-C.
@@ -36,7 +36,7 @@ def run_dagster() -> None:
     _become_web_server(settings.dagster_host, settings.dagster_port, "--with-daemon")
 
 
-@click.command()
+@click.command(short_help="Serve the Dagster UI alone.")
 @click.option("--host", help="Address to listen on.  [default: ST_PIPELINE_DAGSTER_HOST]")
 @click.option("--port", type=click.IntRange(1, 65535), help="Port to listen on.  [default: ST_PIPELINE_DAGSTER_PORT]")
 @click.option("--read-only", is_flag=True, help="Show everything, but launch and change nothing.")
@@ -74,7 +74,7 @@ def web_server_arguments(host: str, port: int, *options: str) -> list[str]:
     return [sys.executable, "-m", "st_pipeline.web", "-h", host, "-p", str(port), *options]
 
 
-@click.command()
+@click.command(short_help="Stop the embedded Postgres, and the demo's servers.")
 @click.option("--delete-data", is_flag=True, help="Delete the embedded server's data too.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 def down(delete_data: bool, yes: bool) -> None:

@@ -35,7 +35,7 @@ class Finding:
     mend: str = ""
 
 
-@click.command()
+@click.command(short_help="Check what first-time users get wrong.")
 @click.option("--json", "as_json", is_flag=True, help="For machines.")
 def doctor(as_json: bool) -> int:
     """Check everything that first-time users get wrong, and say how to fix it. Exit code 1 if something is wrong."""

@@ -16,10 +16,11 @@ if TYPE_CHECKING:
 
 
 @click.command(
+    short_help="Show one sync in detail.",
     epilog=examples(
         "st-pipeline logs 4711",
         "st-pipeline logs 3f0c9b1e-5f0e-4c0c-9e56-6f1f5a2f7c11      a sync's or a Dagster run's id",
-    )
+    ),
 )
 @click.argument("sync")
 @click.option("--json", "as_json", is_flag=True, help="For machines.")

@@ -18,6 +18,7 @@ MAX_CONCURRENT = 3
 
 @click.command(
     "retry-failed",
+    short_help="Sync again what failed.",
     epilog=examples(
         "st-pipeline retry-failed --dry-run",
         "st-pipeline retry-failed --max-age 2 --exclude-auth-errors",

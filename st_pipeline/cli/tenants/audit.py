@@ -41,6 +41,7 @@ def audit() -> None:
 
 @audit.command(
     "list",
+    short_help="Show who did what, when, to which tenant.",
     epilog=examples(
         "st-pipeline audit list --since 7d",
         "st-pipeline audit list --tenant acme-plumbing --action credentials",

@@ -19,7 +19,7 @@ DEFAULT_WORD = "default"
 NIGHTLY = {"yes": True, "no": False, DEFAULT_WORD: None}
 
 
-@click.group(cls=InOrder)
+@click.group(cls=InOrder, short_help="Each tenant's schedule: interval, nightly full sync, pause.")
 def tenants() -> None:
     """Each tenant's schedule: how often it is polled, whether it gets the nightly full sync, whether it is paused."""
 
@@ -54,7 +54,8 @@ def _next(row: dict[str, Any]) -> object:
 
 
 @tenants.command(
-    epilog=examples('st-pipeline tenants pause acme-plumbing --because "moves to a new account until Monday"')
+    short_help="Have the schedules skip TENANT.",
+    epilog=examples('st-pipeline tenants pause acme-plumbing --because "moves to a new account until Monday"'),
 )
 @click.argument("names", nargs=-1, required=True, metavar="TENANT...", shell_complete=tenant_keys)
 @click.option("--because", metavar="TEXT", help="Why; shown wherever the tenant is skipped.")
@@ -75,11 +76,12 @@ def resume(*, names: tuple[str, ...]) -> None:
 
 
 @tenants.command(
+    short_help="Set how often TENANT is polled, and its nightly full sync.",
     epilog=examples(
         "st-pipeline tenants schedule acme-plumbing --every 60                  polled once an hour",
         "st-pipeline tenants schedule acme-plumbing --nightly-full no",
         "st-pipeline tenants schedule acme-plumbing --every default --nightly-full default",
-    )
+    ),
 )
 @click.argument("names", nargs=-1, required=True, metavar="TENANT...", shell_complete=tenant_keys)
 @click.option("--every", metavar="MINUTES|default",

@@ -67,7 +67,7 @@ def test_a_new_secret_replaces_the_old_one_once_servicetitan_takes_it(
 def test_a_sync_that_runs_goes_on_when_the_old_secret_and_its_tokens_die(
     acme: Acme, acme_command: Command, new_secret: str, test: str
 ):
-    """With --test the new token is shared; without, the sync is refused with its old secret and looks for another."""
+    """With --test the new token is shared; without, the sync is refused with its old secret and reads the new one."""
     with acme.syncing(incremental_only=False) as sync:
         entities = sync.entities()
         assert next(entities).error is None
@@ -143,14 +143,14 @@ def test_keys_with_which_nothing_can_be_read_are_not_stored(acme: Acme, acme_com
     forced = acme_command("credentials", "update", "acme", "--client-id", "cid.planted-wrong", "--no-test")
     assert (forced.code, forced.out) == (0, "tenant acme: client id updated\n")
     assert acme_command("credentials", "list", "--json").json[0]["client_id"] == "cid.…rong"
-    mended = acme_command("credentials", "update", "acme", "--client-id", acme.source.client_id)
-    assert mended.code == 0, mended.all
-    assert mended.out.endswith("tenant acme: client id updated\n")
+    fixed = acme_command("credentials", "update", "acme", "--client-id", acme.source.client_id)
+    assert fixed.code == 0, fixed.all
+    assert fixed.out.endswith("tenant acme: client id updated\n")
     assert acme.value("SELECT access_token IS NOT NULL FROM servicetitan_credentials")
     assert acme_command("credentials", "list", "--json").json[0]["connection_status"] == "connected"
     same = acme_command("credentials", "update", "acme", "--client-id", acme.source.client_id)
     assert (same.code, same.out) == (0, "tenant acme: nothing changed\n")
-    assert_nothing_shown(acme, bad.all, forced.all, mended.all)
+    assert_nothing_shown(acme, bad.all, forced.all, fixed.all)
 
 
 def test_a_tenant_may_have_an_app_key_of_its_own_and_lose_it_again(
@@ -177,7 +177,7 @@ def test_a_tenant_may_have_an_app_key_of_its_own_and_lose_it_again(
     assert acme_command("credentials", "show", "acme", "--json").json["own_app_key"] is False
 
 
-def test_a_tenant_id_can_be_mended_until_rows_are_here(acme: Acme, acme_command: Command):
+def test_a_tenant_id_can_be_fixed_until_rows_are_here(acme: Acme, acme_command: Command):
     right = str(acme.source.tenant_id)
     update = ("credentials", "update", "acme", "--tenant-id")
     assert acme_command(*update, "1001", "--no-test").code == 0

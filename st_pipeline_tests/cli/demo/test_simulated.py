@@ -93,7 +93,7 @@ def test_stop_ends_it_and_stopping_again_says_so(home: Settings, companies: str)
     assert not stop_simulator(home)
 
 
-def test_companies_that_cannot_be_read_are_told_with_the_log(home: Settings, tmp_path: Path):
+def test_companies_that_cannot_be_read_are_reported_with_the_log(home: Settings, tmp_path: Path):
     (tmp_path / "broken.json").write_text("[{]")
     with pytest.raises(PipelineError, match=r"simulator\.log"):
         start_simulator(home, live=False, companies=str(tmp_path / "broken.json"))
@@ -134,7 +134,7 @@ def test_only_rows_of_simulated_tenants_are_forgotten(engine: Engine):
 
 
 def test_waiting_for_a_process_does_not_outlast_it(home: Settings):
-    """A simulator that cannot start is told at once, not after the two minutes a slow one gets."""
+    """A simulator that cannot start is reported at once, not after the two minutes a slow one gets."""
     started = time.monotonic()
     with pytest.raises(PipelineError):
         start_simulator(home, live=False, companies="/does/not/exist.json")

@@ -32,7 +32,7 @@ def kept(desk: Desk) -> Desk:
 
 
 @contextmanager
-def mended(desk: Desk) -> Iterator[None]:
+def fixed(desk: Desk) -> Iterator[None]:
     """As after a fix of ours: what was refused in these bytes would pass now. The bytes are the fix's stand-in."""
     for st_id, record in desk.rows("SELECT st_id, record FROM sync_rejects"):
         body = msgspec.json.decode(bytes(record))
@@ -79,7 +79,7 @@ def test_after_a_fix_they_pass_without_asking_servicetitan(kept: Desk, command: 
     times = "SELECT DISTINCT times FROM sync_rejects"
     assert kept.rows(times) == [(1,)]  # a replay is no new sight of it
     cursors = kept.rows("SELECT * FROM sync_cursors WHERE entity = 'customers'")
-    with mended(kept):
+    with fixed(kept):
         said = command("rejects", "replay", "acme", "customers", str(first), str(new))
     assert (said.code, _columns(said)) == (0, ["acme", "customers", "2", "2", "0", "0"])
     assert kept.rows(OPEN) == []
@@ -109,7 +109,7 @@ def test_what_is_older_than_what_is_held_is_dropped_and_never_written(kept: Desk
     kept.change("UPDATE sync_rejects SET st_id = :id, record_key = :key, record = :record WHERE st_id = :new",
                 id=other, key=str(other), record=record, new=new)  # fmt: skip
     kept.change("UPDATE st_customers SET deleted_at = now() + interval '1 second' WHERE st_id = :id", id=other)
-    with mended(kept):
+    with fixed(kept):
         (answer,) = command("rejects", "replay", "acme", "--json").json
     assert answer["results"] == [{"name": "customers", "tried": 2, "passed": 0, "older": 2, "still_failing": 0}]
     assert kept.value("SELECT balance::int FROM st_customers WHERE st_id = :id", id=first) == 99
@@ -157,7 +157,7 @@ def test_our_own_new_rule_is_what_a_replay_checks_by(kept: Desk, command: Comman
     """The reasons kept are today's: a fix that is none shows why."""
     customers = ENTITIES["customers"]
     stricter = _with_rule(customers, Rule("id is too high", "st_id", Severity.REJECT, maximum=1))
-    with mended(kept):
+    with fixed(kept):
         monkeypatch.setattr("st_pipeline.operations.replay.LISTS", {**LISTS, "customers": stricter})
         said = command("rejects", "replay", "acme", "customers")
     assert _columns(said) == ["acme", "customers", "2", "0", "0", "2"]
@@ -170,7 +170,7 @@ def test_a_busy_tenant_s_rejects_wait(kept: Desk, command: Command):
     assert (said.code, "acme: replay of rejects of tenant acme: the tenant is busy" in said.words) == (1, True)
 
 
-def test_nobody_will_mend_them(kept: Desk, command: Command):
+def test_rejects_that_nobody_will_fix_are_dismissed(kept: Desk, command: Command):
     """Dismissed one by one or all of an entity, reopened, and the trail says who did it."""
     ((_, first), (_, new)) = kept.rows(OPEN)
     assert command("rejects", "dismiss", "acme", "customers", str(first)).out == "1 dismissed\n"

@@ -35,7 +35,7 @@ def started() -> Iterator[Project]:
 
 @pytest.fixture
 def project(tmp_path: Path) -> Project:
-    """A project nobody has started yet."""
+    """A project that was never started."""
     return Project(tmp_path)
 
 
@@ -87,7 +87,7 @@ def test_migrate_says_what_it_did_and_does_not_go_down_unasked(started: Project)
 
 
 def test_a_lost_key_is_asked_for_and_not_replaced(started: Project):
-    """A new key beside old secrets would look fine and open nothing."""
+    """A new key could not decrypt the old secrets, and nothing would say so."""
     with psycopg.connect(_url(started)) as connection:
         connection.execute("INSERT INTO companies (slug, name) VALUES ('beta', 'Beta') ON CONFLICT DO NOTHING")
         connection.execute("""
@@ -176,7 +176,7 @@ def test_a_wrong_setting_is_one_clear_line_and_changes_nothing(project: Project,
     assert not project.environment_file.exists()
 
 
-def test_a_database_with_other_tables_is_refused_and_left_alone(project: Project, empty_engine: Engine):
+def test_a_database_with_other_tables_is_refused_and_not_changed(project: Project, empty_engine: Engine):
     with empty_engine.begin() as connection:
         connection.exec_driver_sql("CREATE TABLE orders (id int)")
     url = empty_engine.url.set(drivername="postgresql").render_as_string(hide_password=False)

@@ -25,7 +25,7 @@ COMMANDS = (
 
 
 @pytest.mark.parametrize("arguments", COMMANDS, ids=" ".join)
-def test_an_address_that_cannot_be_read_is_told_by_every_command_and_not_shown(
+def test_an_address_that_cannot_be_read_is_reported_by_every_command_and_not_shown(
     unconnected: Command, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...]
 ):
     monkeypatch.setenv("DATABASE_URL", WRONG_ADDRESS)

@@ -17,7 +17,7 @@ KEYS = {
 
 @pytest.fixture
 def history(desk: Desk) -> Desk:
-    """Syncs of three tenants, one failed, one two days old, one under way; and polls to come."""
+    """Syncs of three tenants, one failed, one two days old, one running; and polls to come."""
     desk.add("acme-plumbing", "acme-plumbing@integration", "birch", customers=0, invoices=4)
     desk.synced("birch", only=("tag_types",))
     desk.change(

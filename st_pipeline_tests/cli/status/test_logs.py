@@ -8,7 +8,7 @@ from st_pipeline_tests.cli.desk import Desk, widest
 ODD = {"balance": "not a number"}
 
 
-def test_a_sync_s_story_is_told_by_each_of_its_ids(desk: Desk, command: Command):
+def test_a_sync_is_shown_by_each_of_its_ids(desk: Desk, command: Command):
     desk.add("acme", invoices=0)
     source = desk.sources["acme"]
     secret = source.patch("customers", source.ids("customers")[0], {**ODD, "name": "Nobody's Business"})["name"]
@@ -38,7 +38,7 @@ def test_a_sync_s_story_is_told_by_each_of_its_ids(desk: Desk, command: Command)
     assert found["dagster_run"].endswith(run)
 
 
-def test_a_sync_under_way_is_told_of_so_far(desk: Desk, command: Command):
+def test_a_running_sync_is_shown_as_far_as_it_is(desk: Desk, command: Command):
     desk.add("acme")
     with desk.held("acme"):
         (log_id,) = desk.rows("SELECT id FROM servicetitan_sync_logs")[0]
@@ -49,5 +49,5 @@ def test_a_sync_under_way_is_told_of_so_far(desk: Desk, command: Command):
 
 @pytest.mark.parametrize("wanted", ["99", "9" * 30, "acme", "0e2d4b1c-1111-4222-8333-944455556666"])
 @pytest.mark.usefixtures("desk")
-def test_an_id_that_nobody_has_is_refused(command: Command, wanted: str):
+def test_an_unknown_id_is_refused(command: Command, wanted: str):
     assert_refused(command("logs", wanted), f"no sync '{wanted}' is in the log")

@@ -58,10 +58,10 @@ def test_what_is_due_is_synced_as_the_schedules_do(desk: Desk, command: Command)
     assert widest(again.out) <= 80
 
 
-def test_whoever_is_named_is_synced_as_told(desk: Desk, command: Command):
+def test_tenants_that_are_named_are_synced(desk: Desk, command: Command):
     """By each kind of name, with every option about how in as few runs as that takes."""
     desk.add("acme", "acme@integration", "birch", "cedar", "dune")
-    command("tenants", "pause", "cedar")  # a person's sync works all the same
+    command("tenants", "pause", "cedar")  # a sync by a person still works
     named = ("--tenant", "acme@integration", "--company-id", "INT-birch", "-c", "cedar")
     by_number = ("--credential-id", str(desk.credential_id("acme")))
     how = ("--mode", "full", "--rewrite", "--allow-deletions", "--batch-size", "7")
@@ -86,7 +86,7 @@ def test_whoever_is_named_is_synced_as_told(desk: Desk, command: Command):
     assert desk.value("SELECT mode FROM servicetitan_sync_logs ORDER BY id DESC") == "window"
 
 
-def test_a_dry_run_says_who_why_and_from_where_and_contacts_nobody(desk: Desk, command: Command):
+def test_a_dry_run_says_which_tenants_why_and_from_where_and_contacts_nobody(desk: Desk, command: Command):
     desk.add("acme", "birch")
     desk.synced("acme")
     desk.sources["acme"].requests(reset=True)
@@ -182,7 +182,7 @@ def test_numbers_that_mean_nothing_are_refused(unconnected: Command, option: str
 
 
 @pytest.mark.usefixtures("desk")
-def test_nobody_to_sync_is_no_failure(command: Command):
+def test_no_tenant_to_sync_is_not_a_failure(command: Command):
     said = command("sync")
     assert (said.code, said.out) == (0, "no tenant to sync: add one with `st-pipeline credentials add`\n")
 

@@ -67,7 +67,7 @@ def test_a_tenant_past_its_time_ends_at_a_chunk_and_the_others_go_on(desk: Desk,
     assert tenants["birch"]["status"] == "completed"
     assert tenants["acme"]["status"] == "failed"
     assert "stopped after 9 s, its time limit (--timeout)" in tenants["acme"]["message"]
-    # At a chunk: some are in with their position, and what was not begun is not said to have failed.
+    # At a chunk: some records are in with their cursor, and what was not begun does not count as failed.
     assert 0 < tenants["acme"]["records_processed"] < 160
     assert tenants["acme"]["records_processed"] % 20 == 0
     of_acme = desk.rows(
@@ -127,7 +127,7 @@ def test_a_second_ctrl_c_ends_them_at_once(desk: Desk, command: Command):
 
 
 def test_a_killed_process_is_one_tenants_failure(desk: Desk, command: Command):
-    """As by the kernel when memory runs out. Dagster would show the run as going on for ever."""
+    """As by the kernel when memory runs out. Dagster would show the run as running forever."""
     desk.add("acme", "birch")
     slow(desk, "acme", seconds=30)
 

@@ -1,4 +1,4 @@
-"""The line that tells what became of a tenant."""
+"""The line that shows the result of a tenant's sync."""
 
 from st_pipeline.cli.sync.progress import line_of
 from st_pipeline.operations.run_figures import FIGURES

@@ -74,8 +74,8 @@ def test_what_fails_again_is_exit_code_1_and_stays_to_be_retried(desk: Desk, com
     assert plan["failed_syncs"] == [1, 2]
 
 
-def test_what_a_person_must_mend_may_be_left(desk: Desk, command: Command):
-    """A missing scope, and what depends on it; what failed beside it for another reason is done again."""
+def test_what_a_person_must_fix_can_be_skipped(desk: Desk, command: Command):
+    """A missing scope, and what depends on it; what failed for another reason is retried."""
     desk.add("acme")
     source = desk.sources["acme"]
     source.change(scopes=sorted(SCOPES - {"tn.acc.invoices:r"}))
@@ -88,8 +88,8 @@ def test_what_a_person_must_mend_may_be_left(desk: Desk, command: Command):
     assert plans(command, "--exclude-auth-errors") == []
 
 
-def test_what_no_retry_can_help_is_left_until_somebody_says_that_it_is_fixed(desk: Desk, command: Command):
-    """A crontab would repeat it every hour for ever. What failed beside it for another reason is done again."""
+def test_an_error_that_would_repeat_is_skipped_until_somebody_says_that_it_is_fixed(desk: Desk, command: Command):
+    """A crontab would repeat it every hour forever. What failed for another reason is retried."""
     desk.add("acme")
     source = desk.sources["acme"]
     source.fault("status", status=400, entity="invoices")

@@ -1,4 +1,4 @@
-"""The trail as people and machines read it, and that nobody rewrites it."""
+"""The audit trail as people and machines read it, and that nobody can rewrite it."""
 
 from datetime import UTC, datetime, timedelta
 

@@ -116,7 +116,7 @@ def test_companies_are_added_tested_and_safe_to_repeat(
     planted.assert_nothing_planted(engine, *(one.all for one in (dry, said, again, later, people)), secrets=secrets)
 
 
-def test_every_mistake_is_told_at_once_with_its_line(command: Command, engine: Engine, sheet: Callable[..., str]):
+def test_every_mistake_is_shown_at_once_with_its_line(command: Command, engine: Engine, sheet: Callable[..., str]):
     file = sheet(
         GOOD,
         f"Beta!,Beta,INT-2,,staging,x,{CLIENT_ID},env:MISSING",
