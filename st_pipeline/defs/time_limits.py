@@ -2,7 +2,7 @@
 
 Here: the limits, and a run's deadline. Not here: obeying it (servicetitan/, sync/).
 
-Dagster's run monitoring interrupts a run at its limit, so that one whose machine died does not hold its place for ever.
+Dagster's run monitoring interrupts a run at its limit, so that one whose machine died does not hold its place forever.
 A run that is alive ends by itself before that, and says why.
 """
 

@@ -45,7 +45,7 @@ def explain(tenant: str, entity: str, id: str, ask: bool, as_json: bool) -> None
     doing = f"explain {entity} {st_id} of tenant {tenant}"
     with open_database() as (settings, engine):
         asked = _ask(settings, engine, tenant, entity, st_id) if ask else None
-        # One snapshot: a sync under way must not change the facts between two queries.
+        # One snapshot: a running sync must not change the facts between two queries.
         with transaction(engine.execution_options(isolation_level="REPEATABLE READ"), doing) as connection:
             explanation = explained(connection, tenant, entity, st_id, asked)
     if as_json:
@@ -76,7 +76,7 @@ def _ask(settings: "Settings", engine: "Engine", tenant: str, entity: str, st_id
     spec = ENTITIES[STREAMS[entity].anchor if entity in STREAMS else entity]
     if not spec.ids_param:
         raise ConfigurationError(f"ServiceTitan cannot be asked for {spec.name} by id: omit --ask")
-    wait = min(settings.retry_max_seconds, LONGEST_WAIT_SECONDS)  # somebody is waiting
+    wait = min(settings.retry_max_seconds, LONGEST_WAIT_SECONDS)  # a person is waiting
     patient = settings.model_copy(update={"max_attempts": MAX_ATTEMPTS, "retry_max_seconds": wait})
     with transaction(engine, f"load the credentials of tenant {tenant}") as connection:
         tokens = store.PostgresTokenStore(engine, settings, store.find_tenant(connection, tenant))

@@ -27,12 +27,12 @@ SAME_VERSION = ("dagster", "dagster-webserver")
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One check's result. `mend`: what to do, empty when all is well."""
+    """One check's result. `fix`: what to do, empty when all is well."""
 
     check: str
     state: Literal["ok", "warning", "wrong"]
     finding: str
-    mend: str = ""
+    fix: str = ""
 
 
 @click.command(short_help="Check what first-time users get wrong.")
@@ -45,14 +45,15 @@ def doctor(as_json: bool) -> int:
 
     findings = list(examine())
     if as_json:
-        print_json([asdict(finding) for finding in findings])
+        # `mend` is the old name of `fix`, until 0.2.
+        print_json([{**asdict(finding), "mend": finding.fix} for finding in findings])
     else:
         for finding in findings:
             mark = {"ok": click.style("ok     ", fg="green"), "warning": click.style("warning", fg="yellow")}
             shown = plain(f"{finding.check}: {finding.finding}")
             click.echo(f"{mark.get(finding.state, click.style('wrong  ', fg='red'))} {shown}")
-            if finding.mend:
-                say(f"        -> {finding.mend}")
+            if finding.fix:
+                say(f"        -> {finding.fix}")
     return 1 if any(finding.state == "wrong" for finding in findings) else 0
 
 
@@ -122,8 +123,8 @@ def _keys(settings: Settings) -> Iterator[Finding]:
     Vault.from_settings(settings)
     yield Finding("encryption keys", "ok", "valid")
     if settings.app_key is None:
-        mend = "set ST_PIPELINE_APP_KEY (`ak1.…`, My Apps in ServiceTitan's developer portal)"
-        yield Finding("app key", "warning", "none, so each credential needs its own", mend)
+        fix = "set ST_PIPELINE_APP_KEY (`ak1.…`, My Apps in ServiceTitan's developer portal)"
+        yield Finding("app key", "warning", "none, so each credential needs its own", fix)
     elif settings.app_key.get_secret_value() != settings.app_key.get_secret_value().strip():
         yield Finding("app key", "wrong", "begins or ends with white space", "remove it from ST_PIPELINE_APP_KEY")
     else:
@@ -138,11 +139,11 @@ def _addresses(settings: Settings) -> Iterator[Finding]:
     for environment, (api, auth) in pairs.items():
         local = [url.startswith(("http://127.0.0.1", "http://localhost")) for url in (api, auth)]
         if local[0] != local[1]:
-            mend = f"set both ST_PIPELINE_{environment.upper()}_API_URL and …_AUTH_URL, or neither"
-            yield Finding(f"{environment} addresses", "wrong", f"{api} and {auth} do not belong together", mend)
+            fix = f"set both ST_PIPELINE_{environment.upper()}_API_URL and …_AUTH_URL, or neither"
+            yield Finding(f"{environment} addresses", "wrong", f"{api} and {auth} do not belong together", fix)
         elif local[0]:
-            mend = "for a real account, remove the ST_PIPELINE_…_URL and ST_PIPELINE_APP_KEY lines from .env"
-            yield Finding(f"{environment} addresses", "warning", f"{api}, a simulator", mend)
+            fix = "for a real account, remove the ST_PIPELINE_…_URL and ST_PIPELINE_APP_KEY lines from .env"
+            yield Finding(f"{environment} addresses", "warning", f"{api}, a simulator", fix)
         elif not (api.startswith("https://") and auth.startswith("https://")):
             yield Finding(
                 f"{environment} addresses", "wrong", "not https: keys would be sent unencrypted", "use https://"
@@ -201,7 +202,7 @@ def _database(settings: Settings) -> Iterator[Finding]:
         try:
             check_current(engine)
             check_deployment(dagster_url(settings, engine), engine)
-            with transaction(engine, "look at the database") as connection:
+            with transaction(engine, "read the tenants") as connection:
                 version = connection.execute(text("SHOW server_version")).scalar_one()
                 tenants = all_tenants(connection)
                 ends_soon = expiring(connection, settings.expiry_warning_days)
@@ -214,11 +215,11 @@ def _database(settings: Settings) -> Iterator[Finding]:
     if not tenants:
         yield Finding("tenants", "warning", "none", "`st-pipeline companies add`, then `st-pipeline credentials add`")
     for tenant in tenants:
-        mend = f"st-pipeline credentials test {tenant.partition_key}"
+        fix = f"st-pipeline credentials test {tenant.partition_key}"
         if tenant.connection_status == "error":
-            yield Finding(f"tenant {tenant.partition_key}", "wrong", tenant.connection_message or "refused", mend)
+            yield Finding(f"tenant {tenant.partition_key}", "wrong", tenant.connection_message or "refused", fix)
         elif tenant.connection_status == "pending":
-            yield Finding(f"tenant {tenant.partition_key}", "warning", "never tested", mend)
+            yield Finding(f"tenant {tenant.partition_key}", "warning", "never tested", fix)
         else:
             yield Finding(f"tenant {tenant.partition_key}", "ok", "connected")
     for one in ends_soon:
