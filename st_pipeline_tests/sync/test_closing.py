@@ -60,12 +60,14 @@ def tenant(database: tuple[Connection, int]) -> Iterator[tuple[Connection, int]]
         transaction.rollback()
 
 
-def noted(tenant: tuple[Connection, int], said: list[EntityOutcome], resting: tuple[str, ...] = ()) -> tuple[str, str]:
+def noted(
+    tenant: tuple[Connection, int], said: list[EntityOutcome], resting: tuple[str, ...] = ()
+) -> tuple[str, str | None]:
     """Status and message of the credential after such a sync."""
     connection, credential_id = tenant
     closing.note_connection(connection, credential_id, said, resting)
     row = connection.exec_driver_sql("SELECT connection_status, connection_message FROM servicetitan_credentials").one()
-    return row[0], row[1] or ""
+    return row[0], row[1]
 
 
 def all_refused(but: tuple[str, ...] = ()) -> dict[str, Exception | None]:
@@ -76,19 +78,19 @@ def all_refused(but: tuple[str, ...] = ()) -> dict[str, Exception | None]:
 @pytest.mark.parametrize(
     ("errors", "resting", "status", "said"),
     [
-        ({ONE: None, OTHER: DOWN}, (), "connected", ""),
+        ({ONE: None, OTHER: DOWN}, (), "connected", None),
         ({ONE: None, OTHER: NO_SCOPE}, (), "connected", "no scope"),
-        ({ONE: DOWN, OTHER: REFUSED}, (), "pending", ""),
-        ({ONE: REFUSED, OTHER: SKIPPED}, (), "pending", ""),
+        ({ONE: DOWN, OTHER: REFUSED}, (), "pending", None),
+        ({ONE: REFUSED, OTHER: SKIPPED}, (), "pending", None),
         (all_refused(), (), "error", "refused"),
-        (all_refused(but=(ONE,)), (), "pending", ""),
+        (all_refused(but=(ONE,)), (), "pending", None),
         (all_refused(but=(ONE,)), (ONE,), "error", "refused"),
         (all_refused() | {OTHER: SKIPPED}, (), "error", "refused"),
-        (all_refused() | {OTHER: ANOTHER}, (), "pending", ""),
+        (all_refused() | {OTHER: ANOTHER}, (), "pending", None),
         (all_refused() | {STREAM: None}, (), "error", "refused"),
         ({ONE: WRONG_KEYS}, (), "error", "wrong keys"),
-        ({STREAM: None}, (), "pending", ""),
-        ({}, (), "pending", ""),
+        ({STREAM: None}, (), "pending", None),
+        ({}, (), "pending", None),
     ],
 )
 def test_what_a_sync_tells_of_the_credential(
@@ -96,7 +98,7 @@ def test_what_a_sync_tells_of_the_credential(
     errors: dict[str, Exception | None],
     resting: tuple[str, ...],
     status: str,
-    said: str,
+    said: str | None,
 ):
     """One entity that was read shows that the keys open it; only a refusal of everything, or of the keys, suspends."""
     assert noted(tenant, outcomes(**errors), resting) == (status, said)

@@ -108,6 +108,7 @@ def outcome(entity: str, error: Exception | None = None) -> EntityOutcome:
 def test_only_errors_of_ours_are_quoted(error: Exception | None, message: str | None):
     """What another library says may hold a record."""
     assert outcome("tag_types", error).message == message
+    assert outcome("tag_types", error).report
 
 
 def test_the_figures_of_a_sync_are_those_of_its_entities_and_not_of_its_streams():
