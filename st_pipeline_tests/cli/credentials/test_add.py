@@ -164,7 +164,7 @@ def test_a_list_shows_what_does_not_open_instead_of_stopping(
 ):
     command(*SINGLY, "--client-secret-file", str(secret_file))
     monkeypatch.setenv("ST_PIPELINE_ENCRYPTION_KEYS", generate_key())
-    assert "does not" in command("credentials", "list").out
+    assert "cannot be" in command("credentials", "list").out
     assert command("credentials", "list", "--json").json[0]["client_id"] is None
 
 

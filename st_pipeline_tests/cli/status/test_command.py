@@ -145,11 +145,11 @@ def test_watching_goes_on_until_ctrl_c(history: Desk):
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [
-        (("-r", "-f"), "a sync that runs has not failed"),
-        (("--last-24h", "--since", "2026-01-01"), "two starts"),
+        (("-r", "-f"), "--running-only and --failed-only exclude"),
+        (("--last-24h", "--since", "2026-01-01"), "--last-24h and --since exclude"),
         (("--since", "yesterday"), "--since is no time"),
         (("--since", "2026-01-01T00:00:00"), "--since has no"),
-        (("--watch", "--json"), "--watch is for people"),
+        (("--watch", "--json"), "--watch and --json exclude"),
         (("-c", "acm"), "unknown company 'acm'"),
     ],
 )

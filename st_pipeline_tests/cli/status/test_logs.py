@@ -44,10 +44,10 @@ def test_a_running_sync_is_shown_as_far_as_it_is(desk: Desk, command: Command):
         (log_id,) = desk.rows("SELECT id FROM servicetitan_sync_logs")[0]
         said = command("logs", str(log_id))
     assert said.out.startswith(f"sync {log_id} of acme: running\n")
-    assert "none: it was started by a program" in said.out
+    assert "none: a program started the sync" in said.out
 
 
 @pytest.mark.parametrize("wanted", ["99", "9" * 30, "acme", "0e2d4b1c-1111-4222-8333-944455556666"])
 @pytest.mark.usefixtures("desk")
 def test_an_unknown_id_is_refused(command: Command, wanted: str):
-    assert_refused(command("logs", wanted), f"no sync '{wanted}' is in the log")
+    assert_refused(command("logs", wanted), f"no sync '{wanted}' in the log")
