@@ -75,11 +75,11 @@ class Acme:
         """The address of an entity's list, for faults that spare its feed."""
         return ENTITIES[entity].list_path.replace("{tenant}", str(self.source.tenant_id))
 
-    def start_process(self, mode: str, log_level: str = "ERROR") -> "subprocess.Popen[str]":
-        """The same sync in a process of its own. Its log comes through a pipe, which at DEBUG must be read."""
+    def environment(self, log_level: str = "ERROR") -> dict[str, str]:
+        """The variables with which a process of its own syncs this tenant."""
         assert self.settings.database_url is not None
         assert self.settings.encryption_keys is not None
-        variables = {
+        return os.environ | {
             "DATABASE_URL": self.settings.database_url.get_secret_value(),
             "ST_PIPELINE_ENCRYPTION_KEYS": self.settings.encryption_keys.get_secret_value(),
             "ST_PIPELINE_APP_KEY": self.source.app_key,
@@ -89,9 +89,12 @@ class Acme:
             "ST_PIPELINE_RETRY_INITIAL_SECONDS": "0.001",
             "ST_PIPELINE_LOG_LEVEL": log_level,
         }
+
+    def start_process(self, mode: str, log_level: str = "ERROR") -> "subprocess.Popen[str]":
+        """The same sync in a process of its own. Its log comes through a pipe, which at DEBUG must be read."""
         return subprocess.Popen(
             [sys.executable, "-c", IN_A_PROCESS, mode],
-            env={**os.environ, **variables},
+            env=self.environment(log_level),
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             text=True,

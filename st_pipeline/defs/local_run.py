@@ -18,6 +18,7 @@ from st_pipeline.runs.backend import Phase, RunState
 from st_pipeline.runs.graphql import LOCATION, REPOSITORY
 from st_pipeline.runs.run_request import RunRequest
 from st_pipeline.settings import load_settings
+from st_pipeline.validation import schema  # noqa: F401 - the same: pandas and pandera, which a sync imports late
 
 # The UI finds the run's job by it; a run from Dagster's own queue has it already.
 REPOSITORY_TAG = ".dagster/repository"

@@ -8,16 +8,18 @@ import functools
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import psycopg
-import pyarrow as pa
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError
 
 from st_pipeline.entities.spec import KEY, MODIFIED, EntitySpec, Kind
 from st_pipeline.postgres.database import DATA_ERRORS
 from st_pipeline.protocol import Columns, Counts, Known, PreparedChunk
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 LONGEST_LAG = timedelta(hours=1)  # ServiceTitan: a feed shows a change up to 15 minutes later
 JSONB_VERSION = b"\x01"  # jsonb's binary form is this byte, then the text
@@ -155,7 +157,7 @@ def with_bookkeeping(columns: Columns, hashes: Sequence[int], records: Sequence[
     return columns | {"full_data": [None] * len(hashes) if records is None else records, "record_hash": hashes}
 
 
-def copy_rows(connection: Connection, target: str, rows: Columns | pa.Table) -> None:
+def copy_rows(connection: Connection, target: str, rows: "Columns | pa.Table") -> None:
     """COPY rows to `table (columns)`, on the driver's own connection so that it shares the transaction.
 
     In the binary form of the target's types: as CSV, Postgres would read JSON with every quote doubled, for 40 % more

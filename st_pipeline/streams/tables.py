@@ -6,14 +6,17 @@ Here: the upsert by (tenant, software, key), what a change of the company does t
 
 import functools
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-import pyarrow as pa
 from sqlalchemy import Connection, text
 
 from st_pipeline.entities.spec import KEY
 from st_pipeline.postgres.chunks import copy_rows
 from st_pipeline.protocol import Counts
 from st_pipeline.streams.spec import SOFTWARE, StreamSpec
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +32,7 @@ class Owner:
     is_noted: bool = False
 
 
-def write_records(connection: Connection, spec: StreamSpec, owner: Owner, table: pa.Table, import_id: str) -> Counts:
+def write_records(connection: Connection, spec: StreamSpec, owner: Owner, table: "pa.Table", import_id: str) -> Counts:
     """Write the records that are new or different; `import_id` leads from each to the sync that wrote it."""
     if table.num_rows == 0:
         return Counts()

@@ -8,8 +8,8 @@ Nothing lost, nothing doubled: a key leaves stream_pending in the transaction th
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-import pyarrow as pa
 from sqlalchemy import Connection
 
 from st_pipeline.postgres import rejects, stream_pending
@@ -19,6 +19,9 @@ from st_pipeline.protocol import Counts, Mode, Reject
 from st_pipeline.streams import tables
 from st_pipeline.streams.spec import StreamSpec
 from st_pipeline.streams.tables import Owner
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,7 +34,7 @@ class PreparedStreamChunk:
     stream: StreamSpec
     owner: Owner
     keys: Sequence[int]
-    records: pa.Table
+    records: "pa.Table"
     failed: Sequence[Reject]
     gone: Sequence[int]
     mode: Mode

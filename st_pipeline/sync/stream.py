@@ -5,10 +5,9 @@ write (streams/), which keys wait (postgres/).
 """
 
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
-import pyarrow as pa
 import structlog
 from sqlalchemy import text
 
@@ -20,7 +19,9 @@ from st_pipeline.streams.spec import StreamSpec, in_year
 from st_pipeline.streams.tables import Owner
 from st_pipeline.streams.write_chunk import PreparedStreamChunk, write_stream_chunk
 from st_pipeline.sync.context import EntityResult, StreamContext
-from st_pipeline.validation.schema import arrow_schema, failing_rows, warnings
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 log = structlog.get_logger()
 
@@ -117,6 +118,8 @@ def _build_chunk(context: StreamContext, owner: Owner) -> bool:
     chunk = _prepare_chunk(context, owner)
     if chunk is None:
         return False
+    from st_pipeline.validation.schema import warnings  # late, as in _checked
+
     counts = write_stream_chunk(context.connection, context.lease, chunk, context.log)
     context.result.counts.add(counts)
     context.result.warnings += warnings(in_year(context.stream, context.today().year), chunk.records)
@@ -150,8 +153,13 @@ def _prepare_chunk(context: StreamContext, owner: Owner) -> PreparedStreamChunk 
     )
 
 
-def _checked(stream: StreamSpec, records: list[tuple[Any, ...]]) -> tuple[pa.Table, list[Reject]]:
+def _checked(stream: StreamSpec, records: list[tuple[Any, ...]]) -> "tuple[pa.Table, list[Reject]]":
     """The records that may be written as a table, and those that break a rule."""
+    # Imported with the first record to check: pandas, pandera and pyarrow cost 0.7 CPU s, and most polls find nothing.
+    import pyarrow as pa
+
+    from st_pipeline.validation.schema import arrow_schema, failing_rows
+
     schema = arrow_schema(stream)
     columns = list(zip(*records, strict=True)) or [()] * len(schema)
     arrays = [pa.array(values, type=field.type) for values, field in zip(columns, schema, strict=True)]

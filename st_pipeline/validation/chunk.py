@@ -10,14 +10,10 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-import pyarrow as pa
-
 from st_pipeline.entities.spec import KEY, MODIFIED, EntitySpec
 from st_pipeline.protocol import Columns, Drift, Known, Reject, record_hash
 from st_pipeline.validation.decode import RecordHead, decode_records, modified_on_text, without_nul
 from st_pipeline.validation.drift import drift_of
-from st_pipeline.validation.frame import build_columns, checked_table
-from st_pipeline.validation.schema import failing_rows, warnings
 from st_pipeline.validation.timestamps import OLDEST, epoch_microseconds, parse_timestamp
 
 
@@ -46,6 +42,16 @@ def validate_chunk(spec: EntitySpec, records: Sequence[bytes]) -> ValidChunk:
     keep = newest_of_each_key(decoded.rows)
     rows = [decoded.rows[index] for index in keep]
     kept = [decoded.records[index] for index in keep]
+    if not rows:
+        nothing: Columns = {column.name: [] for column in spec.columns}
+        return ValidChunk(nothing, [], [], decoded.rejects, nul_records=decoded.nul_records)
+
+    # Imported with the first row to check: pandas, pandera and pyarrow cost 0.7 CPU s, and most polls find nothing.
+    import pyarrow as pa
+
+    from st_pipeline.validation.frame import build_columns, checked_table
+    from st_pipeline.validation.schema import failing_rows, warnings
+
     columns, reasons = build_columns(spec, rows)
     table = checked_table(spec, columns)
     for index, more in failing_rows(spec, table).items():
