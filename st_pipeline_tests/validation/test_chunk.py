@@ -3,6 +3,7 @@
 import json
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -16,6 +17,12 @@ from st_pipeline.validation.timestamps import epoch_microseconds
 
 INVOICES = ENTITIES["invoices"]
 GOOD = b'{"id":1,"total":"10.50","customer":{"id":7,"name":"A"},"modifiedOn":"2026-01-02T16:28:55.8446003Z"}'
+
+
+class OnlyId(msgspec.Struct):
+    """A record of which nothing else is read."""
+
+    id: int
 
 
 def invoice(**fields: Any) -> bytes:
@@ -162,12 +169,10 @@ def test_every_record_ends_in_the_table_or_is_rejected(entity: str):
     def check(chunk_of_records: list[bytes]) -> None:
         chunk = validate_chunk(spec, chunk_of_records)
         kept = set(chunk.ids)
-        aside = {reject.record for reject in chunk.rejects}
+        aside, rejected = ({getattr(one, name) for one in chunk.rejects} for name in ("record", "st_id"))
         for record in chunk_of_records:
-            head = read_head(record)
-            assert record in aside or (
-                head is not None and (head.id in kept or any(r.st_id == head.id for r in chunk.rejects))
-            )
+            # The rest is an older copy of one of these. Its date may be unreadable, so its head may be, too.
+            assert record in aside or msgspec.json.decode(record, type=OnlyId).id in kept | rejected
         assert len(chunk.records) == len(chunk.hashes) == len(chunk.ids) == len(kept)
 
     check()
