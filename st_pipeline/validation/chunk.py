@@ -12,7 +12,7 @@ from typing import Any
 
 from st_pipeline.entities.spec import KEY, MODIFIED, EntitySpec
 from st_pipeline.protocol import Columns, Drift, Known, Reject, record_hash
-from st_pipeline.validation.decode import RecordHead, decode_records, modified_on_text, without_nul
+from st_pipeline.validation.decode import BIGINTS, RecordHead, decode_records, modified_on_text, without_nul
 from st_pipeline.validation.drift import drift_of
 from st_pipeline.validation.timestamps import OLDEST, epoch_microseconds, parse_timestamp
 
@@ -113,7 +113,7 @@ def newest_modified_on(heads: Sequence[RecordHead | None], records: Sequence[byt
 
 def readable_ids(heads: Sequence[RecordHead | None]) -> list[int]:
     """The ids that fit a bigint."""
-    return [head.id for head in heads if head is not None and abs(head.id) < 2**63]
+    return [head.id for head in heads if head is not None and head.id in BIGINTS]
 
 
 def changed_records(

@@ -21,7 +21,8 @@ from st_pipeline.protocol import Columns, Reject
 from st_pipeline.validation.timestamps import parse_timestamp
 
 NULL = msgspec.Raw(b"null")
-Bigint = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
+BIGINTS = range(-(2**63), 2**63)
+Bigint = Annotated[int, msgspec.Meta(ge=BIGINTS.start, le=BIGINTS.stop - 1)]
 # Everything but the id may be null or missing, whatever ServiceTitan's documents promise.
 FIELD_TYPES: dict[Kind, Any] = {
     Kind.INTEGER: Bigint | None,
@@ -169,7 +170,7 @@ def read_id(record: bytes) -> int | None:
         st_id = msgspec.json.decode(record, type=_IdOnly).id
     except NO_RECORD:
         return None
-    return st_id if st_id is not None and abs(st_id) < 2**63 else None
+    return st_id if st_id is not None and st_id in BIGINTS else None
 
 
 _head_decoder = msgspec.json.Decoder(_HeadTexts)

@@ -164,7 +164,7 @@ def commands_leave_their_syncs_to_the_queue(platform: Platform, dagster: Running
     how = ("--entity", "jobs", "--mode", "full", "--batch-size", "5", "--timeout", "3")
     code, said = command("sync", "-c", "acme", *how, "--json")
     assert (code, said["failed_syncs"]) == (1, 1)
-    assert "stopped after 3 s, its time limit" in said["tenants"][0]["message"]
+    assert said["tenants"][0]["message"].startswith("sync acme: stopped after 3 s")  # at work, or still in the queue
 
 
 class Command:

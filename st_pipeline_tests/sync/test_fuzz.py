@@ -128,7 +128,7 @@ def id_of(record: bytes) -> int | None:
     except ValueError:
         return None
     st_id = value.get("id") if isinstance(value, dict) else None
-    return st_id if type(st_id) is int and abs(st_id) < 2**63 else None
+    return st_id if type(st_id) is int and -(2**63) <= st_id < 2**63 else None
 
 
 def empty(connection: Connection, spec: EntitySpec) -> None:

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from st_pipeline.entities import ENTITIES
 from st_pipeline.entities.spec import EntitySpec, Kind
 from st_pipeline.protocol import Known, record_hash
-from st_pipeline.validation.chunk import changed_records, validate_chunk
-from st_pipeline.validation.decode import MAX_NESTING, read_head
+from st_pipeline.validation.chunk import changed_records, readable_ids, validate_chunk
+from st_pipeline.validation.decode import MAX_NESTING, read_head, read_id
 from st_pipeline.validation.timestamps import epoch_microseconds
 
 INVOICES = ENTITIES["invoices"]
@@ -226,3 +226,11 @@ def test_a_record_at_the_limit_passes_and_brackets_in_text_or_side_by_side_are_n
     levels = MAX_NESTING - 2 if inner.startswith(b"{") else MAX_NESTING
     valid = validate_chunk(ENTITIES["customers"], [nested(levels, inner)])
     assert (valid.rejects, valid.ids) == ([], [1])
+
+
+@pytest.mark.parametrize(
+    ("st_id", "fits"), [(-(2**63), True), (2**63 - 1, True), (-(2**63) - 1, False), (2**63, False)]
+)
+def test_the_smallest_and_the_largest_id_are_read_as_postgres_stores_them(st_id: int, fits: bool):
+    record = b'{"id":%d}' % st_id
+    assert (read_id(record) == st_id, readable_ids([read_head(record)]) == [st_id]) == (fits, fits)
