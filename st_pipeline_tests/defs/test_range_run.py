@@ -85,7 +85,7 @@ def test_a_tenant_that_another_run_holds_is_shown_as_failed_and_the_others_go_on
     with platform.held("acme"):
         run = platform.run("incremental_sync", "acme", "birch", only="membership_types")
     assert platform.failed() == {("acme", "membership_types")}
-    assert "busy with another sync" in failures(run)["acme"]
+    assert "busy with another run" in failures(run)["acme"]
     assert materialized(run).keys() == {("birch", "membership_types")}
 
 

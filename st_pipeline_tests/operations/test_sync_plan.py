@@ -6,14 +6,11 @@ from contextlib import contextmanager
 import pytest
 from sqlalchemy import Engine, event, text
 
-from st_pipeline.cli.sync.command import MAX_TENANTS_IN_DETAIL
 from st_pipeline.entities import ENTITIES
 from st_pipeline.operations.sync_plan import Plan, plan
 from st_pipeline.settings import Settings
 from st_pipeline.sync.configuration import SyncConfiguration
 from st_pipeline.tenants.selection import Selection, choose
-from st_pipeline_tests.cli.conftest import Command
-from st_pipeline_tests.cli.desk import widest
 
 COMPANIES = """
     INSERT INTO companies (slug, name) SELECT 'company-' || n, 'Company' FROM generate_series(1, :number) n
@@ -90,14 +87,3 @@ def test_the_requests_of_a_full_sync_are_estimated_from_the_rows_of_each_tenant(
     assert [(one.choice.tenant.credential_id == first, one.requests) for one in found] == [
         (True, 3 + 3), (False, 1 + 3), (False, 1 + 3),
     ]  # fmt: skip
-
-
-def test_many_tenants_are_shown_in_a_line_each_and_few_with_their_entities(engine: Engine, command: Command):
-    """A table for each of 300 tenants took 9 s to draw, and nobody reads it."""
-    fill(engine, MAX_TENANTS_IN_DETAIL + 1)
-    said = command("sync", "--dry-run")
-    assert (said.code, widest(said.out) <= 80) == (0, True)
-    assert len([line for line in said.out.splitlines() if line.startswith("company-")]) == MAX_TENANTS_IN_DETAIL + 1
-    assert "tag_types" not in said.out
-    assert "--json shows each tenant's entities" in said.out
-    assert "tag_types" in command("sync", "--dry-run", "-c", "company-1").out

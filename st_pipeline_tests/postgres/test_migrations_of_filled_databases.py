@@ -78,7 +78,7 @@ def test_a_table_in_use_is_not_waited_for_long_and_the_message_says_who_uses_it(
     assert "run `st-pipeline migrate` again" in said
     version = str(scalar("SELECT version_num FROM alembic_version"))
     assert version > FROM  # what came before the table in use is in place
-    assert f"at version {version}, whole" in said
+    assert f"at version {version}, and can be used" in said
     assert migrate(engine)[1] == newest_version()
     assert scalar("SHOW lock_timeout") == "0"
 

@@ -232,7 +232,7 @@ def test_a_person_types_the_name_and_without_a_terminal_nothing_is_removed(
     acme: Acme, acme_command: Command, variables: dict[str, str]
 ):
     unasked = acme_command("credentials", "remove", "acme")
-    assert (unasked.code, "repeat the command with --yes" in unasked.err) == (2, True)
+    assert (unasked.code, "repeat it with --yes" in unasked.err) == (2, True)
     for typed, code in ((b"acm\n", 1), (b"acme\n", 0)):
         screen, terminal = pty.openpty()
         arguments = [sys.executable, "-c", "from st_pipeline.cli import main; main()", "credentials", "remove", "acme"]
