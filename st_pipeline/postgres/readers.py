@@ -15,6 +15,7 @@ TABLES = (
     "stream_pending",
     "sync_cursors",
     "sync_log_entities",
+    "token_refreshes",
 )
 # The columns that views need of tables with more than a reader may see: secrets, and the bytes of rejected records.
 COLUMNS = {

@@ -16,7 +16,6 @@ from st_pipeline.errors import ConfigurationError
 from st_pipeline.postgres.database import transaction
 from st_pipeline.servicetitan.tenant_authentication import ClientKeys, TenantAuthentication, Token
 from st_pipeline.settings import Environment, Settings
-from st_pipeline.tenants import audit
 from st_pipeline.tenants.companies import unknown
 from st_pipeline.tenants.expiry import warn_once_a_day
 from st_pipeline.tenants.secret_text import check_secret
@@ -65,6 +64,15 @@ _TENANTS = (
     "(SELECT id AS credential_id, refused_since, retry_at FROM servicetitan_credentials) c USING (credential_id) "
     "ORDER BY partition_key"
 )
+SAVE_TOKEN = text("""
+    WITH saved AS (
+        UPDATE servicetitan_credentials SET access_token = :value, token_expires_at = :expires_at
+        WHERE id = :id RETURNING id
+    )
+    INSERT INTO token_refreshes AS t (credential_id, day)
+    SELECT id, (now() AT TIME ZONE 'UTC')::date FROM saved WHERE CAST(:value AS bytea) IS NOT NULL
+    ON CONFLICT (credential_id, day) DO UPDATE SET refreshes = t.refreshes + 1, last_at = excluded.last_at
+""")
 # The columns of a credential that ServiceTitan accepts, or has not refused yet.
 NOT_REFUSED = {"refused_since": None, "refusals": 0, "retry_at": None}
 
@@ -209,10 +217,7 @@ class PostgresTokenStore:
         return None if client_id is None or client_secret is None else ClientKeys(client_id, client_secret)
 
     def save(self, token: Token | None) -> None:
-        """Store the token; None deletes it. A new token leaves a row in the audit trail: at most 96 a day."""
-        sql = text(
-            "UPDATE servicetitan_credentials SET access_token = :value, token_expires_at = :expires_at WHERE id = :id"
-        )
+        """Store the token; None deletes it. A new one is counted: one row a tenant and day."""
         key, column = self._tenant.partition_key, "access_token"
         values = {
             "id": self._tenant.credential_id,
@@ -220,12 +225,9 @@ class PostgresTokenStore:
             "expires_at": None if token is None else token.expires_at,
         }
         with transaction(self._engine, f"store the token of tenant {key}") as connection:
-            if not connection.execute(sql, values).rowcount or token is None:
-                return  # the credential was removed meanwhile, or the token deleted
-            details = {"expires_at": token.expires_at.isoformat(timespec="seconds")}
-            audit.record(connection, "token.refresh", tenant=key, credential_id=self._tenant.credential_id,
-                         result="done", details=details)  # fmt: skip
-            warn_once_a_day(connection, self._tenant.credential_id, key, self._warning_days)
+            # Nothing is counted when the credential was removed meanwhile, or the token is deleted.
+            if connection.execute(SAVE_TOKEN, values).rowcount:
+                warn_once_a_day(connection, self._tenant.credential_id, key, self._warning_days)
 
 
 def open_secrets(connection: Connection, vault: Vault, tenant: Tenant) -> dict[str, SecretStr | None]:

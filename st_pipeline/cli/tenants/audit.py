@@ -36,7 +36,7 @@ def read_moment(_ctx: click.Context, param: click.Parameter, value: str | None) 
 
 @click.group()
 def audit() -> None:
-    """The audit trail: changes, tests, tokens, syncs and refusals. Rows are added, never changed."""
+    """The audit trail: changes, tests, syncs and refusals. Rows are added, never changed."""
 
 
 @audit.command(

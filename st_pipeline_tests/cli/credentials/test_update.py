@@ -14,7 +14,7 @@ from st_pipeline_tests.cli.conftest import Command
 from st_pipeline_tests.tenants import planted
 
 NEW_SECRET = "cs.planted-new-secret"
-TRAIL = "SELECT action, result, details FROM audit_log WHERE action <> 'token.refresh' ORDER BY id DESC LIMIT 1"
+TRAIL = "SELECT action, result, details FROM audit_log ORDER BY id DESC LIMIT 1"
 
 
 @pytest.fixture
