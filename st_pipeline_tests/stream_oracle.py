@@ -1,7 +1,7 @@
 """What the streams must hold, worked out anew from the simulator's own records, and how the tables differ from it.
 
-Here: reading a tenant as a stranger would, and the streams' meaning written as plainly as it can be: whole lists in
-memory, one loop a question. Not here: anything of the pipeline's mapping but the splitting of names.
+Here: reading a tenant with an independent client, and the streams' meaning written as plainly as it can be: whole lists
+in memory, one loop a question. Not here: anything of the pipeline's mapping but the splitting of names.
 """
 
 from collections import defaultdict
@@ -15,7 +15,7 @@ from sqlalchemy import Connection, text
 
 from st_pipeline.simulator.control import SimulatedTenant
 from st_pipeline.streams.names import split_name
-from st_pipeline_tests.simulator.stranger import Stranger
+from st_pipeline_tests.simulator.independent_client import IndependentClient
 
 Record = dict[str, Any]
 Streams = dict[str, dict[str, Record]]
@@ -47,19 +47,19 @@ class Source:
 
 def read_source(simulated: SimulatedTenant) -> Source:
     """Feeds show every record in its last state, lists what exists. A contact's own flag says whether it does."""
-    stranger, source = Stranger(simulated).log_in(), Source()
+    client, source = IndependentClient(simulated).log_in(), Source()
     for entity in ("customers", "customer_contacts", "membership_types", "memberships", "invoices"):
-        pages = stranger.walk_feed(entity, includeRecentChanges="true")
+        pages = client.walk_feed(entity, includeRecentChanges="true")
         source.records[entity] = {record["id"]: record for page in pages for record in page["data"]}
         source.existing[entity] = {
             record["id"]
             for record in (
                 [contact for contact in source.records[entity].values() if contact["active"]]
                 if entity == "customer_contacts"
-                else stranger.walk_list(entity, pageSize=5000)
+                else client.walk_list(entity, pageSize=5000)
             )
         }
-    stranger.http.close()
+    client.http.close()
     return source
 
 

@@ -97,7 +97,7 @@ def test_a_field_never_seen_before_neither_stops_nor_changes_the_load_and_can_be
         assert acme.value(readable) == len(without[spec.name]) > 0
 
 
-STRIKES: dict[str, tuple[str, dict[str, Any]]] = {
+FAULTS: dict[str, tuple[str, dict[str, Any]]] = {
     "15 percent of answers are 500": ("status", {"status": 500, "probability": 0.15}),
     "15 percent of bodies are cut half-way": ("cut_body", {"probability": 0.15}),
     "15 percent of bodies end with their connection": ("cut_body", {"probability": 0.15, "how": "close"}),
@@ -105,10 +105,10 @@ STRIKES: dict[str, tuple[str, dict[str, Any]]] = {
 }
 
 
-@pytest.mark.parametrize("strike", STRIKES)
-def test_a_load_and_its_increments_end_equal_to_the_source_though(acme: Acme, strike: str):
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_load_and_its_increments_end_equal_to_the_source_though(acme: Acme, fault: str):
     """Peers stop at a cut body and at a revoked token, and throw away what they had fetched."""
-    kind, rule = STRIKES[strike]
+    kind, rule = FAULTS[fault]
     acme.source.fault(kind, **rule)
     assert acme.sync(incremental_only=False).success
     acme.source.advance(created=5, changed=20, deleted=3, merged=1)

@@ -1,6 +1,7 @@
 """No secret, and nothing of a customer, in logs, errors, events, commands' output and tables that hold no records.
 
-What is looked for, and how: leaks.py; that it would be found: test_leak_search.py; what goes wrong: troubles.py.
+What is looked for, and how: leaks.py; that it would be found: test_leak_search.py; what goes wrong:
+failure_scenarios.py.
 """
 
 from pathlib import Path
@@ -17,8 +18,8 @@ from st_pipeline.logs import configure_logs
 from st_pipeline.vault.encryption import generate_key
 from st_pipeline_tests.acme import Acme
 from st_pipeline_tests.defs.platform import Platform
+from st_pipeline_tests.failure_scenarios import FAILURE_SCENARIOS, another_client_secret
 from st_pipeline_tests.leaks import NAME, Ear, Leaks, plant
-from st_pipeline_tests.troubles import TROUBLES, another_client_secret
 
 
 @pytest.fixture
@@ -36,8 +37,8 @@ def test_nothing_leaks_whatever_goes_wrong_in_a_sync(
     )
     configure_logs(acme.settings)
     with Ear(leaks):
-        for name, (trouble, succeeds) in TROUBLES.items():
-            with trouble(acme):
+        for name, (scenario, succeeds) in FAILURE_SCENARIOS.items():
+            with scenario(acme):
                 result = acme.sync(incremental_only=False, rewrite=True, batch_size=500)
             assert result.success is succeeds, (name, result.errors)
             hear_result(leaks, name, result)
@@ -109,8 +110,8 @@ def test_nothing_leaks_into_dagster(
             "another client secret",
             "Postgres refuses a chunk",
         ):
-            trouble, succeeds = TROUBLES[name]
-            with trouble(acme):
+            scenario, succeeds = FAILURE_SCENARIOS[name]
+            with scenario(acme):
                 finished = platform.run("full_sync", "acme", mode="full", rewrite=True)
             assert finished.success is succeeds, name
             for entry in instance.all_logs(finished.run_id):

@@ -11,6 +11,8 @@ from typing import Any
 
 from sqlalchemy import Connection, text
 
+from st_pipeline.servicetitan.statistics import COUNTS, RequestStatistics
+
 
 @dataclass(frozen=True, slots=True)
 class SyncFilter:
@@ -54,7 +56,7 @@ def last_syncs(connection: Connection, chosen: SyncFilter, limit: int) -> list[d
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Totals:
-    """Figures over syncs. `buckets`: response times, as `RequestStatistics` counts them."""
+    """Figures over syncs. `api`: their requests."""
 
     syncs: int = 0
     completed: int = 0
@@ -63,17 +65,11 @@ class Totals:
     processed: int = 0
     records_failed: int = 0
     seconds: float = 0.0
-    requests: int = 0
-    retries: int = 0
-    rate_limited: int = 0
-    token_requests: int = 0
-    longest_ms: float = 0.0
-    buckets: dict[int, int] = field(default_factory=dict)
+    api: RequestStatistics = field(default_factory=RequestStatistics)
 
 
 def totals(connection: Connection, chosen: SyncFilter) -> Totals:
     """The figures of all these syncs."""
-    api = {name: f"coalesce(sum((l.details->'api'->>'{name}')::bigint), 0)" for name in API_COUNTS}
     sums = connection.execute(
         text(f"""
             SELECT count(*) AS syncs, count(*) FILTER (WHERE l.status = 'completed') AS completed,
@@ -81,13 +77,19 @@ def totals(connection: Connection, chosen: SyncFilter) -> Totals:
                    count(*) FILTER (WHERE l.status = 'running') AS running,
                    coalesce(sum(l.records_processed), 0)::bigint AS processed,
                    coalesce(sum(l.records_failed), 0)::bigint AS records_failed,
-                   coalesce(sum(l.duration_seconds), 0) AS seconds,
-                   {", ".join(f"({sum_})::bigint AS {name}" for name, sum_ in api.items())},
-                   coalesce(max((l.details->'api'->>'longest_ms')::float8), 0) AS longest_ms
+                   coalesce(sum(l.duration_seconds), 0) AS seconds
             {FROM} WHERE {WHERE}
         """),
         chosen.bound,
     ).mappings()
+    return Totals(**sums.one(), api=_requests(connection, chosen))
+
+
+def _requests(connection: Connection, chosen: SyncFilter) -> RequestStatistics:
+    """The figures about requests of all these syncs, added up."""
+    counts = ", ".join(f"coalesce(sum((l.details->'api'->>'{name}')::bigint), 0)::bigint AS {name}" for name in COUNTS)
+    longest = "coalesce(max((l.details->'api'->>'longest_ms')::float8), 0) AS longest_ms"
+    sums = connection.execute(text(f"SELECT {counts}, {longest} {FROM} WHERE {WHERE}"), chosen.bound).mappings()
     times = connection.execute(
         text(f"""
             SELECT b.key::integer, sum(b.value::bigint)::bigint
@@ -95,10 +97,7 @@ def totals(connection: Connection, chosen: SyncFilter) -> Totals:
         """),
         chosen.bound,
     )
-    return Totals(**sums.one(), buckets={bucket: count for bucket, count in times})  # noqa: C416 - rows, not pairs
-
-
-API_COUNTS = ("requests", "retries", "rate_limited", "token_requests")
+    return RequestStatistics(**sums.one(), buckets={bucket: count for bucket, count in times})  # noqa: C416 - rows, not pairs
 
 
 def slowest(connection: Connection, chosen: SyncFilter, limit: int = 3) -> list[dict[str, Any]]:

@@ -26,7 +26,7 @@ def names_of(entity: str) -> tuple[str, ...]:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Chosen:
+class RejectFilter:
     """Which rejects; None and empty mean all. `names`: entities, their lists, streams. `dismissed` None: both kinds."""
 
     credential_ids: Collection[int] = ()
@@ -54,13 +54,13 @@ FIELDS = """
 FROM = "FROM sync_rejects r JOIN tenants t ON t.credential_id = r.credential_id"
 
 
-def listed(connection: Connection, chosen: Chosen, limit: int) -> list[dict[str, Any]]:
+def listed(connection: Connection, chosen: RejectFilter, limit: int) -> list[dict[str, Any]]:
     """The rejects, the last seen first, without their bytes."""
     query = text(f"SELECT {FIELDS} {FROM} WHERE {WHERE} ORDER BY r.last_seen_at DESC, r.id DESC LIMIT :limit")
     return [dict(row) for row in connection.execute(query, {**chosen.bound, "limit": limit}).mappings()]
 
 
-def counted(connection: Connection, chosen: Chosen) -> list[dict[str, Any]]:
+def counted(connection: Connection, chosen: RejectFilter) -> list[dict[str, Any]]:
     """How many rejects there are by tenant, entity and reason; the most first. One with two reasons counts in both."""
     query = text(f"""
         SELECT t.partition_key AS tenant, r.entity, reason, count(*) AS records, max(r.last_seen_at) AS last_seen_at
@@ -70,20 +70,20 @@ def counted(connection: Connection, chosen: Chosen) -> list[dict[str, Any]]:
     return [dict(row) for row in connection.execute(query, chosen.bound).mappings()]
 
 
-def number(connection: Connection, chosen: Chosen) -> int:
+def number(connection: Connection, chosen: RejectFilter) -> int:
     """How many rejects there are."""
     query = text(f"SELECT count(*) {FROM} WHERE {WHERE}")
     return int(connection.execute(query, chosen.bound).scalar_one())
 
 
-def record_of(connection: Connection, chosen: Chosen) -> bytes | None:
+def record_of(connection: Connection, chosen: RejectFilter) -> bytes | None:
     """The bytes of the chosen reject, as received: a customer's data, to show to a person and never to log."""
     query = text(f"SELECT r.record {FROM} WHERE {WHERE}")
     found: bytes | None = connection.execute(query, chosen.bound).scalars().first()
     return None if found is None else bytes(found)
 
 
-def dismiss(connection: Connection, chosen: Chosen, *, undo: bool = False) -> int:
+def dismiss(connection: Connection, chosen: RejectFilter, *, undo: bool = False) -> int:
     """Mark rejects as dismissed, or with `undo` as open again. Returns how many changed."""
     moment = "NULL" if undo else "now()"
     query = text(f"""
@@ -93,7 +93,7 @@ def dismiss(connection: Connection, chosen: Chosen, *, undo: bool = False) -> in
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
+class StoredReject:
     """A reject to replay."""
 
     id: int
@@ -103,14 +103,14 @@ class Kept:
     last_seen_at: datetime
 
 
-def chunk(connection: Connection, chosen: Chosen, after_id: int, limit: int) -> list[Kept]:
+def chunk(connection: Connection, chosen: RejectFilter, after_id: int, limit: int) -> list[StoredReject]:
     """The next rejects, in the order in which they were first stored."""
     query = text(f"""
         SELECT r.id, r.record_key, r.st_id, r.record, r.last_seen_at {FROM}
         WHERE {WHERE} AND r.id > :after ORDER BY r.id LIMIT :limit
     """)
     rows = connection.execute(query, {**chosen.bound, "after": after_id, "limit": limit})
-    return [Kept(id_, key, st_id, bytes(record), seen) for id_, key, st_id, record, seen in rows]
+    return [StoredReject(id_, key, st_id, bytes(record), seen) for id_, key, st_id, record, seen in rows]
 
 
 def forget(connection: Connection, ids: Sequence[int]) -> None:
@@ -125,7 +125,7 @@ def still_fails(connection: Connection, id_: int, reasons: Sequence[str]) -> Non
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
+class HeldRow:
     """The row that a reject would replace."""
 
     modified_on: datetime | None
@@ -133,7 +133,7 @@ class Held:
     deleted_at: datetime | None
 
 
-def held_rows(connection: Connection, spec: EntitySpec, credential_id: int, ids: Collection[int]) -> dict[int, Held]:
+def held_rows(connection: Connection, spec: EntitySpec, credential_id: int, ids: Collection[int]) -> dict[int, HeldRow]:
     """The rows of these ids."""
     modified = MODIFIED if spec.has(MODIFIED) else "CAST(NULL AS timestamptz)"
     query = text(
@@ -141,4 +141,4 @@ def held_rows(connection: Connection, spec: EntitySpec, credential_id: int, ids:
         f"WHERE credential_id = :credential_id AND {KEY} = ANY(:ids)"
     )
     rows = connection.execute(query, {"credential_id": credential_id, "ids": list(ids)})
-    return {st_id: Held(*rest) for st_id, *rest in rows}
+    return {st_id: HeldRow(*rest) for st_id, *rest in rows}

@@ -16,7 +16,7 @@ from st_pipeline.entities import ENTITIES, LISTS
 from st_pipeline.entities.spec import EntitySpec
 from st_pipeline.errors import PipelineError
 from st_pipeline.operations import rejects
-from st_pipeline.operations.rejects import Chosen, Held, Kept
+from st_pipeline.operations.rejects import HeldRow, RejectFilter, StoredReject
 from st_pipeline.postgres import cursors, leases, stream_pending
 from st_pipeline.postgres.database import database_errors
 from st_pipeline.postgres.leases import Lease
@@ -55,7 +55,7 @@ class _Replay:
     connection: Connection
     lease: Lease
     log: SyncLog
-    chosen: Chosen
+    chosen: RejectFilter
     results: list[Replayed] = field(default_factory=list)
 
 
@@ -66,7 +66,7 @@ def replay(
 
     Raises TenantBusy, DatabaseUnavailable. What was written before stays.
     """
-    chosen = Chosen(
+    chosen = RejectFilter(
         credential_ids=(tenant.credential_id,), names=names, keys=keys, dismissed=None if keys else False
     )  # fmt: skip
     doing = f"replay of rejects of tenant {tenant.partition_key}"
@@ -78,7 +78,7 @@ def replay(
 
 
 @contextmanager
-def _leased(connection: Connection, settings: Settings, tenant: Tenant, chosen: Chosen) -> Iterator[_Replay]:
+def _leased(connection: Connection, settings: Settings, tenant: Tenant, chosen: RejectFilter) -> Iterator[_Replay]:
     """The tenant's lease and a row of the sync log, for the block."""
     sync_id = uuid.uuid4()
     lease = leases.take_or_wait(
@@ -126,7 +126,7 @@ def _replay_one(work: _Replay, name: str) -> None:
         return
     result = Replayed(name)
     last_id, size = 0, work.settings.rows_per_chunk
-    one = Chosen(
+    one = RejectFilter(
         credential_ids=work.chosen.credential_ids,
         names=(name,),
         keys=work.chosen.keys,
@@ -153,7 +153,7 @@ def _replay_one(work: _Replay, name: str) -> None:
         work.results.append(result)
 
 
-def _write(work: _Replay, spec: EntitySpec, kept: list[Kept], result: Replayed) -> None:
+def _write(work: _Replay, spec: EntitySpec, kept: list[StoredReject], result: Replayed) -> None:
     """One chunk: note why some still fail, drop what is older than what we hold, write the rest as a sync would."""
     valid = validate_chunk(spec, [one.record for one in kept])
     failing = {reject.record: reject.reasons for reject in valid.rejects}
@@ -176,12 +176,12 @@ def _write(work: _Replay, spec: EntitySpec, kept: list[Kept], result: Replayed) 
     result.passed += len(newer) - refused
 
 
-def _reasons(failing: dict[bytes, tuple[str, ...]], one: Kept) -> tuple[str, ...] | None:
+def _reasons(failing: dict[bytes, tuple[str, ...]], one: StoredReject) -> tuple[str, ...] | None:
     """Why it fails; a reject found by its bytes, cleaned or as kept."""
     return failing.get(one.record, failing.get(without_nul(one.record)[0]))
 
 
-def _is_older(kept: Kept, held: Held | None) -> bool:
+def _is_older(kept: StoredReject, held: HeldRow | None) -> bool:
     """Is the row that we hold the truth of a later moment?
 
     A record says when it was modified; where one of the two does not, what was seen later counts. A row that
@@ -197,7 +197,7 @@ def _is_older(kept: Kept, held: Held | None) -> bool:
     return held.local_synced_at > kept.last_seen_at
 
 
-def _write_rows(work: _Replay, spec: EntitySpec, kept: list[Kept]) -> int:
+def _write_rows(work: _Replay, spec: EntitySpec, kept: list[StoredReject]) -> int:
     """Prepare and write them as a sync would. Returns how many Postgres refused."""
     entity = next(entity for entity in ENTITIES.values() if spec in entity.read_as)
     order = EntityContext(
@@ -214,7 +214,7 @@ def _write_rows(work: _Replay, spec: EntitySpec, kept: list[Kept]) -> int:
     return order.result.counts.failed
 
 
-def _let_wait(work: _Replay, stream: str, kept: list[Kept]) -> None:
+def _let_wait(work: _Replay, stream: str, kept: list[StoredReject]) -> None:
     """A stream's record is made anew from the tables: its bytes are only what it would have been."""
     with work.connection.begin():
         keys = [one.st_id for one in kept if one.st_id is not None]

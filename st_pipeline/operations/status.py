@@ -13,7 +13,6 @@ from sqlalchemy import Engine
 from st_pipeline.operations.history import SyncFilter, Totals, last_syncs, slowest, totals
 from st_pipeline.operations.next_polls import next_due
 from st_pipeline.postgres.database import transaction
-from st_pipeline.servicetitan.statistics import RequestStatistics
 from st_pipeline.settings import Settings
 from st_pipeline.tenants.selection import Selection, check_names
 from st_pipeline.tenants.store import Tenant, all_tenants
@@ -42,7 +41,6 @@ def read_status(
 
 def _figures(total: Totals, since: datetime) -> dict[str, Any]:
     ended = total.completed + total.failed
-    times = RequestStatistics(longest_ms=total.longest_ms, buckets=total.buckets)
     return {
         "since": since,
         "syncs": total.syncs,
@@ -54,11 +52,11 @@ def _figures(total: Totals, since: datetime) -> dict[str, Any]:
         "records_failed": total.records_failed,
         "failed_share": round(total.records_failed / total.processed, 6) if total.processed else None,
         "records_per_second": round(total.processed / total.seconds, 1) if total.seconds else None,
-        "requests": total.requests,
-        "retries": total.retries,
-        "rate_limited": total.rate_limited,
-        "api_p95_ms": round(times.percentile_ms(0.95), 1) if total.buckets else None,
-        "token_refreshes": total.token_requests,
+        "requests": total.api.requests,
+        "retries": total.api.retries,
+        "rate_limited": total.api.rate_limited,
+        "api_p95_ms": round(total.api.percentile_ms(0.95), 1) if total.api.buckets else None,
+        "token_refreshes": total.api.token_requests,
     }
 
 

@@ -8,6 +8,7 @@ import threading
 from dataclasses import dataclass, field
 from typing import Any
 
+COUNTS = ("requests", "retries", "rate_limited", "token_requests", "bytes")  # what adds up over syncs
 STEPS_PER_DOUBLING = 4  # so a percentile from the buckets is at most 19 % too high
 
 
@@ -56,11 +57,7 @@ class RequestStatistics:
 
     def _figures(self) -> dict[str, Any]:
         return {
-            "requests": self.requests,
-            "retries": self.retries,
-            "rate_limited": self.rate_limited,
-            "token_requests": self.token_requests,
-            "bytes": self.bytes,
+            **{name: getattr(self, name) for name in COUNTS},
             "p50_ms": round(self.percentile_ms(0.5), 2),
             "p95_ms": round(self.percentile_ms(0.95), 2),
             "longest_ms": round(self.longest_ms, 2),

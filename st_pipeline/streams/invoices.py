@@ -111,7 +111,7 @@ INVOICES_STREAM = StreamSpec(
     rules=(
         Rule("invoice has no number", "invoice_number", Severity.REJECT, not_null=True),
         Rule("invoice has no customer", "customer_id", Severity.REJECT, not_null=True),
-        Rule("total is no number", "total", Severity.REJECT, not_null=True),
+        Rule("total is not a number", "total", Severity.REJECT, not_null=True),
         Rule(
             "invoice date is outside 1990 to next year",
             "invoice_date",

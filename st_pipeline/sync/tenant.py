@@ -22,7 +22,6 @@ from st_pipeline.postgres.sync_log import SyncLog, close_abandoned
 from st_pipeline.protocol import Counts, Mode
 from st_pipeline.servicetitan.client import ServiceTitanClient
 from st_pipeline.servicetitan.deadline import NO_DEADLINE, Deadline, out_of_time, why_ended
-from st_pipeline.servicetitan.pages import count
 from st_pipeline.settings import Settings
 from st_pipeline.streams import STREAMS
 from st_pipeline.sync import closing, poll_policy
@@ -31,6 +30,7 @@ from st_pipeline.sync.context import EntityContext, EntityResult, StreamContext,
 from st_pipeline.sync.data_types import SYNCED
 from st_pipeline.sync.entity import sync_entity
 from st_pipeline.sync.entity_order import OUTAGES_IN_A_ROW, is_outage
+from st_pipeline.sync.expected_records import expected_records
 from st_pipeline.sync.stream import build_stream
 from st_pipeline.tenants import store
 
@@ -155,7 +155,7 @@ class TenantSync:
         failed: dict[str, Exception] = {}
         ends_all: Exception | None = None
         outages = 0
-        self._announce(skip)
+        self.log.expected = self._expected(skip)
         for entity in self.plan.entities:
             if skip(entity):
                 continue
@@ -181,6 +181,12 @@ class TenantSync:
             if isinstance(outcome.error, SyncStopped | OutOfTime):
                 return  # what was not begun has not failed
 
+    def _expected(self, skip: Callable[[str], bool]) -> int | None:
+        if self.configuration.mode is not Mode.FULL:
+            return None
+        names = [name for name in self.configuration.entities if name not in STREAMS and not skip(name)]
+        return expected_records(self.client, names)
+
     def _stops(self, outages: int) -> bool:
         """Is the rest left for the next sync?"""
         if self.deadline.has_passed:
@@ -190,19 +196,6 @@ class TenantSync:
         if self.result.stopped is not None:
             self.result.errors.append(self.result.stopped)
         return self.result.stopped is not None
-
-    def _announce(self, skip: Callable[[str], bool]) -> None:
-        """How many records a full sync will read, for its progress: one small request for each entity."""
-        if self.configuration.mode is not Mode.FULL:
-            return
-        for entity in self.configuration.entities:
-            if skip(entity) or entity in STREAMS:
-                continue
-            for spec in ENTITIES[entity].read_as:
-                try:
-                    self.log.expected = (self.log.expected or 0) + count(self.client, spec)
-                except PipelineError:
-                    return  # its own sync will say what is wrong
 
     def _sync(self, name: str) -> EntityOutcome:
         work = self._work(name)

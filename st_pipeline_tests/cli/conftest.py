@@ -20,7 +20,7 @@ from st_pipeline.postgres.database import DAGSTER_DRIVER, DRIVER, open_engine
 from st_pipeline.settings import Settings
 from st_pipeline.simulator.control import SimulatedTenant, SimulatorControl
 from st_pipeline_tests.acme import Acme
-from st_pipeline_tests.cli.desk import Desk, pythonpath, variables_for
+from st_pipeline_tests.cli.installation import Installation, pythonpath, variables_for
 from st_pipeline_tests.cli.project import CHECKOUT
 from st_pipeline_tests.tenants import planted
 
@@ -155,7 +155,7 @@ def dagster_storage(postgres_server: EmbeddedServer) -> str:
 
 
 @pytest.fixture
-def desk(
+def installation(
     engine: Engine,
     settings: Settings,
     variables: dict[str, str],
@@ -164,8 +164,8 @@ def desk(
     servicetitan_tenant: Callable[..., SimulatedTenant],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
-) -> Desk:
-    """An operator's desk without tenants; commands and their processes find everything in the environment."""
+) -> Installation:
+    """An installation without tenants; commands and their processes find everything in the environment."""
     hand_over(dagster_storage, engine)
     home = tmp_path / "project"
     home.mkdir()
@@ -175,7 +175,7 @@ def desk(
     more = variables_for(simulator.production_url, simulator.integration_url, dagster_storage, home)
     for name, value in {**variables, **more, "PYTHONPATH": pythonpath()}.items():
         monkeypatch.setenv(name, value)
-    return Desk(engine, settings, servicetitan_tenant, home)
+    return Installation(engine, settings, servicetitan_tenant, home)
 
 
 def hand_over(storage: str, engine: Engine) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from st_pipeline.cli import ALIASES, COMMANDS
 from st_pipeline_tests.cli.conftest import Command
-from st_pipeline_tests.cli.desk import COMMAND, Desk
+from st_pipeline_tests.cli.installation import COMMAND, Installation
 
 HEAVY = ("pandas", "pandera", "pyarrow", "dagster")
 
@@ -35,8 +35,8 @@ def test_each_shell_gets_its_script(unconnected: Command, shell: str):
     assert "_ST_PIPELINE_COMPLETE" in said.out
 
 
-def test_names_of_tenants_companies_and_entities_are_offered(desk: Desk):
-    desk.add("acme", "acme@integration", "birch")
+def test_names_of_tenants_companies_and_entities_are_offered(installation: Installation):
+    installation.add("acme", "acme@integration", "birch")
     assert offered("sync", "--tenant", "ac") == ["acme", "acme@integration"]
     assert offered("sync-status", "-c", "b") == ["birch"]
     assert offered("rejects", "show", "acme", "inv") == ["invoices", "invoices_stream"]
@@ -61,7 +61,7 @@ def test_the_other_names_are_the_same_commands(unconnected: Command):
     [("sync-status",), ("logs", "1"), ("tenants", "list"), ("rejects", "list"), ("sync", "--dry-run"),
      ("retry-failed", "--dry-run")],
 )  # fmt: skip
-@pytest.mark.usefixtures("desk")
+@pytest.mark.usefixtures("installation")
 def test_looking_pays_for_no_dataframe_and_no_dagster(arguments: tuple[str, ...]):
     """Pandas alone costs 0.9 s, Dagster 1.4."""
     code = (

@@ -27,7 +27,7 @@ from st_pipeline.postgres.migrations import migrate
 from st_pipeline.settings import Settings
 from st_pipeline.simulator.control import SimulatedTenant, SimulatorControl
 from st_pipeline_tests.kill_lab import checks
-from st_pipeline_tests.kill_lab.strikes import Strike
+from st_pipeline_tests.kill_lab.kill_plans import KillPlan
 from st_pipeline_tests.kill_lab.worker import Began, Ended, Order, kill, work
 from st_pipeline_tests.onboarding import onboard
 
@@ -44,14 +44,14 @@ class Run:
     """One worker's life. `interrupted`: the kill fell within the sync, which did not end well."""
 
     order: Order
-    struck: bool = False
+    kill_sent: bool = False
     exit_code: int | None = None
     ended: Ended | None = None
 
     @property
     def interrupted(self) -> bool:
         """Was it killed before its end, or did it fail of the kill?"""
-        return self.struck and self.exit_code != 0
+        return self.kill_sent and self.exit_code != 0
 
 
 class Lab:
@@ -78,28 +78,28 @@ class Lab:
     ) -> None:
         self._stack.close()
 
-    def sync(self, tenant: "LabTenant", *, full: bool, scheduled: bool = False, strike: Strike | None = None) -> Run:
-        """Sync in a worker of its own, which the strike kills; Postgres runs again afterwards."""
+    def sync(self, tenant: "LabTenant", *, full: bool, scheduled: bool = False, plan: KillPlan | None = None) -> Run:
+        """Sync in a worker of its own, which is killed as planned; Postgres runs again afterwards."""
         settings = {**tenant.settings, "database_url": self.url.render_as_string(hide_password=False)}
-        run = Run(Order(tenant.name, full, scheduled, settings, self.server.pid, strike))
+        run = Run(Order(tenant.name, full, scheduled, settings, self.server.pid, plan))
         ours, theirs = self._processes.Pipe(duplex=False)
         process = self._processes.Process(target=work, args=(run.order, theirs), daemon=True)
         process.start()
         theirs.close()
         with ours:
             began = ours.recv() if ours.poll(LONGEST_SYNC_SECONDS) else None
-            if strike is not None and strike.place is None and isinstance(began, Began):
-                process.join(strike.after_seconds)
+            if plan is not None and plan.place is None and isinstance(began, Began):
+                process.join(plan.after_seconds)
                 if process.exitcode is None and process.pid is not None:
-                    kill(strike.kind, process.pid, self.server.pid, began.backend_pid)
-                    run.struck = True
+                    kill(plan.kind, process.pid, self.server.pid, began.backend_pid)
+                    run.kill_sent = True
             process.join(LONGEST_SYNC_SECONDS)
             if process.exitcode is None:
                 process.kill()
                 raise TimeoutError(f"a sync did not end within {LONGEST_SYNC_SECONDS} s")
             run.exit_code = process.exitcode
             for message in _messages(ours):
-                run.struck |= isinstance(message, Strike)
+                run.kill_sent |= isinstance(message, KillPlan)
                 run.ended = message if isinstance(message, Ended) else run.ended
         self._start_postgres()
         return run

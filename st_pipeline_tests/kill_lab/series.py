@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 from itertools import count
 from random import Random
 
+from st_pipeline_tests.kill_lab.kill_plans import PLACES, KillPlan, Kind, draw
 from st_pipeline_tests.kill_lab.lab import Lab, LabTenant, Run
-from st_pipeline_tests.kill_lab.strikes import PLACES, Kind, Strike, draw
 from st_pipeline_tests.kill_lab.worker import Ended
 
 KILLS_A_SERIES = 10
@@ -129,20 +129,20 @@ class Series:
         self.story.append("the source moved on")
 
     def _kill(self, mode: str) -> list[str]:
-        strike = draw(self.random, self.like[mode].passed, self.like[mode].seconds)
-        run = self.lab.sync(self.tenant, full=mode == FULL, scheduled=self._by_schedule(), strike=strike)
-        self._count(run, strike, mode)
-        if run.exit_code != 0 and not run.struck:
+        plan = draw(self.random, self.like[mode].passed, self.like[mode].seconds)
+        run = self.lab.sync(self.tenant, full=mode == FULL, scheduled=self._by_schedule(), plan=plan)
+        self._count(run, plan, mode)
+        if run.exit_code != 0 and not run.kill_sent:
             return [f"the sync failed before anything was killed: {run.ended and run.ended.errors}"]
         if run.ended is None and run.exit_code != -signal.SIGKILL:
             return [f"the worker ended without a word, exit code {run.exit_code}"]
         unexpected = run.ended.unexpected if run.ended else ()
         return [f"the sync failed of an error that nobody foresaw, {kind}" for kind in unexpected]
 
-    def _count(self, run: Run, strike: Strike, mode: str) -> None:
-        self.story.append(f"{mode} sync, {strike}" + ("" if run.interrupted else " (too late)"))
+    def _count(self, run: Run, plan: KillPlan, mode: str) -> None:
+        self.story.append(f"{mode} sync, {plan}" + ("" if run.interrupted else " (too late)"))
         if run.interrupted:
-            self.tally.kills[strike.kind, strike.place or A_MOMENT] += 1
+            self.tally.kills[plan.kind, plan.place or A_MOMENT] += 1
             self.tally.modes[mode] += 1
         else:
             self.tally.missed += 1

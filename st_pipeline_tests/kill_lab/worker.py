@@ -21,7 +21,7 @@ from st_pipeline.postgres.database import main_url, open_engine
 from st_pipeline.settings import Settings
 from st_pipeline.sync.configuration import SyncConfiguration
 from st_pipeline.sync.functions import synchronize_data
-from st_pipeline_tests.kill_lab.strikes import Kind, Strike, watch
+from st_pipeline_tests.kill_lab.kill_plans import KillPlan, Kind, watch
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,7 @@ class Order:
     scheduled: bool
     settings: Mapping[str, Any]
     postmaster_pid: int
-    strike: Strike | None
+    plan: KillPlan | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,10 +71,10 @@ def work(order: Order, messages: Connection) -> None:
 
     def come_by(place: str) -> None:
         passed[place] += 1
-        strike = order.strike
-        if strike is not None and (strike.place, strike.nth) == (place, passed[place]):
-            messages.send(strike)
-            kill(strike.kind, os.getpid(), order.postmaster_pid, backend_pids[0])
+        plan = order.plan
+        if plan is not None and (plan.place, plan.nth) == (place, passed[place]):
+            messages.send(plan)
+            kill(plan.kind, os.getpid(), order.postmaster_pid, backend_pids[0])
 
     event.listen(engine, "connect", connected)
     watch(come_by)

@@ -1,4 +1,4 @@
-"""Tenants and a stranger's client for the simulator's tests."""
+"""Tenants, and an independent client, for the simulator's tests."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -7,31 +7,31 @@ import pytest
 
 from st_pipeline.simulator.api_catalogue import catalogue_entries
 from st_pipeline.simulator.control import SimulatedTenant, SimulatorControl
-from st_pipeline_tests.simulator.stranger import NO_LIMIT, PATHS, Stranger
+from st_pipeline_tests.simulator.independent_client import NO_LIMIT, PATHS, IndependentClient
 
 
 @pytest.fixture(scope="module")
-def company(servicetitan_simulator: SimulatorControl) -> Iterator[Stranger]:
+def company(servicetitan_simulator: SimulatorControl) -> Iterator[IndependentClient]:
     """A mid-sized company that a module's tests only read."""
     tenant = servicetitan_simulator.create_tenant(seed=5, customers=400, invoices=1200, settings=NO_LIMIT)
-    yield Stranger(tenant).log_in()
+    yield IndependentClient(tenant).log_in()
     tenant.remove()
 
 
 @pytest.fixture
-def small(servicetitan_tenant: Callable[..., SimulatedTenant]) -> Callable[..., Stranger]:
+def small(servicetitan_tenant: Callable[..., SimulatedTenant]) -> Callable[..., IndependentClient]:
     """A small company of a test's own, logged in."""
 
-    def make(**spec: Any) -> Stranger:
+    def make(**spec: Any) -> IndependentClient:
         spec = {"seed": 6, "customers": 60, "invoices": 120, **spec}
         spec["settings"] = {**NO_LIMIT, **spec.get("settings", {})}
-        return Stranger(servicetitan_tenant(**spec)).log_in()
+        return IndependentClient(servicetitan_tenant(**spec)).log_in()
 
     return make
 
 
 @pytest.fixture(scope="module")
-def everything(company: Stranger) -> dict[str, list[dict[str, Any]]]:
+def everything(company: IndependentClient) -> dict[str, list[dict[str, Any]]]:
     """The whole of each list, with all parts."""
     flags = dict.fromkeys(catalogue_entries()["membership_types"].include_flags, "true")
     return {entity: company.walk_list(entity, **(flags if entity == "membership_types" else {})) for entity in PATHS}

@@ -14,7 +14,7 @@ from st_pipeline.simulator.generate.activity import ACTIONS
 from st_pipeline.simulator.generate.registry import GENERATORS, in_order
 from st_pipeline.simulator.settings import Settings
 from st_pipeline.simulator.tenant import TenantSpec
-from st_pipeline_tests.simulator.stranger import Stranger
+from st_pipeline_tests.simulator.independent_client import IndependentClient
 
 ALL = list(catalogue_entries().values())
 
@@ -107,7 +107,7 @@ VALUES = ("1", "-1", "99999999999999999999", "true", "2026-01-01", "abc", "A,B",
 
 
 @pytest.mark.parametrize("entry", ALL, ids=lambda entry: entry.name)
-def test_no_value_of_any_parameter_makes_the_server_fail(company: Stranger, entry: CatalogueEntry):
+def test_no_value_of_any_parameter_makes_the_server_fail(company: IndependentClient, entry: CatalogueEntry):
     company.tenant.insert(entry.name, b'{"id":1,"name":5,"total":"x","address":[],"balance":{},"createdOn":"never"}')
     for path, parameters in ((entry.list_path, entry.list_params), (entry.export_path, entry.export_params)):
         for name in parameters if path else ():

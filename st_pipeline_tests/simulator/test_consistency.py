@@ -11,7 +11,7 @@ import pytest
 
 from st_pipeline.simulator.clock import to_ticks
 from st_pipeline.simulator.control import SimulatorControl
-from st_pipeline_tests.simulator.stranger import FEEDS, NO_LIMIT, PATHS, Stranger
+from st_pipeline_tests.simulator.independent_client import FEEDS, NO_LIMIT, PATHS, IndependentClient
 
 Record = dict[str, Any]
 RECENT = {"includeRecentChanges": "true"}
@@ -21,12 +21,12 @@ JOB_STATE = {"Scheduled": "Scheduled", "Dispatched": "Dispatched", "InProgress":
 class World:
     """Everything a reader can get: feeds where there are, with deleted rows; `live` are those the lists show."""
 
-    def __init__(self, stranger: Stranger) -> None:
+    def __init__(self, client: IndependentClient) -> None:
         self.records: dict[str, dict[int, Record]] = {}
         self.live: dict[str, set[int]] = {}
         for entity in PATHS:
-            listed = stranger.walk_list(entity)
-            pages = stranger.walk_feed(entity, **RECENT) if entity in FEEDS else [{"data": listed}]
+            listed = client.walk_list(entity)
+            pages = client.walk_feed(entity, **RECENT) if entity in FEEDS else [{"data": listed}]
             self.records[entity] = {record["id"]: record for page in pages for record in page["data"]}
             self.live[entity] = {record["id"] for record in listed}
 
@@ -43,7 +43,7 @@ class World:
 def world(request: pytest.FixtureRequest, servicetitan_simulator: SimulatorControl) -> Iterator[World]:
     """A company as it is made up; after much happened; and where much happened before anybody asked for its jobs."""
     tenant = servicetitan_simulator.create_tenant(seed=3, customers=150, invoices=500, settings=NO_LIMIT)
-    stranger = Stranger(tenant).log_in()
+    client = IndependentClient(tenant).log_in()
     if request.param == "after a month":
         tenant.truth()
     for _ in range(4 if request.param != "made up" else 0):
@@ -54,7 +54,7 @@ def world(request: pytest.FixtureRequest, servicetitan_simulator: SimulatorContr
         tenant.advance(created=work, changed=dict.fromkeys(work, 25))
         tenant.advance(deleted={"payments": 8}, deactivated={"payments": 5})
         tenant.advance(undeleted={"payments": 4}, reactivated={"payments": 6})
-    yield World(stranger)
+    yield World(client)
     tenant.remove()
 
 
@@ -265,19 +265,21 @@ def test_nothing_is_changed_before_it_is_created(world: World):
         ("location_contacts", "locations", 0.9, 1.5),
     ],
 )
-def test_entities_are_in_proportion(company: Stranger, entity: str, of: str, least: float, most: float):
+def test_entities_are_in_proportion(company: IndependentClient, entity: str, of: str, least: float, most: float):
     truth = company.tenant.truth()
     assert least <= truth[entity]["live"] / truth[of]["live"] <= most
 
 
 @pytest.mark.parametrize(("invoices", "technicians", "units"), [(60, 10, 4), (1_200, 13, 5)])
-def test_a_larger_company_has_more_people(small: Callable[..., Stranger], invoices: int, technicians: int, units: int):
+def test_a_larger_company_has_more_people(
+    small: Callable[..., IndependentClient], invoices: int, technicians: int, units: int
+):
     truth = small(customers=invoices // 3, invoices=invoices).tenant.truth()
     assert (truth["technicians"]["live"], truth["business_units"]["live"]) == (technicians, units)
     assert (truth["job_types"]["live"], truth["call_reasons"]["live"], truth["campaigns"]["live"]) == (20, 10, 12)
 
 
-def test_every_state_occurs(company: Stranger):
+def test_every_state_occurs(company: IndependentClient):
     states = {record["jobStatus"] for record in company.walk_list("jobs")}
     assert states == {"Scheduled", "Dispatched", "InProgress", "Hold", "Completed", "Canceled"}
     assert {r["status"]["name"] for r in company.walk_list("estimates")} == {"Open", "Sold", "Dismissed"}

@@ -7,111 +7,111 @@ import httpx
 import pytest
 
 from st_pipeline.simulator.control import SimulatedTenant, SimulatorControl, SimulatorError
-from st_pipeline_tests.simulator.stranger import PATHS, Stranger
+from st_pipeline_tests.simulator.independent_client import PATHS, IndependentClient
 
 RECENT = {"includeRecentChanges": "true"}
 
 
-def test_an_inserted_record_keeps_its_bytes(small: Callable[..., Stranger]):
-    stranger = small(customers=0, invoices=0)
+def test_an_inserted_record_keeps_its_bytes(small: Callable[..., IndependentClient]):
+    client = small(customers=0, invoices=0)
     odd = rb'{"id":99,"name":"caf\u00e9 \u0000","balance":1e2,"unknown":[1.10],"modifiedOn":"0001-01-01T00:00:00Z"}'
-    assert stranger.tenant.insert("customers", odd) == 99
-    assert odd in stranger.feed("customers", **RECENT).content
-    assert odd in stranger.list("customers").content
+    assert client.tenant.insert("customers", odd) == 99
+    assert odd in client.feed("customers", **RECENT).content
+    assert odd in client.list("customers").content
 
 
 @pytest.mark.parametrize(
     "body", [b'{"name":"no id"}', b'{"id":"12"}', b'{"id":null}', b"[1]", b'"text"', b'{"id":1.5}']
 )
-def test_a_record_without_an_id_is_served_all_the_same(small: Callable[..., Stranger], body: bytes):
-    stranger = small(customers=0, invoices=0)
-    assert stranger.tenant.insert("invoices", body) < 0
-    assert stranger.tenant.insert("invoices", body) < -1
-    assert stranger.feed("invoices", **RECENT).json()["data"] == [json.loads(body)] * 2
-    assert stranger.list("invoices", number="5", totalGreater=1).json()["data"] == []
+def test_a_record_without_an_id_is_served_all_the_same(small: Callable[..., IndependentClient], body: bytes):
+    client = small(customers=0, invoices=0)
+    assert client.tenant.insert("invoices", body) < 0
+    assert client.tenant.insert("invoices", body) < -1
+    assert client.feed("invoices", **RECENT).json()["data"] == [json.loads(body)] * 2
+    assert client.list("invoices", number="5", totalGreater=1).json()["data"] == []
 
 
-def test_an_inserted_record_replaces_the_one_with_its_id(small: Callable[..., Stranger]):
-    stranger = small()
-    number = stranger.tenant.ids("customers")[0]
-    live = stranger.tenant.truth()["customers"]["live"]
-    stranger.tenant.insert("customers", {"id": number, "active": True, "name": "New"})
-    assert stranger.tenant.record("customers", number) == {"id": number, "active": True, "name": "New"}
-    assert stranger.tenant.truth()["customers"]["live"] == live
+def test_an_inserted_record_replaces_the_one_with_its_id(small: Callable[..., IndependentClient]):
+    client = small()
+    number = client.tenant.ids("customers")[0]
+    live = client.tenant.truth()["customers"]["live"]
+    client.tenant.insert("customers", {"id": number, "active": True, "name": "New"})
+    assert client.tenant.record("customers", number) == {"id": number, "active": True, "name": "New"}
+    assert client.tenant.truth()["customers"]["live"] == live
 
 
-def test_records_can_be_inserted_into_an_empty_company(small: Callable[..., Stranger]):
-    stranger = small(customers=0, invoices=0)
-    stranger.tenant.insert("jobs", {"id": 5, "jobNumber": "5", "active": True})
-    assert stranger.path("jpm/v2/tenant/{}/jobs").json()["data"] == [{"id": 5, "jobNumber": "5"}]
-    fed = stranger.path("jpm/v2/tenant/{}/export/jobs?includeRecentChanges=true").json()["data"]
+def test_records_can_be_inserted_into_an_empty_company(small: Callable[..., IndependentClient]):
+    client = small(customers=0, invoices=0)
+    client.tenant.insert("jobs", {"id": 5, "jobNumber": "5", "active": True})
+    assert client.path("jpm/v2/tenant/{}/jobs").json()["data"] == [{"id": 5, "jobNumber": "5"}]
+    fed = client.path("jpm/v2/tenant/{}/export/jobs?includeRecentChanges=true").json()["data"]
     assert fed == [{"id": 5, "jobNumber": "5", "active": True}]
 
 
-def test_a_patch_moves_the_record_in_the_feed_unless_it_must_not(small: Callable[..., Stranger]):
-    stranger = small()
-    token = stranger.feed("customers", **RECENT).json()["continueFrom"]
-    quiet, loud = stranger.tenant.ids("customers")[:2]
-    before = stranger.tenant.record("customers", quiet)
-    assert stranger.tenant.patch("customers", quiet, {"name": "Quiet"}, touch=False) == {**before, "name": "Quiet"}
-    after = stranger.tenant.patch("customers", loud, {"name": "Loud"})
+def test_a_patch_moves_the_record_in_the_feed_unless_it_must_not(small: Callable[..., IndependentClient]):
+    client = small()
+    token = client.feed("customers", **RECENT).json()["continueFrom"]
+    quiet, loud = client.tenant.ids("customers")[:2]
+    before = client.tenant.record("customers", quiet)
+    assert client.tenant.patch("customers", quiet, {"name": "Quiet"}, touch=False) == {**before, "name": "Quiet"}
+    after = client.tenant.patch("customers", loud, {"name": "Loud"})
     assert after["modifiedOn"] > before["modifiedOn"]
-    assert [r["name"] for r in stranger.feed("customers", from_=token, **RECENT).json()["data"]] == ["Loud"]
+    assert [r["name"] for r in client.feed("customers", from_=token, **RECENT).json()["data"]] == ["Loud"]
 
 
-def test_a_patch_may_name_the_time_itself(small: Callable[..., Stranger]):
-    stranger = small()
-    number = stranger.tenant.ids("customers")[0]
+def test_a_patch_may_name_the_time_itself(small: Callable[..., IndependentClient]):
+    client = small()
+    number = client.tenant.ids("customers")[0]
     moment = "2024-02-29T12:00:00.0000001Z"
-    stranger.tenant.patch("customers", number, {"modifiedOn": moment})
-    found = stranger.list(
+    client.tenant.patch("customers", number, {"modifiedOn": moment})
+    found = client.list(
         "customers", active="Any", modifiedOnOrAfter=moment, modifiedBefore="2024-02-29T12:00:00.0000002Z"
     )
     assert [record["id"] for record in found.json()["data"]] == [number]
 
 
-def test_one_record_can_be_deleted(small: Callable[..., Stranger]):
-    stranger = small()
-    number = stranger.tenant.ids("invoices")[0]
-    stranger.tenant.delete("invoices", number)
-    assert number not in stranger.tenant.ids("invoices")
-    assert stranger.tenant.record("invoices", number)["active"] is False
-    assert stranger.path(f"accounting/v2/tenant/{{}}/invoices/{number}").status_code == 404
+def test_one_record_can_be_deleted(small: Callable[..., IndependentClient]):
+    client = small()
+    number = client.tenant.ids("invoices")[0]
+    client.tenant.delete("invoices", number)
+    assert number not in client.tenant.ids("invoices")
+    assert client.tenant.record("invoices", number)["active"] is False
+    assert client.path(f"accounting/v2/tenant/{{}}/invoices/{number}").status_code == 404
 
 
-def test_time_moves_around_records_that_break_the_contract(small: Callable[..., Stranger]):
-    stranger = small(customers=20, invoices=20)
-    for number in stranger.tenant.ids("customers"):
-        stranger.tenant.insert("customers", {"id": number})
-    stranger.tenant.truth()
+def test_time_moves_around_records_that_break_the_contract(small: Callable[..., IndependentClient]):
+    client = small(customers=20, invoices=20)
+    for number in client.tenant.ids("customers"):
+        client.tenant.insert("customers", {"id": number})
+    client.tenant.truth()
     for entity in ("jobs", "payments", "estimates", "equipment", "technicians", "location_contacts"):
-        stranger.tenant.insert(entity, {"id": stranger.tenant.ids(entity)[0]})
+        client.tenant.insert(entity, {"id": client.tenant.ids(entity)[0]})
     for entity in PATHS:
-        stranger.tenant.insert(entity, b'{"id":77,"active":true}')
-        stranger.tenant.insert(entity, b"null")
-    done = stranger.tenant.advance(created=2, changed=40, merged=5, deleted=10, deactivated=5, undeleted=5)
+        client.tenant.insert(entity, b'{"id":77,"active":true}')
+        client.tenant.insert(entity, b"null")
+    done = client.tenant.advance(created=2, changed=40, merged=5, deleted=10, deactivated=5, undeleted=5)
     assert 77 not in {number for actions in done.values() for numbers in actions.values() for number in numbers}
     assert len(done["invoices"]["created"]) == 2
     work = {"jobs": 30, "payments": 30, "estimates": 30, "equipment": 30, "appointments": 30, "custom_fields": 30}
-    done = stranger.tenant.advance(created=work, changed=work, deleted=work, undeleted=work)
+    done = client.tenant.advance(created=work, changed=work, deleted=work, undeleted=work)
     assert 77 not in {number for actions in done.values() for numbers in actions.values() for number in numbers}
 
 
-def test_counters_tell_what_was_asked(small: Callable[..., Stranger]):
-    stranger = small()
-    stranger.tenant.requests(reset=True)
-    stranger.list("customers")
-    stranger.feed("invoices")
-    stranger.list("customers", page="x")
-    counted = stranger.tenant.requests()
+def test_counters_tell_what_was_asked(small: Callable[..., IndependentClient]):
+    client = small()
+    client.tenant.requests(reset=True)
+    client.list("customers")
+    client.feed("invoices")
+    client.list("customers", page="x")
+    counted = client.tenant.requests()
     assert counted["by_operation"] == {"customers.list": 2, "invoices.export": 1}
     assert (counted["by_status"], counted["total"], counted["max_concurrent"]) == ({"200": 2, "400": 1}, 3, 1)
     assert counted["max_per_second"] == 3
-    assert stranger.tenant.requests(reset=True)["total"] == 0
+    assert client.tenant.requests(reset=True)["total"] == 0
 
 
 def test_settings_are_the_process_s_and_may_be_a_tenant_s(
-    small: Callable[..., Stranger], servicetitan_simulator: SimulatorControl
+    small: Callable[..., IndependentClient], servicetitan_simulator: SimulatorControl
 ):
     mine, other = small(), small()
     mine.tenant.settings(export_page_size=7)
@@ -138,12 +138,14 @@ def test_the_clock_can_be_set(servicetitan_simulator: SimulatorControl):
     assert not servicetitan_simulator.health()["now"].startswith("2031")
 
 
-def test_tenants_are_listed_and_removed(small: Callable[..., Stranger], servicetitan_simulator: SimulatorControl):
-    stranger = small()
+def test_tenants_are_listed_and_removed(
+    small: Callable[..., IndependentClient], servicetitan_simulator: SimulatorControl
+):
+    client = small()
     listed = {tenant["tenant_id"]: tenant for tenant in servicetitan_simulator.tenants()}
-    assert listed[stranger.tenant.tenant_id]["records"]["customers"] == 60
+    assert listed[client.tenant.tenant_id]["records"]["customers"] == 60
     gone = servicetitan_simulator.create_tenant(customers=1)
-    guest = Stranger(gone).log_in()
+    guest = IndependentClient(gone).log_in()
     gone.remove()
     assert guest.list("customers").status_code == 401
     assert guest.token().json() == {"error": "invalid_client"}
@@ -155,7 +157,8 @@ def test_both_environments_can_hold_the_same_tenant_number(servicetitan_simulato
         for environment, n in (("production", 3), ("integration", 4))
     ]
     assert [
-        Stranger(t).log_in().list("customers", active="Any", includeTotal="true").json()["totalCount"] for t in pair
+        IndependentClient(t).log_in().list("customers", active="Any", includeTotal="true").json()["totalCount"]
+        for t in pair
     ] == [3, 4]
     for tenant in pair:
         tenant.remove()
@@ -203,14 +206,14 @@ def test_a_factory_makes_tenants_with_keys_of_their_own(servicetitan_tenant: Cal
     assert one.client_secret != other.client_secret
 
 
-def test_a_tenant_is_put_back_to_what_it_was_as_often_as_asked(small: Callable[..., Stranger]):
+def test_a_tenant_is_put_back_to_what_it_was_as_often_as_asked(small: Callable[..., IndependentClient]):
     """Records, feeds, settings, faults and keys; a token from before stays good."""
-    stranger = small()
-    tenant = stranger.tenant
+    client = small()
+    tenant = client.tenant
     with pytest.raises(SimulatorError, match="was not asked to remember"):
         tenant.restore()
     tenant.remember()
-    before, feed, faults = tenant.truth(), stranger.feed("customers", **RECENT).content, tenant.faults()
+    before, feed, faults = tenant.truth(), client.feed("customers", **RECENT).content, tenant.faults()
     for _ in range(2):
         tenant.advance(created=3, deleted=2)
         tenant.insert("customers", {"id": 5, "name": "New"})
@@ -220,5 +223,5 @@ def test_a_tenant_is_put_back_to_what_it_was_as_often_as_asked(small: Callable[.
         assert tenant.truth() != before
         tenant.restore()
         assert (tenant.truth(), tenant.faults()) == (before, faults)
-        assert stranger.feed("customers", **RECENT).content == feed
-        assert stranger.token().status_code == 200
+        assert client.feed("customers", **RECENT).content == feed
+        assert client.token().status_code == 200

@@ -18,14 +18,14 @@ from st_pipeline_tests.simulator.filter_cases import (
     Record,
     since,
 )
-from st_pipeline_tests.simulator.stranger import PATHS, Stranger, ids
+from st_pipeline_tests.simulator.independent_client import PATHS, IndependentClient, ids
 
 
 @pytest.mark.parametrize(
     ("entity", "parameter"), [(entity, parameter) for entity, cases in CASES.items() for parameter in cases]
 )
 def test_a_filter_selects_what_it_says(
-    company: Stranger, everything: dict[str, list[Record]], entity: str, parameter: str
+    company: IndependentClient, everything: dict[str, list[Record]], entity: str, parameter: str
 ):
     case = CASES[entity][parameter]
     if callable(case):  # built from a record that has the value
@@ -47,7 +47,7 @@ def test_every_documented_parameter_has_a_case_here():
     assert [name for name in PATHS if name not in CASES and not name.startswith("custom_fields.")] == []
 
 
-def test_balance_can_be_compared_in_four_ways(company: Stranger, everything: dict[str, list[Record]]):
+def test_balance_can_be_compared_in_four_ways(company: IndependentClient, everything: dict[str, list[Record]]):
     compare: dict[str, Keep] = {
         "Equals": lambda r: Decimal(r["balance"]) == 0,
         "NotEquals": lambda r: Decimal(r["balance"]) != 0,
@@ -59,18 +59,18 @@ def test_balance_can_be_compared_in_four_ways(company: Stranger, everything: dic
         assert {r["id"] for r in found} == {r["id"] for r in everything["invoices"] if keep(r)}
 
 
-def test_customers_are_found_by_the_phone_of_a_contact(company: Stranger, everything: dict[str, list[Record]]):
+def test_customers_are_found_by_the_phone_of_a_contact(company: IndependentClient, everything: dict[str, list[Record]]):
     contact = next(c for c in everything["customer_contacts"] if c["type"] == "MobilePhone" and len(c["value"]) == 10)
     found = {record["id"] for record in company.walk_list("customers", phone=contact["value"])}
     assert contact["customerId"] in found
     assert len(found) < 5
 
 
-def test_external_data_that_nobody_stored_finds_nobody(company: Stranger):
+def test_external_data_that_nobody_stored_finds_nobody(company: IndependentClient):
     assert company.walk_list("customers", externalDataKey="crm", externalDataValues="1") == []
 
 
-def test_filters_go_together(company: Stranger, everything: dict[str, list[Record]]):
+def test_filters_go_together(company: IndependentClient, everything: dict[str, list[Record]]):
     found = company.walk_list(
         "invoices", statuses="Exported", totalGreater=500, invoicedOnOrAfter=DAY, activeState="ActiveOnly"
     )
@@ -83,27 +83,27 @@ def test_filters_go_together(company: Stranger, everything: dict[str, list[Recor
 
 
 def test_the_time_bounds_are_inclusive_below_and_exclusive_above(
-    company: Stranger, everything: dict[str, list[Record]]
+    company: IndependentClient, everything: dict[str, list[Record]]
 ):
     sample = everything["customers"][7]
     assert sample["id"] in {r["id"] for r in company.walk_list("customers", modifiedOnOrAfter=sample["modifiedOn"])}
     assert sample["id"] not in {r["id"] for r in company.walk_list("customers", modifiedBefore=sample["modifiedOn"])}
 
 
-def test_a_balance_change_moves_a_customer_unless_accounting_is_left_out(small: Callable[..., Stranger]):
-    stranger = small()
-    newest = stranger.tenant.truth()["customers"]["newest_modified_on"]
-    stranger.tenant.advance(created={"invoices": 3})
-    moved = {r["id"] for r in stranger.walk_list("customers", modifiedOnOrAfter="2026-11-01")}
+def test_a_balance_change_moves_a_customer_unless_accounting_is_left_out(small: Callable[..., IndependentClient]):
+    client = small()
+    newest = client.tenant.truth()["customers"]["newest_modified_on"]
+    client.tenant.advance(created={"invoices": 3})
+    moved = {r["id"] for r in client.walk_list("customers", modifiedOnOrAfter="2026-11-01")}
     assert moved
-    assert stranger.tenant.truth()["customers"]["newest_modified_on"] > newest
-    quiet = stranger.walk_list(
+    assert client.tenant.truth()["customers"]["newest_modified_on"] > newest
+    quiet = client.walk_list(
         "customers", modifiedOnOrAfter="2026-11-01", excludeAccountingChangesFromModifiedDateRange="true"
     )
     assert quiet == []
 
 
-def test_jobs_are_found_by_their_appointments(company: Stranger, everything: dict[str, list[Record]]):
+def test_jobs_are_found_by_their_appointments(company: IndependentClient, everything: dict[str, list[Record]]):
     """Two bounds are of the same appointment: one before and one after do not make a job that has one between."""
     every = {job["id"] for job in everything["jobs"]}
     visits: dict[int, list[Record]] = {}
@@ -140,14 +140,18 @@ def test_jobs_are_found_by_their_appointments(company: Stranger, everything: dic
         assert 0 < len(expected) < len(every)
 
 
-def test_appointments_are_found_by_the_project_of_their_job(company: Stranger, everything: dict[str, list[Record]]):
+def test_appointments_are_found_by_the_project_of_their_job(
+    company: IndependentClient, everything: dict[str, list[Record]]
+):
     job = next(job for job in everything["jobs"] if job["projectId"])
     found = company.walk_list("appointments", projectId=job["projectId"])
     assert {record["jobId"] for record in found} == {job["id"]}
     assert len(found) == job["appointmentCount"]
 
 
-def test_custom_field_types_of_equipment_can_be_had_backwards_and_want_their_three_parameters(company: Stranger):
+def test_custom_field_types_of_equipment_can_be_had_backwards_and_want_their_three_parameters(
+    company: IndependentClient,
+):
     paging = {"page": 1, "pageSize": 50}
     upwards, downwards = (
         ids(company.list("custom_fields.equipment", descending=way, **paging)) for way in ("false", "true")
@@ -158,7 +162,7 @@ def test_custom_field_types_of_equipment_can_be_had_backwards_and_want_their_thr
         assert company.list("custom_fields.equipment", **params).status_code == 400
 
 
-def test_jobs_can_be_sorted_by_priority_and_campaigns_by_name(company: Stranger):
+def test_jobs_can_be_sorted_by_priority_and_campaigns_by_name(company: IndependentClient):
     priorities = [record["priority"] for record in company.walk_list("jobs", sort="+Priority")]
     names = [record["name"] for record in company.walk_list("campaigns", sort="-Name")]
     assert priorities == sorted(priorities)

@@ -9,7 +9,7 @@ import pytest
 
 from st_pipeline.simulator.api_catalogue import Field, catalogue_entries
 from st_pipeline.simulator.clock import to_ticks
-from st_pipeline_tests.simulator.stranger import FEEDS, PATHS, Stranger
+from st_pipeline_tests.simulator.independent_client import FEEDS, PATHS, IndependentClient
 
 # Documented as never null. Nobody outside has seen it on an e-mail address, where null is likely.
 NULL_ALL_THE_SAME = {("customer_contacts", "phoneSettings"), ("location_contacts", "phoneSettings")}
@@ -63,7 +63,7 @@ def is_of_kind(field: Field, value: Any) -> bool:  # noqa: PLR0911 - a kind a li
 
 
 @pytest.mark.parametrize("entity", PATHS)
-def test_records_of_a_list_have_every_documented_key_in_order_and_type(company: Stranger, entity: str):
+def test_records_of_a_list_have_every_documented_key_in_order_and_type(company: IndependentClient, entity: str):
     entry = catalogue_entries()[entity]
     records = company.walk_list(entity, **(INCLUDE_ALL if entity == "membership_types" else {}))
     assert records
@@ -71,7 +71,7 @@ def test_records_of_a_list_have_every_documented_key_in_order_and_type(company: 
 
 
 @pytest.mark.parametrize("entity", FEEDS)
-def test_records_of_a_feed_are_those_of_the_list_plus_what_only_feeds_have(company: Stranger, entity: str):
+def test_records_of_a_feed_are_those_of_the_list_plus_what_only_feeds_have(company: IndependentClient, entity: str):
     entry = catalogue_entries()[entity]
     records = [record for page in company.walk_feed(entity) for record in page["data"]]
     assert [
@@ -87,7 +87,7 @@ def test_records_of_a_feed_are_those_of_the_list_plus_what_only_feeds_have(compa
 
 
 @pytest.mark.parametrize("entity", ["customers", "locations"])
-def test_the_nulls_that_tenants_saw_against_the_documents_occur(company: Stranger, entity: str):
+def test_the_nulls_that_tenants_saw_against_the_documents_occur(company: IndependentClient, entity: str):
     records = company.walk_list(entity)
     for part in ("street", "city", "state", "zip", "country"):
         share = sum(record["address"][part] is None for record in records) / len(records)
@@ -95,14 +95,14 @@ def test_the_nulls_that_tenants_saw_against_the_documents_occur(company: Strange
     assert any(record["externalData"] is None for record in records)
 
 
-def test_ids_are_large_numbers_and_unique(company: Stranger):
+def test_ids_are_large_numbers_and_unique(company: IndependentClient):
     for entity in ("customers", "locations", "customer_contacts", "memberships", *NINE_DIGITS):
         found = [record["id"] for record in company.walk_list(entity)]
         assert len(set(found)) == len(found)
         assert all(10**8 <= number < 10**12 for number in found)
 
 
-def test_references_of_customers_lead_to_records(company: Stranger):
+def test_references_of_customers_lead_to_records(company: IndependentClient):
     customers = {record["id"] for record in company.walk_list("customers")}
     locations = {record["id"]: record["customerId"] for record in company.walk_list("locations")}
     types = {record["id"] for record in company.walk_list("membership_types")}
@@ -121,7 +121,7 @@ def test_references_of_customers_lead_to_records(company: Stranger):
     assert adjusted <= {invoice["id"] for invoice in invoices}
 
 
-def test_every_invoice_adds_up_to_the_cent(company: Stranger):
+def test_every_invoice_adds_up_to_the_cent(company: IndependentClient):
     invoices = company.walk_list("invoices")
     for invoice in invoices:
         items = invoice["items"] or []
@@ -138,7 +138,7 @@ def test_every_invoice_adds_up_to_the_cent(company: Stranger):
     assert {invoice["syncStatus"] for invoice in invoices} == {"Pending", "Posted", "Exported"}
 
 
-def test_a_customers_balance_is_what_its_invoices_leave_open(company: Stranger):
+def test_a_customers_balance_is_what_its_invoices_leave_open(company: IndependentClient):
     owed: dict[int, Decimal] = {}
     for invoice in company.walk_list("invoices"):
         owed[invoice["customer"]["id"]] = owed.get(invoice["customer"]["id"], Decimal(0)) + Decimal(invoice["balance"])
@@ -146,13 +146,13 @@ def test_a_customers_balance_is_what_its_invoices_leave_open(company: Stranger):
         assert Decimal(str(customer["balance"])) == owed.get(customer["id"], Decimal(0))
 
 
-def test_the_odd_names_are_there(company: Stranger):
+def test_the_odd_names_are_there(company: IndependentClient):
     names = {record["name"] for record in company.walk_list("customers")}
     assert {"O'Brien, Siobhán", "Smith, John", "王小明", "Zoë 🏠 Keller", "Tab\tBetween", "  Leading Spaces"} <= names
     assert max(map(len, names)) > 200
 
 
-def test_changes_lie_years_apart_out_of_order_and_sometimes_at_the_same_tick(company: Stranger):
+def test_changes_lie_years_apart_out_of_order_and_sometimes_at_the_same_tick(company: IndependentClient):
     records = company.walk_list("customers", sort="+Id")
     moments = [to_ticks(record["modifiedOn"]) for record in records]
     assert moments != sorted(moments)
@@ -160,20 +160,20 @@ def test_changes_lie_years_apart_out_of_order_and_sometimes_at_the_same_tick(com
     assert len(set(moments)) < len(moments)
 
 
-def test_memberships_come_in_every_state_and_most_expired_ones_stay_active(company: Stranger):
+def test_memberships_come_in_every_state_and_most_expired_ones_stay_active(company: IndependentClient):
     live = company.walk_list("memberships")
     assert {record["status"] for record in live} == {"Active", "Expired", "Canceled", "Suspended"}
     assert all(record["active"] for record in live if record["status"] == "Expired")
     assert any(record["businessUnitId"] == 0 for record in live)
 
 
-def test_the_same_seed_gives_the_same_bytes_and_another_seed_does_not(small: Callable[..., Stranger]):
+def test_the_same_seed_gives_the_same_bytes_and_another_seed_does_not(small: Callable[..., IndependentClient]):
     first, again, other = (small(seed=seed).tenant.truth() for seed in (8, 8, 9))
     assert first == again
     assert first["invoices"]["bytes_checksum"] != other["invoices"]["bytes_checksum"]
 
 
-def test_times_have_up_to_seven_digits_and_days_are_midnight(company: Stranger):
+def test_times_have_up_to_seven_digits_and_days_are_midnight(company: IndependentClient):
     invoices = company.walk_list("invoices")
     assert any(len(invoice["modifiedOn"]) == len("2026-01-02T16:28:55.8446003Z") for invoice in invoices)
     assert any(len(invoice["modifiedOn"]) < len("2026-01-02T16:28:55.8446003Z") for invoice in invoices)

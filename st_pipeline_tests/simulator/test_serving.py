@@ -16,7 +16,7 @@ from click.testing import CliRunner
 from st_pipeline.simulator.commands import simulator
 from st_pipeline.simulator.control import SimulatedTenant, SimulatorControl
 from st_pipeline.simulator.demo import demo_companies
-from st_pipeline_tests.simulator.stranger import Stranger
+from st_pipeline_tests.simulator.independent_client import IndependentClient
 
 SERVE = [sys.executable, "-m", "st_pipeline.simulator", "serve", "--port", "0", "--integration-port", "0"]
 
@@ -77,7 +77,7 @@ def test_companies_come_from_a_file_and_move_when_live(tmp_path: Path):
     file.write_text(json.dumps([company]))
     with served("--companies", str(file), "--live", "--live-seconds", "0.2") as (_, control):
         tenant = SimulatedTenant(control, 7, "production", "cid.f", "cs.f", "ak1.f")
-        assert Stranger(tenant).log_in().list("customers").json()["data"]
+        assert IndependentClient(tenant).log_in().list("customers").json()["data"]
         before = tenant.truth()
         deadline = time.monotonic() + 20
         while tenant.truth() == before and time.monotonic() < deadline:
@@ -104,20 +104,20 @@ def run(control: SimulatorControl, *arguments: str) -> str:
     return result.output
 
 
-def test_the_commands_steer_a_running_simulator(small: Callable[..., Stranger]):
-    stranger = small()
-    tenant, number = stranger.tenant, str(stranger.tenant.tenant_id)
+def test_the_commands_steer_a_running_simulator(small: Callable[..., IndependentClient]):
+    client = small()
+    tenant, number = client.tenant, str(client.tenant.tenant_id)
     assert number in run(tenant.control, "tenants")
     listed = json.loads(run(tenant.control, "tenants", "--json"))
     assert tenant.client_secret in {one["client_secret"] for one in listed}
     assert len(json.loads(run(tenant.control, "advance", number, "--created", "2"))["customers"]["created"]) == 2
     assert json.loads(run(tenant.control, "truth", number)) == tenant.truth()
     run(tenant.control, "faults", "set", number, '[{"kind": "status", "status": 500}]')
-    assert stranger.list("customers").status_code == 500
+    assert client.list("customers").status_code == 500
     run(tenant.control, "faults", "clear", number)
-    assert stranger.list("customers").status_code == 200
+    assert client.list("customers").status_code == 200
     assert "revoked 1" in run(tenant.control, "revoke-tokens", number)
-    assert stranger.list("customers").status_code == 401
+    assert client.list("customers").status_code == 401
 
 
 def test_a_command_without_a_simulator_is_one_clear_line_and_exit_code_two():

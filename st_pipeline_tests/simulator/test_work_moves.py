@@ -9,9 +9,9 @@ import pytest
 
 from st_pipeline.simulator.api_catalogue import catalogue_entries
 from st_pipeline.simulator.control import SimulatedTenant
-from st_pipeline_tests.simulator.stranger import FEEDS, PATHS, Stranger, ids
+from st_pipeline_tests.simulator.independent_client import FEEDS, PATHS, IndependentClient, ids
 
-Small = Callable[..., Stranger]
+Small = Callable[..., IndependentClient]
 RECENT = {"includeRecentChanges": "true"}
 SIX = ("customers", "locations", "customer_contacts", "memberships", "membership_types", "invoices")
 HAS_ACTIVE = [
@@ -21,204 +21,204 @@ HAS_ACTIVE = [
 ]
 
 
-def token_of(stranger: Stranger, entity: str) -> str:
-    return str(list(stranger.walk_feed(entity, **RECENT))[-1]["continueFrom"])
+def token_of(client: IndependentClient, entity: str) -> str:
+    return str(list(client.walk_feed(entity, **RECENT))[-1]["continueFrom"])
 
 
-def news(stranger: Stranger, entity: str, token: str) -> dict[int, dict[str, Any]]:
-    pages = stranger.walk_feed(entity, from_=token, **RECENT)
+def news(client: IndependentClient, entity: str, token: str) -> dict[int, dict[str, Any]]:
+    pages = client.walk_feed(entity, from_=token, **RECENT)
     return {record["id"]: record for page in pages for record in page["data"]}
 
 
 @pytest.mark.parametrize("entity", PATHS)
 def test_records_are_created_and_changed_in_every_entity(small: Small, entity: str):
-    stranger = small(settings={"recent_repeats": 0})
-    stranger.tenant.truth()
-    token = token_of(stranger, entity) if entity in FEEDS else ""
-    before = {record["id"]: record for record in stranger.walk_list(entity)}
-    made = stranger.tenant.advance(created={entity: 2})[entity]["created"]
+    client = small(settings={"recent_repeats": 0})
+    client.tenant.truth()
+    token = token_of(client, entity) if entity in FEEDS else ""
+    before = {record["id"]: record for record in client.walk_list(entity)}
+    made = client.tenant.advance(created={entity: 2})[entity]["created"]
     assert len(made) == 2
     assert not set(made) & set(before)
-    changed = stranger.tenant.advance(changed={entity: 3})[entity]["changed"]
-    after = {record["id"]: record for record in stranger.walk_list(entity)}
+    changed = client.tenant.advance(changed={entity: 3})[entity]["changed"]
+    after = {record["id"]: record for record in client.walk_list(entity)}
     assert set(made) <= set(after)
     for number in changed:
-        record = stranger.tenant.record(entity, number)
+        record = client.tenant.record(entity, number)
         assert record != before.get(number)
         assert "modifiedOn" not in record or record["modifiedOn"] > "2026-11-01"
     if entity in FEEDS:
-        assert {*made, *changed} <= set(news(stranger, entity, token))
+        assert {*made, *changed} <= set(news(client, entity, token))
 
 
 @pytest.mark.parametrize("entity", PATHS)
 def test_records_are_deleted_and_come_back_in_every_entity(small: Small, entity: str):
-    stranger = small(settings={"recent_repeats": 0})
-    live = set(ids_of(stranger, entity))
-    token = token_of(stranger, entity) if entity in FEEDS else ""
-    gone = stranger.tenant.advance(deleted={entity: 1})[entity]["deleted"]
+    client = small(settings={"recent_repeats": 0})
+    live = set(ids_of(client, entity))
+    token = token_of(client, entity) if entity in FEEDS else ""
+    gone = client.tenant.advance(deleted={entity: 1})[entity]["deleted"]
     assert len(gone) == 1
-    rest = set(ids_of(stranger, entity))
+    rest = set(ids_of(client, entity))
     assert rest < live if entity == "custom_fields" else rest == live - set(gone)
     if entity in FEEDS:
-        assert news(stranger, entity, token)[gone[0]].get("active", False) is False
-    back = stranger.tenant.advance(undeleted={entity: 99})[entity]["undeleted"]
+        assert news(client, entity, token)[gone[0]].get("active", False) is False
+    back = client.tenant.advance(undeleted={entity: 99})[entity]["undeleted"]
     assert set(gone) <= set(back)
-    assert set(back) <= set(ids_of(stranger, entity))
-    assert set(stranger.tenant.record(entity, gone[0])) == {
+    assert set(back) <= set(ids_of(client, entity))
+    assert set(client.tenant.record(entity, gone[0])) == {
         field.name for field in catalogue_entries()[entity].fields + catalogue_entries()[entity].export_only_fields
     }
 
 
-def ids_of(stranger: Stranger, entity: str) -> list[int]:
-    return [record["id"] for record in stranger.walk_list(entity)]
+def ids_of(client: IndependentClient, entity: str) -> list[int]:
+    return [record["id"] for record in client.walk_list(entity)]
 
 
 @pytest.mark.parametrize("entity", HAS_ACTIVE)
 def test_records_are_deactivated_and_come_back_where_they_can_be(small: Small, entity: str):
-    stranger = small()
-    live = set(ids_of(stranger, entity))
-    gone = stranger.tenant.advance(deactivated={entity: 2})[entity]["deactivated"]
-    assert [stranger.tenant.record(entity, number)["active"] for number in gone] == [False, False]
-    assert set(ids_of(stranger, entity)) == live  # the walk asks for every state
+    client = small()
+    live = set(ids_of(client, entity))
+    gone = client.tenant.advance(deactivated={entity: 2})[entity]["deactivated"]
+    assert [client.tenant.record(entity, number)["active"] for number in gone] == [False, False]
+    assert set(ids_of(client, entity)) == live  # the walk asks for every state
     if catalogue_entries()[entity].active_filter == "active":
-        assert not set(gone) & set(ids(stranger.list(entity, pageSize=5000)))
-    back = stranger.tenant.advance(reactivated={entity: 999})[entity]["reactivated"]
+        assert not set(gone) & set(ids(client.list(entity, pageSize=5000)))
+    back = client.tenant.advance(reactivated={entity: 999})[entity]["reactivated"]
     assert set(gone) <= set(back)
 
 
 def test_what_an_entity_has_no_key_for_does_not_happen_to_it(small: Small):
-    stranger = small()
-    before = stranger.tenant.truth()
-    assert stranger.tenant.advance(deactivated={"custom_fields": 2}, reactivated={"custom_fields": 2}) == {}
-    assert stranger.tenant.advance(merged={"jobs": 2, "payments": 1, "memberships": 1}) == {}
-    assert stranger.tenant.truth() == before
+    client = small()
+    before = client.tenant.truth()
+    assert client.tenant.advance(deactivated={"custom_fields": 2}, reactivated={"custom_fields": 2}) == {}
+    assert client.tenant.advance(merged={"jobs": 2, "payments": 1, "memberships": 1}) == {}
+    assert client.tenant.truth() == before
 
 
 def test_changes_of_custom_fields_are_spread_over_their_owners(small: Small):
-    stranger = small()
-    changed = stranger.tenant.advance(changed={"custom_fields": 8})["custom_fields"]["changed"]
-    lists = {name: set(ids_of(stranger, name)) for name in PATHS if name.startswith("custom_fields")}
+    client = small()
+    changed = client.tenant.advance(changed={"custom_fields": 8})["custom_fields"]["changed"]
+    lists = {name: set(ids_of(client, name)) for name in PATHS if name.startswith("custom_fields")}
     assert len(lists) == 8
     assert all(len(found & set(changed)) == 1 for found in lists.values())
 
 
 def test_jobs_go_on_until_they_are_completed_and_their_appointments_are_done(small: Small):
-    stranger = small()
-    (number,) = stranger.tenant.advance(created={"jobs": 1})["jobs"]["created"]
-    states = [stranger.tenant.record("jobs", number)["jobStatus"]]
+    client = small()
+    (number,) = client.tenant.advance(created={"jobs": 1})["jobs"]["created"]
+    states = [client.tenant.record("jobs", number)["jobStatus"]]
     for _ in range(60):
         if states[-1] in ("Completed", "Canceled"):
             break
-        stranger.tenant.advance(changed={"jobs": 500})
-        states.append(stranger.tenant.record("jobs", number)["jobStatus"])
+        client.tenant.advance(changed={"jobs": 500})
+        states.append(client.tenant.record("jobs", number)["jobStatus"])
     assert states[-1] in ("Completed", "Canceled")
-    record = stranger.tenant.record("jobs", number)
-    visits = stranger.walk_list("appointments", jobId=number)
+    record = client.tenant.record("jobs", number)
+    visits = client.walk_list("appointments", jobId=number)
     expected = "Done" if states[-1] == "Completed" else "Canceled"
     assert {visit["status"] for visit in visits} == {expected}
     assert (record["completedOn"] is not None) == (states[-1] == "Completed")
-    done = [r for r in stranger.walk_list("jobs", completedOnOrAfter="2026-11-01") if r["jobStatus"] == "Completed"]
+    done = [r for r in client.walk_list("jobs", completedOnOrAfter="2026-11-01") if r["jobStatus"] == "Completed"]
     assert done
 
 
 def test_an_appointment_that_moves_takes_its_job_along(small: Small):
-    stranger = small()
-    stranger.tenant.truth()
-    done = [stranger.tenant.advance(changed={"appointments": 400}) for _ in range(3)]
+    client = small()
+    client.tenant.truth()
+    done = [client.tenant.advance(changed={"appointments": 400}) for _ in range(3)]
     moved = {number for step in done for number in step.get("jobs", {}).get("changed", ())}
     assert moved
-    states = {stranger.tenant.record("jobs", number)["jobStatus"] for number in moved}
+    states = {client.tenant.record("jobs", number)["jobStatus"] for number in moved}
     assert states <= {"Dispatched", "InProgress", "Completed", "Canceled", "Hold", "Scheduled"}
 
 
 def test_estimates_are_sold_and_their_jobs_know_by_whom(small: Small):
-    stranger = small(invoices=300)
-    changed = stranger.tenant.advance(changed={"estimates": 80})["estimates"]["changed"]
-    sold = [r for r in stranger.walk_list("estimates", soldAfter="2026-11-01") if r["id"] in changed]
+    client = small(invoices=300)
+    changed = client.tenant.advance(changed={"estimates": 80})["estimates"]["changed"]
+    sold = [r for r in client.walk_list("estimates", soldAfter="2026-11-01") if r["id"] in changed]
     assert sold
-    people = set(stranger.tenant.ids("technicians"))
+    people = set(client.tenant.ids("technicians"))
     last = {estimate["jobId"]: estimate["soldBy"] for estimate in sorted(sold, key=lambda one: one["soldOn"])}
     for estimate in sold:
         assert estimate["status"] == {"value": 1, "name": "Sold"}
         assert estimate["soldBy"] in people
-    assert {job: stranger.tenant.record("jobs", job)["soldById"] for job in last} == last
+    assert {job: client.tenant.record("jobs", job)["soldById"] for job in last} == last
 
 
-def open_amounts(stranger: Stranger) -> dict[int, Decimal]:
-    return {r["id"]: Decimal(r["balance"]) for r in stranger.walk_list("invoices") if Decimal(r["balance"])}
+def open_amounts(client: IndependentClient) -> dict[int, Decimal]:
+    return {r["id"]: Decimal(r["balance"]) for r in client.walk_list("invoices") if Decimal(r["balance"])}
 
 
 def test_a_payment_moves_the_balance_of_its_invoice_and_of_its_customer(small: Small):
-    stranger = small(invoices=300)
-    due, owed = open_amounts(stranger), Decimal(stranger.tenant.truth()["customers"]["totals"]["balance"])
-    done = stranger.tenant.advance(created={"payments": 3})
-    payments = [stranger.tenant.record("payments", number) for number in done["payments"]["created"]]
+    client = small(invoices=300)
+    due, owed = open_amounts(client), Decimal(client.tenant.truth()["customers"]["totals"]["balance"])
+    done = client.tenant.advance(created={"payments": 3})
+    payments = [client.tenant.record("payments", number) for number in done["payments"]["created"]]
     assert len(payments) == 3
     for payment in payments:
         (part,) = payment["appliedTo"]
-        invoice = stranger.tenant.record("invoices", part["appliedTo"])
+        invoice = client.tenant.record("invoices", part["appliedTo"])
         assert Decimal(invoice["balance"]) == due[invoice["id"]] - Decimal(part["appliedAmount"])
         assert (Decimal(invoice["balance"]) == 0) == (invoice["paidOn"] is not None)
     paid = sum(Decimal(payment["total"]) for payment in payments)
-    assert Decimal(stranger.tenant.truth()["customers"]["totals"]["balance"]) == owed - paid
+    assert Decimal(client.tenant.truth()["customers"]["totals"]["balance"]) == owed - paid
     assert set(done["invoices"]["changed"]) == {payment["appliedTo"][0]["appliedTo"] for payment in payments}
     assert done["customers"]["changed"]
 
 
 @pytest.mark.parametrize(("away", "back"), [("deleted", "undeleted"), ("deactivated", "reactivated")])
 def test_a_payment_taken_back_opens_its_invoices_and_applies_again_later(small: Small, away: str, back: str):
-    stranger = small(invoices=300)
-    before = stranger.tenant.truth()["invoices"]["totals"]["balance"]
-    gone = stranger.tenant.advance(**{away: {"payments": 5}})["payments"][away]
+    client = small(invoices=300)
+    before = client.tenant.truth()["invoices"]["totals"]["balance"]
+    gone = client.tenant.advance(**{away: {"payments": 5}})["payments"][away]
     amount = sum(
         Decimal(part["appliedAmount"])
         for number in gone
-        for part in stranger.tenant.record("payments", number)["appliedTo"]
+        for part in client.tenant.record("payments", number)["appliedTo"]
     )
     assert amount
-    assert Decimal(stranger.tenant.truth()["invoices"]["totals"]["balance"]) == Decimal(before) + amount
-    stranger.tenant.advance(**{back: {"payments": 999}})
-    assert stranger.tenant.truth()["invoices"]["totals"]["balance"] == before
+    assert Decimal(client.tenant.truth()["invoices"]["totals"]["balance"]) == Decimal(before) + amount
+    client.tenant.advance(**{back: {"payments": 999}})
+    assert client.tenant.truth()["invoices"]["totals"]["balance"] == before
 
 
 def test_a_payment_whose_invoice_was_paid_otherwise_comes_back_unapplied(small: Small):
-    stranger = small(invoices=300)
-    gone = stranger.tenant.advance(deleted={"payments": 400})["payments"]["deleted"]
-    stranger.tenant.advance(created={"payments": 400})
-    stranger.tenant.advance(created={"payments": 400})
-    back = stranger.tenant.advance(undeleted={"payments": 400})["payments"]["undeleted"]
-    records = [stranger.tenant.record("payments", number) for number in back]
+    client = small(invoices=300)
+    gone = client.tenant.advance(deleted={"payments": 400})["payments"]["deleted"]
+    client.tenant.advance(created={"payments": 400})
+    client.tenant.advance(created={"payments": 400})
+    back = client.tenant.advance(undeleted={"payments": 400})["payments"]["undeleted"]
+    records = [client.tenant.record("payments", number) for number in back]
     assert set(gone) <= set(back)
     loose = [r for r in records if r["appliedTo"] == [] and r["unappliedAmount"] == r["total"]]
     assert len(loose) > len(gone) // 2
-    assert all(Decimal(r["balance"]) >= 0 for r in stranger.walk_list("invoices") if Decimal(r["total"]) > 0)
+    assert all(Decimal(r["balance"]) >= 0 for r in client.walk_list("invoices") if Decimal(r["total"]) > 0)
 
 
 def test_an_invoice_that_is_paid_has_a_payment_for_it(small: Small):
-    stranger = small(invoices=300)
-    stranger.tenant.truth()
-    due = open_amounts(stranger)
-    done = [stranger.tenant.advance(changed={"invoices": 300}) for _ in range(2)]
+    client = small(invoices=300)
+    client.tenant.truth()
+    due = open_amounts(client)
+    done = [client.tenant.advance(changed={"invoices": 300}) for _ in range(2)]
     made = {number for step in done for number in step.get("payments", {}).get("created", ())}
-    applied = {stranger.tenant.record("payments", number)["appliedTo"][0]["appliedTo"] for number in made}
+    applied = {client.tenant.record("payments", number)["appliedTo"][0]["appliedTo"] for number in made}
     assert applied
-    assert applied == set(due) - set(open_amounts(stranger))
+    assert applied == set(due) - set(open_amounts(client))
 
 
 def test_a_technician_who_leaves_is_no_longer_listed(small: Small):
-    stranger = small()
-    gone = stranger.tenant.advance(deactivated={"technicians": 2})["technicians"]["deactivated"]
-    assert not set(gone) & set(ids(stranger.list("technicians")))
-    assert set(gone) <= set(ids(stranger.list("technicians", active="False")))
+    client = small()
+    gone = client.tenant.advance(deactivated={"technicians": 2})["technicians"]["deactivated"]
+    assert not set(gone) & set(ids(client.list("technicians")))
+    assert set(gone) <= set(ids(client.list("technicians", active="False")))
 
 
 def test_a_new_invoice_comes_with_its_job_and_the_job_with_appointments_and_estimates(small: Small):
-    stranger = small()
-    stranger.tenant.truth()
-    done = stranger.tenant.advance(created={"invoices": 40})
-    jobs = {r["job"]["id"] for r in map(invoice_of(stranger.tenant), done["invoices"]["created"]) if r["job"]}
+    client = small()
+    client.tenant.truth()
+    done = client.tenant.advance(created={"invoices": 40})
+    jobs = {r["job"]["id"] for r in map(invoice_of(client.tenant), done["invoices"]["created"]) if r["job"]}
     assert jobs == set(done["jobs"]["created"])
-    records = [stranger.tenant.record("jobs", number) for number in jobs]
+    records = [client.tenant.record("jobs", number) for number in jobs]
     assert sum(record["appointmentCount"] for record in records) == len(done["appointments"]["created"])
     assert {n for record in records for n in record["estimateIds"]} == set(done["estimates"]["created"])
 
@@ -244,19 +244,19 @@ def test_a_bare_number_means_for_six_entities_what_it_always_meant_and_moves_the
 
 def test_history_is_made_up_when_somebody_asks_for_it(small: Small):
     """A test of invoices does not wait for appointments."""
-    stranger = small()
+    client = small()
 
     def made() -> set[str]:
-        listed = stranger.tenant.control.tenants()
-        return set(next(one for one in listed if one["tenant_id"] == stranger.tenant.tenant_id)["records"])
+        listed = client.tenant.control.tenants()
+        return set(next(one for one in listed if one["tenant_id"] == client.tenant.tenant_id)["records"])
 
     assert made() == set(SIX)
-    stranger.list("campaigns")
+    client.list("campaigns")
     assert made() == {*SIX, "campaigns", "business_units"}
-    stranger.list("jobs", appointmentStatus="Done")
+    client.list("jobs", appointmentStatus="Done")
     assert {"jobs", "appointments"} <= made()
-    stranger.tenant.truth()
-    assert {name.partition(".")[0] for name in made()} == set(stranger.tenant.truth())
+    client.tenant.truth()
+    assert {name.partition(".")[0] for name in made()} == set(client.tenant.truth())
 
 
 def test_what_is_made_up_late_is_the_same_as_early(small: Small):

@@ -112,7 +112,7 @@ def test_a_customers_balance_renews_none_of_its_invoices(acme: Watched):
 
 REJECTING = [
     ("invoice has no customer", {"customer": None}),
-    ("total is no number", {"total": None}),
+    ("total is not a number", {"total": None}),
     ("invoice date is outside 1990 to next year", {"invoiceDate": "1989-12-31T00:00:00Z"}),
     ("invoice date is outside 1990 to next year", {"invoiceDate": "2199-01-01T00:00:00Z"}),
 ]

@@ -4,6 +4,7 @@ import socket
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
+from typing import Any
 
 import pytest
 from sqlalchemy import Engine
@@ -66,17 +67,16 @@ def test_something_else_at_the_token_address_is_named(engine: Engine, diagnose: 
     assert noted(engine) == ("pending", diagnosis.message, "failed")
 
 
-def test_a_proxys_403_is_not_a_refusal(engine: Engine, diagnose: Test, servicetitan_tenant: Simulated):
+@pytest.mark.parametrize(
+    ("kind", "rule"),
+    [("status", {"status": 403, "body": "html"}), ("html_200", {})],
+    ids=["a proxy's 403", "a page of HTML"],
+)
+def test_something_else_at_the_api_address_is_not_a_refusal(
+    engine: Engine, diagnose: Test, servicetitan_tenant: Simulated, kind: str, rule: dict[str, Any]
+):
     simulated = servicetitan_tenant()
-    simulated.fault("status", status=403, body="html", path="/tenant/")
-    diagnosis = diagnose(simulated)
-    assert diagnosis.verdict is Verdict.UNEXPECTED
-    assert noted(engine)[0] == "pending"
-
-
-def test_something_else_at_the_api_address_is_named(engine: Engine, diagnose: Test, servicetitan_tenant: Simulated):
-    simulated = servicetitan_tenant()
-    simulated.fault("html_200", path="/tenant/")
+    simulated.fault(kind, **rule, path="/tenant/")
     diagnosis = diagnose(simulated)
     assert diagnosis.verdict is Verdict.UNEXPECTED
     assert noted(engine)[0] == "pending"

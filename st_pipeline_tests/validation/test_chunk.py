@@ -50,7 +50,7 @@ REJECTED = {
     "a negative id": (b'{"id":-3}', "not positive"),
     "an id beyond int64": (b'{"id":99999999999999999999}', "Expected `int` <= 9223372036854775807"),
     "a number where text belongs": (invoice(summary=5), "Expected `str | null`, got `int`"),
-    "a total that is no number": (invoice(total="abc"), "Invalid decimal string"),
+    "a total that is not a number": (invoice(total="abc"), "Invalid decimal string"),
     "a total of NaN": (invoice(total="NaN"), "does not fit its column"),
     "a total beyond all numbers": (invoice(total="1e999999"), "does not fit its column"),
     "text that is not UTF-8": (b'{"id":2,"summary":"\xff\xfe"}', "UTF-8"),

@@ -17,7 +17,7 @@ from st_pipeline.errors import ConfigurationError
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
-    from st_pipeline.operations.rejects import Chosen
+    from st_pipeline.operations.rejects import RejectFilter
     from st_pipeline.tenants.store import Tenant
 
 
@@ -271,16 +271,16 @@ def _choose(
     *,
     keys: tuple[str, ...] = (),
     dismissed: bool | None = False,
-) -> "Chosen":
+) -> "RejectFilter":
     """The rejects that these names choose. Raises ConfigurationError: an unknown name."""
-    from st_pipeline.operations.rejects import Chosen, names_of
+    from st_pipeline.operations.rejects import RejectFilter, names_of
     from st_pipeline.tenants.selection import Selection, check_names
     from st_pipeline.tenants.store import all_tenants
 
     known: list[Tenant] = all_tenants(connection)
     selection = Selection(tenants=tenants, companies=companies)
     check_names(known, selection)
-    return Chosen(
+    return RejectFilter(
         credential_ids=[t.credential_id for t in known if selection.covers(t)] if selection.names_somebody else (),
         names=[name for entity in entities for name in names_of(entity)],
         keys=keys,

@@ -10,38 +10,38 @@ import pytest
 from st_pipeline.entities import ENTITIES, LISTS
 from st_pipeline.entities.spec import EntitySpec, Rule, Severity
 from st_pipeline_tests.cli.conftest import Command, Said, assert_refused
-from st_pipeline_tests.cli.desk import Desk, widest
+from st_pipeline_tests.cli.installation import Installation, widest
 
 ODD = {"balance": "Nobody's balance"}
 OPEN = "SELECT entity, st_id FROM sync_rejects WHERE dismissed_at IS NULL ORDER BY id"
 
 
 @pytest.fixture
-def kept(desk: Desk) -> Desk:
-    """A tenant with two customers whose balance is no number, one of which it holds an older version of."""
-    desk.add("acme", invoices=2)
-    desk.synced("acme")
-    source = desk.sources["acme"]
+def kept(installation: Installation) -> Installation:
+    """A tenant with two customers whose balance is not a number, one of which it holds an older version of."""
+    installation.add("acme", invoices=2)
+    installation.synced("acme")
+    source = installation.sources["acme"]
     first, second = source.ids("customers")[:2]
     source.patch("customers", first, ODD)
     source.insert("customers", {**source.record("customers", second), "id": 10**15, **ODD})
-    desk.synced("acme", data_type="customers")
-    assert desk.rows(OPEN) == [("customers", first), ("customers", 10**15)]
+    installation.synced("acme", data_type="customers")
+    assert installation.rows(OPEN) == [("customers", first), ("customers", 10**15)]
     source.requests(reset=True)
-    return desk
+    return installation
 
 
 @contextmanager
-def fixed(desk: Desk) -> Iterator[None]:
+def fixed(installation: Installation) -> Iterator[None]:
     """As after a fix of ours: what was refused in these bytes would pass now. The bytes are the fix's stand-in."""
-    for st_id, record in desk.rows("SELECT st_id, record FROM sync_rejects"):
+    for st_id, record in installation.rows("SELECT st_id, record FROM sync_rejects"):
         body = msgspec.json.decode(bytes(record))
         fixed = msgspec.json.encode({**body, "balance": 12.5})
-        desk.change("UPDATE sync_rejects SET record = :fixed WHERE st_id = :id", fixed=fixed, id=st_id)
+        installation.change("UPDATE sync_rejects SET record = :fixed WHERE st_id = :id", fixed=fixed, id=st_id)
     yield
 
 
-def test_the_list_shows_what_was_kept_and_why_and_nothing_of_it(kept: Desk, command: Command):
+def test_the_list_shows_what_was_kept_and_why_and_nothing_of_it(kept: Installation, command: Command):
     said = command("rejects", "list")
     assert said.code == 0
     assert widest(said.out) <= 80
@@ -59,7 +59,7 @@ def test_the_list_shows_what_was_kept_and_why_and_nothing_of_it(kept: Desk, comm
     assert ODD["balance"] not in everything
 
 
-def test_a_record_is_shown_only_when_asked_for_and_only_on_standard_output(kept: Desk, command: Command):
+def test_a_record_is_shown_only_when_asked_for_and_only_on_standard_output(kept: Installation, command: Command):
     ((_, first), _) = kept.rows(OPEN)
     quiet = command("rejects", "show", "acme", "customers", str(first))
     assert (quiet.code, "does not decode" in quiet.words, ODD["balance"] in quiet.all) == (0, True, False)
@@ -71,7 +71,7 @@ def test_a_record_is_shown_only_when_asked_for_and_only_on_standard_output(kept:
     assert_refused(command("rejects", "show", "acme", "customers", "5"), "acme has no reject of customers with id 5")
 
 
-def test_after_a_fix_they_pass_without_asking_servicetitan(kept: Desk, command: Command):
+def test_after_a_fix_they_pass_without_asking_servicetitan(kept: Installation, command: Command):
     """The older version is replaced, the new record is there, both streams renewed, and nobody was asked."""
     ((_, first), (_, new)) = kept.rows(OPEN)
     nothing = command("rejects", "replay", "acme")
@@ -98,7 +98,7 @@ def test_after_a_fix_they_pass_without_asking_servicetitan(kept: Desk, command: 
     assert (again.code, again.json) == (0, [{"tenant": "acme", "error": None, "results": []}])
 
 
-def test_what_is_older_than_what_is_held_is_dropped_and_never_written(kept: Desk, command: Command):
+def test_what_is_older_than_what_is_held_is_dropped_and_never_written(kept: Installation, command: Command):
     """A newer version came in by another way; and a row was marked as deleted since the reject was seen."""
     ((_, first), (_, new)) = kept.rows(OPEN)
     source = kept.sources["acme"]
@@ -117,7 +117,7 @@ def test_what_is_older_than_what_is_held_is_dropped_and_never_written(kept: Desk
     assert kept.rows(OPEN) == []
 
 
-def test_records_without_a_readable_id_pass_once_it_can_be_read(kept: Desk, command: Command):
+def test_records_without_a_readable_id_pass_once_it_can_be_read(kept: Installation, command: Command):
     """Kept under a hash of their bytes. Lists of their own are replayed with their entity."""
     source = kept.sources["acme"]
     body = {**source.record("customers", source.ids("customers")[3]), "id": 10**15 + 1}
@@ -140,7 +140,7 @@ def test_records_without_a_readable_id_pass_once_it_can_be_read(kept: Desk, comm
     assert [one["name"] for one in only["results"]] == [name]
 
 
-def test_a_stream_s_reject_is_built_again_from_the_tables(kept: Desk, command: Command):
+def test_a_stream_s_reject_is_built_again_from_the_tables(kept: Installation, command: Command):
     customer = kept.value("SELECT max(st_id) FROM st_customers WHERE active")
     kept.change(
         "INSERT INTO sync_rejects (credential_id, entity, record_key, st_id, record, reasons) "
@@ -153,7 +153,9 @@ def test_a_stream_s_reject_is_built_again_from_the_tables(kept: Desk, command: C
     assert kept.value("SELECT count(*) FROM members_stream WHERE customer_id = :id", id=str(customer)) == 1
 
 
-def test_our_own_new_rule_is_what_a_replay_checks_by(kept: Desk, command: Command, monkeypatch: pytest.MonkeyPatch):
+def test_our_own_new_rule_is_what_a_replay_checks_by(
+    kept: Installation, command: Command, monkeypatch: pytest.MonkeyPatch
+):
     """The reasons kept are today's: a fix that is none shows why."""
     customers = ENTITIES["customers"]
     stricter = _with_rule(customers, Rule("id is too high", "st_id", Severity.REJECT, maximum=1))
@@ -164,13 +166,13 @@ def test_our_own_new_rule_is_what_a_replay_checks_by(kept: Desk, command: Comman
     assert kept.rows("SELECT DISTINCT reasons FROM sync_rejects") == [(["id is too high"],)]
 
 
-def test_a_busy_tenant_s_rejects_wait(kept: Desk, command: Command):
+def test_a_busy_tenant_s_rejects_wait(kept: Installation, command: Command):
     with kept.held("acme"):
         said = command("rejects", "replay", "--all-tenants")
     assert (said.code, "acme: replay of rejects of tenant acme: the tenant is busy" in said.words) == (1, True)
 
 
-def test_rejects_that_nobody_will_fix_are_dismissed(kept: Desk, command: Command):
+def test_rejects_that_nobody_will_fix_are_dismissed(kept: Installation, command: Command):
     """Dismissed one by one or all of an entity, reopened, and the trail says who did it."""
     ((_, first), (_, new)) = kept.rows(OPEN)
     assert command("rejects", "dismiss", "acme", "customers", str(first)).out == "1 dismissed\n"
@@ -205,8 +207,10 @@ def test_rejects_that_nobody_will_fix_are_dismissed(kept: Desk, command: Command
         (("dismiss", "acme", "customers", "--all"), "add --yes to do it"),
     ],
 )
-def test_wrong_use_is_one_line_and_exit_code_2(desk: Desk, command: Command, arguments: tuple[str, ...], reason: str):
-    desk.add("acme")
+def test_wrong_use_is_one_line_and_exit_code_2(
+    installation: Installation, command: Command, arguments: tuple[str, ...], reason: str
+):
+    installation.add("acme")
     assert_refused(command("rejects", *arguments), reason)
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from st_pipeline.cli.status.table import SHORT
 from st_pipeline_tests.cli.conftest import Command, assert_refused
-from st_pipeline_tests.cli.desk import CTRL_C, Desk, widest
+from st_pipeline_tests.cli.installation import CTRL_C, Installation, widest
 
 KEYS = {
     "id", "tenant", "company", "environment", "sync_type", "mode", "data_type", "status", "started_at", "completed_at",
@@ -16,18 +16,18 @@ KEYS = {
 
 
 @pytest.fixture
-def history(desk: Desk) -> Desk:
+def history(installation: Installation) -> Installation:
     """Syncs of three tenants, one failed, one two days old, one running; and polls to come."""
-    desk.add("acme-plumbing", "acme-plumbing@integration", "birch", customers=0, invoices=4)
-    desk.synced("birch", only=("tag_types",))
-    desk.change(
+    installation.add("acme-plumbing", "acme-plumbing@integration", "birch", customers=0, invoices=4)
+    installation.synced("birch", only=("tag_types",))
+    installation.change(
         "UPDATE servicetitan_sync_logs SET started_at = now() - interval '50 hours', "
         "completed_at = now() - interval '49 hours', duration_seconds = 3600"
     )
-    desk.synced("acme-plumbing", data_type="invoices")
-    desk.sources["acme-plumbing@integration"].fault("status", status=404, entity="job_types")
-    desk.synced("acme-plumbing@integration", only=("tag_types", "job_types"))
-    return desk
+    installation.synced("acme-plumbing", data_type="invoices")
+    installation.sources["acme-plumbing@integration"].fault("status", status=404, entity="job_types")
+    installation.synced("acme-plumbing@integration", only=("tag_types", "job_types"))
+    return installation
 
 
 def ids(answer: dict) -> list[str]:
@@ -35,7 +35,7 @@ def ids(answer: dict) -> list[str]:
     return [sync["tenant"] for sync in answer["syncs"]]
 
 
-def test_each_filter_shows_its_syncs(history: Desk, command: Command):
+def test_each_filter_shows_its_syncs(history: Installation, command: Command):
     def shown(*arguments: str) -> list[str]:
         said = command("sync-status", "--json", *arguments)
         assert said.code == 0, said.all
@@ -52,7 +52,7 @@ def test_each_filter_shows_its_syncs(history: Desk, command: Command):
         assert shown("-r") == ["birch"]
 
 
-def test_the_table_and_its_figures_fit_80_columns(history: Desk, command: Command):
+def test_the_table_and_its_figures_fit_80_columns(history: Installation, command: Command):
     command("tenants", "schedule", "acme-plumbing", "--every", "1440")
     command("tenants", "pause", "birch", "--because", "moves house")
     history.change("UPDATE servicetitan_sync_logs SET records_processed = 1234567, records_successful = 1234567")
@@ -74,7 +74,7 @@ def test_the_table_and_its_figures_fit_80_columns(history: Desk, command: Comman
     assert "3: 2 completed, 1 failed" in failed.words  # the figures are about all
 
 
-def test_names_are_whole_where_there_is_room(history: Desk, command: Command, monkeypatch: pytest.MonkeyPatch):
+def test_names_are_whole_where_there_is_room(history: Installation, command: Command, monkeypatch: pytest.MonkeyPatch):
     assert history.settings is not None
     monkeypatch.setenv("COLUMNS", "140")
     header = command("sync-status").out.splitlines()[0]
@@ -82,7 +82,7 @@ def test_names_are_whole_where_there_is_room(history: Desk, command: Command, mo
         assert name in header
 
 
-def test_the_figures_are_those_of_the_log(history: Desk, command: Command):
+def test_the_figures_are_those_of_the_log(history: Installation, command: Command):
     answer = command("sync-status", "--json", "--last-24h").json
     assert all(set(sync) == KEYS for sync in answer["syncs"])
     figures = answer["statistics"]
@@ -107,14 +107,16 @@ def test_the_figures_are_those_of_the_log(history: Desk, command: Command):
     assert figures["next_due"]["with_next_tick"] == 3
 
 
-def test_a_refused_tenant_is_named_at_once_with_the_reason_and_when_it_is_tried_again(desk: Desk, command: Command):
+def test_a_refused_tenant_is_named_at_once_with_the_reason_and_when_it_is_tried_again(
+    installation: Installation, command: Command
+):
     """Its last materializations in Dagster stay green: a poll that fails for it writes none."""
-    desk.add("acme", "birch", customers=0, invoices=0)
-    desk.synced("acme", "birch", only=("tag_types",))
+    installation.add("acme", "birch", customers=0, invoices=0)
+    installation.synced("acme", "birch", only=("tag_types",))
     assert command("sync-status", "--json").json["statistics"]["refused"] == []
-    desk.sources["birch"].change(client_secret="cs.new")
-    desk.change("UPDATE servicetitan_credentials SET access_token = NULL")
-    desk.synced("birch", only=("tag_types",), sync_type="scheduled")
+    installation.sources["birch"].change(client_secret="cs.new")
+    installation.change("UPDATE servicetitan_credentials SET access_token = NULL")
+    installation.synced("birch", only=("tag_types",), sync_type="scheduled")
     (refused,) = command("sync-status", "--json").json["statistics"]["refused"]
     assert (refused["tenant"], refused["status"]) == ("birch", "error")
     assert "does not know this client id and secret" in refused["message"]
@@ -125,15 +127,15 @@ def test_a_refused_tenant_is_named_at_once_with_the_reason_and_when_it_is_tried_
     assert "birch: suspended: ServiceTitan refuses its credentials; tried again from" in said
 
 
-def test_without_any_sync_it_says_so(desk: Desk, command: Command):
-    desk.add("acme")
+def test_without_any_sync_it_says_so(installation: Installation, command: Command):
+    installation.add("acme")
     said = command("sync-status")
     assert said.out.startswith("no sync matches\n")
     assert "none has ended" in said.out
     assert command("sync-status", "--json").json["statistics"]["success_rate"] is None
 
 
-def test_watching_goes_on_until_ctrl_c(history: Desk):
+def test_watching_goes_on_until_ctrl_c(history: Installation):
     with history.at_terminal("sync-status", "--watch", "--running-only") as terminal:
         terminal.wait_for("next due")
         terminal.press(CTRL_C)
@@ -153,6 +155,8 @@ def test_watching_goes_on_until_ctrl_c(history: Desk):
         (("-c", "acm"), "unknown company 'acm'"),
     ],
 )
-def test_wrong_use_is_one_line_and_exit_code_2(desk: Desk, command: Command, arguments: tuple[str, ...], reason: str):
-    desk.add("acme")
+def test_wrong_use_is_one_line_and_exit_code_2(
+    installation: Installation, command: Command, arguments: tuple[str, ...], reason: str
+):
+    installation.add("acme")
     assert_refused(command("sync-status", *arguments), reason)

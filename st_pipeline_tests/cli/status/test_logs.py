@@ -3,19 +3,19 @@
 import pytest
 
 from st_pipeline_tests.cli.conftest import Command, assert_refused
-from st_pipeline_tests.cli.desk import Desk, widest
+from st_pipeline_tests.cli.installation import Installation, widest
 
 ODD = {"balance": "not a number"}
 
 
-def test_a_sync_is_shown_by_each_of_its_ids(desk: Desk, command: Command):
-    desk.add("acme", invoices=0)
-    source = desk.sources["acme"]
+def test_a_sync_is_shown_by_each_of_its_ids(installation: Installation, command: Command):
+    installation.add("acme", invoices=0)
+    source = installation.sources["acme"]
     secret = source.patch("customers", source.ids("customers")[0], {**ODD, "name": "Nobody's Business"})["name"]
     source.fault("status", status=404, entity="memberships")
-    result = desk.synced("acme", data_type="customers", incremental_only=False, batch_size=50)
+    result = installation.synced("acme", data_type="customers", incremental_only=False, batch_size=50)
     run = str(result.sync_id)
-    desk.change("UPDATE servicetitan_sync_logs SET dagster_run_id = sync_id::text")  # as in a run
+    installation.change("UPDATE servicetitan_sync_logs SET dagster_run_id = sync_id::text")  # as in a run
 
     said = command("logs", str(result.sync_log_id))
     assert said.code == 0
@@ -38,16 +38,16 @@ def test_a_sync_is_shown_by_each_of_its_ids(desk: Desk, command: Command):
     assert found["dagster_run"].endswith(run)
 
 
-def test_a_running_sync_is_shown_as_far_as_it_is(desk: Desk, command: Command):
-    desk.add("acme")
-    with desk.held("acme"):
-        (log_id,) = desk.rows("SELECT id FROM servicetitan_sync_logs")[0]
+def test_a_running_sync_is_shown_as_far_as_it_is(installation: Installation, command: Command):
+    installation.add("acme")
+    with installation.held("acme"):
+        (log_id,) = installation.rows("SELECT id FROM servicetitan_sync_logs")[0]
         said = command("logs", str(log_id))
     assert said.out.startswith(f"sync {log_id} of acme: running\n")
     assert "none: a program started the sync" in said.out
 
 
 @pytest.mark.parametrize("wanted", ["99", "9" * 30, "acme", "0e2d4b1c-1111-4222-8333-944455556666"])
-@pytest.mark.usefixtures("desk")
+@pytest.mark.usefixtures("installation")
 def test_an_unknown_id_is_refused(command: Command, wanted: str):
     assert_refused(command("logs", wanted), f"no sync '{wanted}' in the log")

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 
 from st_pipeline.runs.follow import POLL_SECONDS
 from st_pipeline_tests.cli.conftest import Command
-from st_pipeline_tests.cli.desk import CTRL_C, Desk, parsed, widest
+from st_pipeline_tests.cli.installation import CTRL_C, Installation, parsed, widest
 
 FIVE = ("acme", "birch", "cedar", "dune", "elm")
 RUNNING = "SELECT count(*) FROM servicetitan_sync_logs WHERE status = 'running'"
@@ -21,10 +21,10 @@ WRITTEN = "SELECT max(records_processed) FROM servicetitan_sync_logs WHERE statu
 ENTITIES = "SELECT entity, status, error_kind FROM sync_log_entities ORDER BY started_at"
 
 
-def slow(desk: Desk, *tenants: str, seconds: float) -> None:
+def slow(installation: Installation, *tenants: str, seconds: float) -> None:
     """From now on, these tenants' feeds take so long for each page."""
     for tenant in tenants:
-        desk.sources[tenant].fault("slow", seconds=seconds, path="/export/")
+        installation.sources[tenant].fault("slow", seconds=seconds, path="/export/")
 
 
 @contextmanager
@@ -36,30 +36,30 @@ def meanwhile(work: threading.Thread) -> Iterator[None]:
     assert not work.is_alive()
 
 
-def test_so_many_at_once_and_one_failure_stops_no_other(desk: Desk, command: Command):
+def test_so_many_at_once_and_one_failure_stops_no_other(installation: Installation, command: Command):
     """Five tenants, three at once, never more; the first three take long enough to meet on a slow machine."""
-    desk.add(*FIVE)
+    installation.add(*FIVE)
     for tenant in FIVE[:3]:
-        desk.sources[tenant].fault("slow", seconds=4, entity="tag_types", path="/export/")
-    desk.sources["birch"].fault("status", status=404, entity="tag_types")
+        installation.sources[tenant].fault("slow", seconds=4, entity="tag_types", path="/export/")
+    installation.sources["birch"].fault("status", status=404, entity="tag_types")
     said = command("sync", "--entity", "tag_types", "--entity", "call_reasons", "--max-concurrent", "3")
     assert said.code == 1, said.all
     assert "5 tenants: 4 synced, 1 failed, 0 skipped" in said.words
     assert "birch: failed, " in said.out
-    ((log_id,),) = desk.rows("SELECT id FROM servicetitan_sync_logs WHERE status = 'failed'")
+    ((log_id,),) = installation.rows("SELECT id FROM servicetitan_sync_logs WHERE status = 'failed'")
     assert f"  st-pipeline logs {log_id}\n" in said.out
     assert widest(said.out) <= 80
-    failed = [entity for entity, status, _ in desk.rows(ENTITIES) if status == "failed"]
+    failed = [entity for entity, status, _ in installation.rows(ENTITIES) if status == "failed"]
     assert failed == ["tag_types"]
-    spans = desk.rows("SELECT started_at, completed_at FROM servicetitan_sync_logs ORDER BY started_at")
+    spans = installation.rows("SELECT started_at, completed_at FROM servicetitan_sync_logs ORDER BY started_at")
     at_once = [sum(begun <= start < ended for begun, ended in spans) for start, _ in spans]
     assert max(at_once) == 3
 
 
-def test_a_tenant_past_its_time_ends_at_a_chunk_and_the_others_go_on(desk: Desk, command: Command):
-    desk.add("acme", invoices=160)
-    desk.add("birch")
-    slow(desk, "acme", seconds=3.0)
+def test_a_tenant_past_its_time_ends_at_a_chunk_and_the_others_go_on(installation: Installation, command: Command):
+    installation.add("acme", invoices=160)
+    installation.add("birch")
+    slow(installation, "acme", seconds=3.0)
     how = ("--entity", "invoices", "--entity", "payments", "--batch-size", "20")
     said = command("sync", *how, "--timeout", "9", "--json")
     assert said.code == 1, said.all
@@ -70,26 +70,26 @@ def test_a_tenant_past_its_time_ends_at_a_chunk_and_the_others_go_on(desk: Desk,
     # At a chunk: some records are in with their cursor, and what was not begun does not count as failed.
     assert 0 < tenants["acme"]["records_processed"] < 160
     assert tenants["acme"]["records_processed"] % 20 == 0
-    of_acme = desk.rows(
+    of_acme = installation.rows(
         "SELECT entity, e.status, error_kind, l.message FROM sync_log_entities e JOIN servicetitan_sync_logs l "
         "ON l.id = e.sync_log_id WHERE l.id = :id", id=tenants["acme"]["sync_log_id"],
     )  # fmt: skip
     ((entity, status, kind, message),) = of_acme
     assert (entity, status, kind) == ("invoices", "failed", "SyncStopped")
     assert "stopped after 9 s" in message
-    assert desk.run_of(tenants["acme"]["dagster_run_id"]).status.value == "FAILURE"
+    assert installation.run_of(tenants["acme"]["dagster_run_id"]).status.value == "FAILURE"
 
-    desk.sources["acme"].clear_faults()
-    desk.synced("acme", only=("invoices", "payments"))
-    assert desk.differences("acme", "invoices", "payments") == []
+    installation.sources["acme"].clear_faults()
+    installation.synced("acme", only=("invoices", "payments"))
+    assert installation.differences("acme", "invoices", "payments") == []
 
 
-def test_ctrl_c_at_a_terminal_ends_the_syncs_at_a_chunk_and_says_so(desk: Desk):
-    desk.add("acme", "birch", invoices=80)
-    slow(desk, "acme", "birch", seconds=1.0)
+def test_ctrl_c_at_a_terminal_ends_the_syncs_at_a_chunk_and_says_so(installation: Installation):
+    installation.add("acme", "birch", invoices=80)
+    slow(installation, "acme", "birch", seconds=1.0)
     arguments = ("sync", "--entity", "invoices", "--batch-size", "20", "--max-concurrent", "1")
-    with desk.at_terminal(*arguments) as terminal:
-        desk.wait_until(WRITTEN, 20, while_=lambda: terminal.process.poll() is None)
+    with installation.at_terminal(*arguments) as terminal:
+        installation.wait_until(WRITTEN, 20, while_=lambda: terminal.process.poll() is None)
         time.sleep(3 * POLL_SECONDS)  # until it has drawn that
         terminal.press(CTRL_C)
         out = terminal.read()
@@ -100,40 +100,44 @@ def test_ctrl_c_at_a_terminal_ends_the_syncs_at_a_chunk_and_says_so(desk: Desk):
     assert "ending at the next chunk; Ctrl-C again ends the syncs at once" in out
     assert "stopped by a person; what is committed stays" in " ".join(out.split())
     assert "stopped by a person before it began" in " ".join(out.split())
-    ((status, message, processed),) = desk.rows("SELECT status, message, records_processed FROM servicetitan_sync_logs")
+    ((status, message, processed),) = installation.rows(
+        "SELECT status, message, records_processed FROM servicetitan_sync_logs"
+    )
     assert (status, "stopped by a person" in message, 0 < processed < 80) == ("failed", True, True)
-    assert desk.rows(ENTITIES) == [("invoices", "failed", "SyncStopped")]
+    assert installation.rows(ENTITIES) == [("invoices", "failed", "SyncStopped")]
 
 
-def test_a_second_ctrl_c_ends_them_at_once(desk: Desk, command: Command):
-    desk.add("acme")
-    slow(desk, "acme", seconds=30)
+def test_a_second_ctrl_c_ends_them_at_once(installation: Installation, command: Command):
+    installation.add("acme")
+    slow(installation, "acme", seconds=30)
 
     def impatient() -> None:
-        desk.wait_until(RUNNING)
+        installation.wait_until(RUNNING)
         os.kill(os.getpid(), signal.SIGINT)
-        desk.wait_until("SELECT count(*) FROM sync_stops")
+        installation.wait_until("SELECT count(*) FROM sync_stops")
         os.kill(os.getpid(), signal.SIGINT)
 
     with meanwhile(threading.Thread(target=impatient)):
         said = command("sync", "--tenant", "acme", "--entity", "invoices", "--json")
     assert (said.code, said.json["execution_time_seconds"] < 25) == (1, True)
-    assert desk.rows("SELECT status, message FROM servicetitan_sync_logs") == [("failed", "stopped by a person")]
-    run = desk.run_of(said.json["tenants"][0]["dagster_run_id"])
+    assert installation.rows("SELECT status, message FROM servicetitan_sync_logs") == [
+        ("failed", "stopped by a person")
+    ]
+    run = installation.run_of(said.json["tenants"][0]["dagster_run_id"])
     assert (run.status.value, run.tags["st_pipeline/message"].partition(";")[0]) == (
         "FAILURE", "ended at once, by a person or with its service",
     )  # fmt: skip
-    assert desk.value("SELECT count(*) FROM tenant_leases") == 0
+    assert installation.value("SELECT count(*) FROM tenant_leases") == 0
 
 
-def test_a_killed_process_is_one_tenants_failure(desk: Desk, command: Command):
+def test_a_killed_process_is_one_tenants_failure(installation: Installation, command: Command):
     """As by the kernel when memory runs out. Dagster would show the run as running forever."""
-    desk.add("acme", "birch")
-    slow(desk, "acme", seconds=30)
+    installation.add("acme", "birch")
+    slow(installation, "acme", seconds=30)
 
     def kill() -> None:
-        desk.wait_until(RUNNING)
-        (holder,) = desk.rows("SELECT holder_name FROM tenant_leases")[0]
+        installation.wait_until(RUNNING)
+        (holder,) = installation.rows("SELECT holder_name FROM tenant_leases")[0]
         os.kill(int(holder.split("process ")[1].split()[0]), signal.SIGKILL)
 
     with meanwhile(threading.Thread(target=kill)):
@@ -142,19 +146,19 @@ def test_a_killed_process_is_one_tenants_failure(desk: Desk, command: Command):
     acme, birch = sorted(said.json["tenants"], key=lambda one: one["tenant"])
     assert (acme["status"], birch["status"]) == ("failed", "completed")
     assert acme["message"].startswith("its process ended by SIGKILL; its last output is in ")
-    assert desk.run_of(acme["dagster_run_id"]).status.value == "FAILURE"
+    assert installation.run_of(acme["dagster_run_id"]).status.value == "FAILURE"
 
 
-def test_two_copies_of_a_line_of_a_crontab_do_no_harm(desk: Desk, command: Command):
+def test_two_copies_of_a_line_of_a_crontab_do_no_harm(installation: Installation, command: Command):
     """Whoever comes first: each record is written once, and both end well."""
-    desk.add("acme", "birch")
-    slow(desk, "acme", "birch", seconds=2.0)
-    other = desk.start("sync", "--entity", "invoices", "--json")
+    installation.add("acme", "birch")
+    slow(installation, "acme", "birch", seconds=2.0)
+    other = installation.start("sync", "--entity", "invoices", "--json")
     said = command("sync", "--entity", "invoices", "--json")
     answers = [said.json, parsed(other.communicate(timeout=90)[0])]
     assert [said.code, other.returncode] == [0, 0]
     assert sum(answer["failed_syncs"] for answer in answers) == 0
     assert sum(answer["successful_syncs"] for answer in answers) >= 2
-    created = desk.value("SELECT sum(records_created) FROM servicetitan_sync_logs")
-    assert created == desk.value("SELECT count(*) FROM st_invoices")
-    assert desk.differences("acme", "invoices") == desk.differences("birch", "invoices") == []
+    created = installation.value("SELECT sum(records_created) FROM servicetitan_sync_logs")
+    assert created == installation.value("SELECT count(*) FROM st_invoices")
+    assert installation.differences("acme", "invoices") == installation.differences("birch", "invoices") == []

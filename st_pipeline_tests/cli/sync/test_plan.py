@@ -4,7 +4,7 @@ from sqlalchemy import Engine
 
 from st_pipeline.cli.sync.command import MAX_TENANTS_IN_DETAIL
 from st_pipeline_tests.cli.conftest import Command
-from st_pipeline_tests.cli.desk import widest
+from st_pipeline_tests.cli.installation import widest
 from st_pipeline_tests.operations.test_sync_plan import fill
 
 

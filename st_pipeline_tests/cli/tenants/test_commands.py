@@ -3,7 +3,7 @@
 import pytest
 
 from st_pipeline_tests.cli.conftest import Command, assert_refused
-from st_pipeline_tests.cli.desk import Desk, widest
+from st_pipeline_tests.cli.installation import Installation, widest
 
 SCHEDULES = (
     "SELECT partition_key, paused_at IS NOT NULL, paused_because, poll_minutes, nightly_full "
@@ -12,38 +12,41 @@ SCHEDULES = (
 TRAIL = "SELECT action, tenant, details FROM audit_log WHERE action LIKE 'tenants.%' ORDER BY id"
 
 
-def test_a_tenant_is_paused_and_resumed(desk: Desk, command: Command):
-    desk.add("acme", "birch")
+def test_a_tenant_is_paused_and_resumed(installation: Installation, command: Command):
+    installation.add("acme", "birch")
     assert command("tenants", "pause", "acme", "birch", "--because", "moves house").out == (
         "tenant acme: paused\ntenant birch: paused\n"
     )
     assert command("tenants", "pause", "acme", "--because", "moves house").out == "tenant acme: nothing changed\n"
     assert command("tenants", "pause", "acme").out == "tenant acme: paused\n"  # the reason is another
-    assert desk.rows(SCHEDULES) == [("acme", True, None, None, None), ("birch", True, "moves house", None, None)]
+    assert installation.rows(SCHEDULES) == [
+        ("acme", True, None, None, None),
+        ("birch", True, "moves house", None, None),
+    ]
     assert command("tenants", "resume", "acme", "birch").out == "tenant acme: resumed\ntenant birch: resumed\n"
     assert command("tenants", "resume", "acme").out == "tenant acme: nothing changed\n"
-    assert desk.rows(SCHEDULES) == [("acme", False, None, None, None), ("birch", False, None, None, None)]
-    assert desk.rows(TRAIL)[0] == ("tenants.pause", "acme", {"paused_because": "moves house"})
-    assert [action for action, *_ in desk.rows(TRAIL)].count("tenants.resume") == 2
+    assert installation.rows(SCHEDULES) == [("acme", False, None, None, None), ("birch", False, None, None, None)]
+    assert installation.rows(TRAIL)[0] == ("tenants.pause", "acme", {"paused_because": "moves house"})
+    assert [action for action, *_ in installation.rows(TRAIL)].count("tenants.resume") == 2
 
 
-def test_a_tenant_has_a_schedule_of_its_own_and_the_default_again(desk: Desk, command: Command):
-    desk.add("acme")
+def test_a_tenant_has_a_schedule_of_its_own_and_the_default_again(installation: Installation, command: Command):
+    installation.add("acme")
     schedule = ("tenants", "schedule", "acme")
     assert command(*schedule, "--every", "60", "--nightly-full", "no").out == "tenant acme: schedule changed\n"
     assert command(*schedule, "--every", "60").out == "tenant acme: nothing changed\n"
-    assert desk.rows(SCHEDULES) == [("acme", False, None, 60, False)]
+    assert installation.rows(SCHEDULES) == [("acme", False, None, 60, False)]
     command(*schedule, "--nightly-full", "yes")
     command(*schedule, "--every", "default")
-    assert desk.rows(SCHEDULES) == [("acme", False, None, None, True)]
+    assert installation.rows(SCHEDULES) == [("acme", False, None, None, True)]
     command(*schedule, "--nightly-full", "default")
-    assert desk.rows(SCHEDULES) == [("acme", False, None, None, None)]
+    assert installation.rows(SCHEDULES) == [("acme", False, None, None, None)]
 
 
-def test_the_list_shows_each_schedule_its_last_poll_and_the_next(desk: Desk, command: Command):
+def test_the_list_shows_each_schedule_its_last_poll_and_the_next(installation: Installation, command: Command):
     assert "no tenant yet" in command("tenants", "list").out
-    desk.add("acme", "birch", "cedar", customers=0, invoices=0)
-    desk.synced("acme", "cedar")
+    installation.add("acme", "birch", "cedar", customers=0, invoices=0)
+    installation.synced("acme", "cedar")
     command("tenants", "schedule", "acme", "--every", "1440", "--nightly-full", "no")
     command("tenants", "pause", "birch", "--because", "moves house")
     said = command("tenants", "list")
@@ -73,7 +76,9 @@ def test_the_list_shows_each_schedule_its_last_poll_and_the_next(desk: Desk, com
         (("schedule", "acme", "--every", "10081"), "from 1 to 10080"),
     ],
 )
-def test_wrong_use_changes_nobody(desk: Desk, command: Command, arguments: tuple[str, ...], reason: str):
-    desk.add("acme")
+def test_wrong_use_changes_nobody(
+    installation: Installation, command: Command, arguments: tuple[str, ...], reason: str
+):
+    installation.add("acme")
     assert_refused(command("tenants", *arguments), reason)
-    assert desk.rows(SCHEDULES) == []
+    assert installation.rows(SCHEDULES) == []

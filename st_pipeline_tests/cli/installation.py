@@ -1,6 +1,6 @@
-"""What tests of the operator's commands work on: tenants at the simulator, a Dagster home, and ways to look.
+"""What tests of the commands work on: our database, tenants at the simulator, a Dagster home, commands at a terminal.
 
-Here: doing and asking. Not here: tests, and opening anything (conftest.py).
+Here: changing it and asking about it. Not here: tests, and opening anything (conftest.py).
 """
 
 import contextlib
@@ -61,7 +61,7 @@ class Terminal:
 
 
 @dataclass
-class Desk:
+class Installation:
     """Our database, the simulator's tenants by partition key, the folder of Dagster's instance."""
 
     engine: Engine

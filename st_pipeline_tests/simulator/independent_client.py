@@ -1,4 +1,4 @@
-"""A client written by somebody else: httpx, and of ours only the addresses in the API catalogue.
+"""A client that shares no code with the pipeline: httpx, and of ours only the addresses in the API catalogue.
 
 What the simulator serves is judged through it. A wrong address in the catalogue shows where the specs name it once more
 (entities/test_specs.py).
@@ -36,7 +36,7 @@ NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # reading certificates for eve
 NO_LIMIT = {"rate_limit_per_second": None}
 
 
-class Stranger:
+class IndependentClient:
     """Logs in once and asks; one tenant."""
 
     def __init__(self, tenant: SimulatedTenant) -> None:
@@ -53,7 +53,7 @@ class Stranger:
         }
         return self.http.post("/connect/token", data={**form, **changes})
 
-    def log_in(self) -> "Stranger":
+    def log_in(self) -> "IndependentClient":
         """Send the token from here on."""
         self.http.headers["Authorization"] = self.token().json()["access_token"]
         return self

@@ -62,7 +62,7 @@ PLACES = {
 
 
 @dataclass(frozen=True, slots=True)
-class Strike:
+class KillPlan:
     """One kill: at the `nth` time the worker comes by `place`, or (None) `after_seconds` of the sync."""
 
     kind: Kind
@@ -75,13 +75,13 @@ class Strike:
         return f"{self.kind} killed: {when}"
 
 
-def draw(random: Random, passed: Mapping[str, int], seconds: float) -> Strike:
+def draw(random: Random, passed: Mapping[str, int], seconds: float) -> KillPlan:
     """A plan for a sync like one that took so many `seconds` and `passed` each place so often."""
     kind = random.choices(list(WEIGHTS), list(WEIGHTS.values()))[0]
     if random.random() >= SHARE_AT_A_PLACE:
-        return Strike(kind, after_seconds=random.uniform(0, seconds))
+        return KillPlan(kind, after_seconds=random.uniform(0, seconds))
     place = random.choice([place for place in PLACES if passed.get(place)])
-    return Strike(kind, place, random.randint(1, passed[place]))
+    return KillPlan(kind, place, random.randint(1, passed[place]))
 
 
 def watch(passed: Callable[[str], None], places: Iterable[str] = PLACES) -> None:

@@ -1,6 +1,6 @@
 """What goes wrong around a sync of `acme`, as blocks: while one lasts, it is wrong.
 
-Here: the troubles. Not here: tests, and what must come of it.
+Here: the scenarios. Not here: tests, and what must come of it.
 """
 
 import json
@@ -67,7 +67,7 @@ UNDO = "DROP TRIGGER planted ON st_locations"
 QUOTES = TRIGGER.format(body="RAISE EXCEPTION 'bad: %', NEW USING ERRCODE = '22000', DETAIL = NEW::text"), UNDO
 DIES = TRIGGER.format(body="PERFORM pg_terminate_backend(pg_backend_pid())"), UNDO
 # What is wrong, and whether a sync still succeeds. In this order, on one tenant.
-TROUBLES: dict[str, tuple[Callable[[Acme], AbstractContextManager[None]], bool]] = {
+FAILURE_SCENARIOS: dict[str, tuple[Callable[[Acme], AbstractContextManager[None]], bool]] = {
     "nothing": (lambda acme: fault(acme, "slow", seconds=0), True),
     "every answer is 500": (lambda acme: fault(acme, "status", status=500), False),
     "every answer is 401": (lambda acme: fault(acme, "status", status=401), False),
