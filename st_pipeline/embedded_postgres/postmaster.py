@@ -138,14 +138,14 @@ def start_postmaster(
     """Start the server, or await one that is starting, until it accepts connections. Raises DatabaseUnavailable."""
     deadline = time.monotonic() + START_TIMEOUT_SECONDS
     if find_postmaster(home.data) is not None:  # whoever started it was killed while waiting
-        found = _wait_until_ready(home, None, deadline)
+        found = _wait_until_ready(home, deadline)
         if found is not None:
             return found
     log_start = 0
     for _ in range(PORT_ATTEMPTS):
         port = choose_port(home.folder, kept_port)
-        pid, log_start = _launch(home, account, binaries, options, port)
-        found = _wait_until_ready(home, pid, deadline)
+        log_start = _launch(home, account, binaries, options, port)
+        found = _wait_until_ready(home, deadline)
         if found is not None:
             return found
         if free_port(port) is not None:  # the port was not the reason
@@ -178,13 +178,8 @@ def stop_postmaster(data: Path, mode: str) -> bool:
     return True
 
 
-def _launch(
-    home: ServerHome, account: Account, binaries: Binaries, options: Mapping[str, str], port: int
-) -> tuple[int, int]:
-    """Start the process, not as our child, so that it outlives us and leaves no zombie.
-
-    Returns its id, and the size the log had before.
-    """
+def _launch(home: ServerHome, account: Account, binaries: Binaries, options: Mapping[str, str], port: int) -> int:
+    """Start the process, not as our child, so that it outlives us and leaves no zombie. Returns the log's old size."""
     settings = {"listen_addresses": HOST, "unix_socket_directories": "", **SETTINGS, **_checked(options)}
     command: list[str | Path] = [binaries.folder / "postgres", "-D", home.data, "-p", str(port)]
     for name, value in settings.items():
@@ -196,12 +191,12 @@ def _launch(
         # there is none.
         (home.data / "postmaster.pid").unlink(missing_ok=True)
         log_start = os.fstat(log).st_size
-        background = ["/bin/sh", "-c", '"$0" "$@" >&2 </dev/null & echo $!']
-        answer = account.run([*background, *command], timeout_seconds=30, log=log, inherit=[claim])
+        background = ["/bin/sh", "-c", '"$0" "$@" >&2 </dev/null &']
+        account.run([*background, *command], timeout_seconds=30, log=log, inherit=[claim])
     finally:
         os.close(log)
         os.close(claim)
-    return int(answer.stdout), log_start
+    return log_start
 
 
 def _claim(home: ServerHome) -> int:
@@ -210,23 +205,30 @@ def _claim(home: ServerHome) -> int:
     Two servers on one data folder destroy it. Process ids cannot prevent that: after a kill -9 the children live on for
     a moment, and another container that mounts the folder has process ids of its own.
     """
+    deadline = time.monotonic() + CLAIM_TIMEOUT_SECONDS
+    while True:
+        claim = _free_claim(home)
+        if claim is not None:
+            return claim
+        if time.monotonic() > deadline:
+            raise DatabaseUnavailable(
+                f"processes of another server, or of a killed one, still use {home.data}, maybe in another "
+                f"container: end them (`fuser {home.place / 'in-use'}` lists them), then start again"
+            )
+        time.sleep(POLL_SECONDS)
+
+
+def _free_claim(home: ServerHome) -> int | None:
+    """That lock, now ours; None while a server's process holds it."""
     import fcntl  # not on Windows
 
     descriptor = os.open(home.place / "in-use", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
-    deadline = time.monotonic() + CLAIM_TIMEOUT_SECONDS
-    while True:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if time.monotonic() > deadline:
-                os.close(descriptor)
-                raise DatabaseUnavailable(
-                    f"processes of another server, or of a killed one, still use {home.data}, maybe in another "
-                    f"container: end them (`fuser {home.place / 'in-use'}` lists them), then start again"
-                ) from None
-            time.sleep(POLL_SECONDS)
-        else:
-            return descriptor
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        return None
+    return descriptor
 
 
 def _checked(options: Mapping[str, str]) -> Mapping[str, str]:
@@ -236,18 +238,23 @@ def _checked(options: Mapping[str, str]) -> Mapping[str, str]:
     return options
 
 
-def _wait_until_ready(home: ServerHome, launched: int | None, deadline: float) -> Postmaster | None:
-    """The server as soon as it answers; None when its process ended. `launched`: the process we just started."""
+def _wait_until_ready(home: ServerHome, deadline: float) -> Postmaster | None:
+    """The server as soon as it answers; None when its processes have ended.
+
+    Whether they have, the claim tells: a process that is just becoming Postgres (exec) has an empty command line.
+    """
     while True:
         found = find_postmaster(home.data)
         if found is not None and found.answers():
             return found
-        if found is None and (launched is None or not _command_line(launched)[1]):
+        if found is None and (claim := _free_claim(home)) is not None:
+            os.close(claim)
             return None
         if time.monotonic() > deadline:
+            process = f"process {found.pid}, " if found else ""
             raise DatabaseUnavailable(
-                f"Postgres (process {found.pid if found else launched}, {home.data}) is running but accepts no "
-                f"connections after {START_TIMEOUT_SECONDS:.0f} s: see its log, {home.log}"
+                f"Postgres ({process}{home.data}) is running but accepts no connections after "
+                f"{START_TIMEOUT_SECONDS:.0f} s: see its log, {home.log}"
             )
         time.sleep(POLL_SECONDS)
 
