@@ -27,7 +27,7 @@ from st_pipeline.servicetitan.pages import Page, iter_feed, iter_list
 from st_pipeline.sync import deletions
 from st_pipeline.sync.batches import Batch, batches
 from st_pipeline.sync.context import EntityContext, EntityResult
-from st_pipeline.sync.prepare import Checked, Reading, collector_paused, prepare_chunk
+from st_pipeline.sync.prepare import Checked, Reading, checked_ahead, collector_paused, prepare_chunk
 from st_pipeline.validation.timestamps import later, parse_timestamp
 
 log = structlog.get_logger()
@@ -166,8 +166,8 @@ def _write_feed(reading: Reading, *, start: str | None, restart: str | None) -> 
 
 def write_pages(reading: Reading, pages: Iterator[Page]) -> None:
     """The road of every record: gather a batch, prepare a chunk, write it."""
-    for batch in batches(pages, reading.context.settings.rows_per_chunk):
-        write_batch(reading, batch)
+    for batch, checked in checked_ahead(reading, batches(pages, reading.context.settings.rows_per_chunk)):
+        write_batch(reading, batch, checked)
 
 
 def write_batch(reading: Reading, batch: Batch, checked: Checked | None = None) -> None:

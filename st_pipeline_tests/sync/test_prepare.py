@@ -1,6 +1,7 @@
 """A batch to a prepared chunk, without a server: the database and ServiceTitan are scripted at their edges."""
 
 import json
+import threading
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -21,7 +22,7 @@ from st_pipeline.servicetitan.tenant_authentication import TenantAuthentication
 from st_pipeline.settings import Settings
 from st_pipeline.sync.batches import Batch
 from st_pipeline.sync.context import EntityContext
-from st_pipeline.sync.prepare import Reading, check, prepare_chunk
+from st_pipeline.sync.prepare import Reading, check, checked_ahead, prepare_chunk
 
 CUSTOMERS = ENTITIES["customers"]
 JANUARY_US = 1767225600 * 1_000_000
@@ -219,3 +220,35 @@ def test_a_batch_without_records_asks_nothing_at_all():
         read.is_open = False
         chunk = prepare_chunk(read, Batch([], token="t", pages=1))
     assert (tables.statements, chunk.received, chunk.cursor) == ([], 0, {"continue_from": "t"})
+
+
+@pytest.mark.parametrize("is_first_load", [True, False])
+def test_only_a_first_load_checks_the_next_batch_while_this_one_is_written(is_first_load: bool):
+    third_came = threading.Event()
+
+    def batches() -> Iterator[Batch]:
+        yield Batch([record(1)], pages=1)
+        yield Batch([record(2)], pages=1)
+        third_came.set()
+        yield Batch([record(3)], pages=1)
+
+    with reading(Tables(), table_was_empty=is_first_load) as read:
+        ahead = checked_ahead(read, batches())
+        assert next(ahead) == (Batch([record(1)], pages=1), None)
+        batch, checked = next(ahead)
+        assert (batch.records, checked is not None) == ([record(2)], is_first_load)
+        assert third_came.wait(10 if is_first_load else 0) is is_first_load  # while batch 2 would be written
+        assert [list(prepare_chunk(read, *one).ids) for one in ahead] == [[3]]
+
+
+def test_an_error_of_the_source_comes_after_the_batches_before_it():
+    def batches() -> Iterator[Batch]:
+        yield Batch([record(1)])
+        yield Batch([record(2)])
+        raise ServiceUnavailable("page 3 does not come")
+
+    with reading(Tables(), table_was_empty=True) as read:
+        ahead = checked_ahead(read, batches())
+        assert [next(ahead)[0].records, next(ahead)[0].records] == [[record(1)], [record(2)]]
+        with pytest.raises(ServiceUnavailable):
+            next(ahead)
