@@ -36,7 +36,10 @@ class Job(msgspec.Struct):
 
 
 class Figures(msgspec.Struct):
-    """CPU seconds of a load. `presence_*`: of the walk for what is gone, which only our full pass makes."""
+    """CPU seconds of a load. `presence_*`: of the walk for what is gone, which only our full pass makes.
+
+    `wall`: seconds it took, that walk apart. `peak_mb`: of the program's memory.
+    """
 
     rows: int
     imports: float
@@ -44,6 +47,8 @@ class Figures(msgspec.Struct):
     postgres: float
     presence_client: float = 0.0
     presence_postgres: float = 0.0
+    wall: float = 0.0
+    peak_mb: int = 0
 
 
 @dataclass

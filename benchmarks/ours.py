@@ -3,6 +3,7 @@
 import logging
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -25,22 +26,26 @@ def main() -> None:
     job = Job.read()
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
     clock = Clock(job.postmaster)
-    finish, walks = deletions.finish_full_sync, [0.0, 0.0]
+    finish, walks = deletions.finish_full_sync, [0.0, 0.0, 0.0]
 
     def finish_timed(*args: Any, **options: Any) -> None:
-        walk = Clock(job.postmaster)
+        walk, began = Clock(job.postmaster), time.monotonic()
         finish(*args, **options)
-        for index, seconds in enumerate(walk.read()):
+        for index, seconds in enumerate((*walk.read(), time.monotonic() - began)):
             walks[index] += seconds
 
     deletions.finish_full_sync = finish_timed
     engine = open_engine(make_url(job.database_url).set(drivername=DRIVER))
+    started = time.monotonic()
     result = functions.synchronize_data(
         "bench", SyncConfiguration(only=ENTITIES, incremental_only=False), settings=settings_of(job), engine=engine
     )
-    client, postgres = clock.read()
+    wall, (client, postgres) = time.monotonic() - started, clock.read()
     assert result.success, result.errors
-    figures = Figures(result.counts.processed, imports, client - walks[0], postgres - walks[1], *walks)
+    peak_mb = int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0]) // 1024
+    figures = Figures(
+        result.counts.processed, imports, client - walks[0], postgres - walks[1], *walks[:2], wall - walks[2], peak_mb
+    )
     sys.stdout.buffer.write(msgspec.json.encode(figures))
 
 

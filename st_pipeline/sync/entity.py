@@ -12,6 +12,7 @@ transaction. A run that dies between two chunks is continued by the next one fro
 import dataclasses
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 
 import msgspec
@@ -166,8 +167,10 @@ def _write_feed(reading: Reading, *, start: str | None, restart: str | None) -> 
 
 def write_pages(reading: Reading, pages: Iterator[Page]) -> None:
     """The road of every record: gather a batch, prepare a chunk, write it."""
-    for batch, checked in checked_ahead(reading, batches(pages, reading.context.settings.rows_per_chunk)):
-        write_batch(reading, batch, checked)
+    source = batches(pages, reading.context.settings.rows_per_chunk)
+    with closing(checked_ahead(reading, source)) as ready:  # an error must not leave its thread at work
+        for batch, checked in ready:
+            write_batch(reading, batch, checked)
 
 
 def write_batch(reading: Reading, batch: Batch, checked: Checked | None = None) -> None:

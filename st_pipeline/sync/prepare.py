@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
-from threading import Event
+from threading import Event, Lock
 
 from st_pipeline.entities.spec import DeletionSign
 from st_pipeline.postgres import chunks, rejects, stream_pending
@@ -199,14 +199,21 @@ def checked_ahead(reading: Reading, source: Iterator[Batch]) -> Iterator[tuple[B
             break
     else:
         return
+    del batch  # or the first one would stay in memory to the end
+    is_writing = Event()
 
     def checked(stop: Event) -> Iterator[tuple[Batch, Checked]]:
         while not stop.is_set() and (batch := next(source, None)) is not None:
+            if batch == Batch([]) and is_writing.is_set():
+                continue  # it only says that the source is at work; the chunk being written extends the lease, too
             with collector_paused():
                 done = check(reading, batch.records)
             yield batch, done
 
-    yield from prefetched(checked, 1)
+    for item in prefetched(checked, 1):
+        is_writing.set()
+        yield item
+        is_writing.clear()
 
 
 def _inactive(context: EntityContext, valid: ValidChunk) -> list[int]:
@@ -223,13 +230,31 @@ def _inactive(context: EntityContext, valid: ValidChunk) -> list[int]:
     return [st_id for st_id, active in zip(valid.ids, valid.columns["active"], strict=True) if active is not True]
 
 
+class _Pauses:
+    """How many threads have paused the collector, and whether it was on before the first of them."""
+
+    def __init__(self) -> None:
+        self.lock, self.number, self.was_on = Lock(), 0, True
+
+
+_pauses = _Pauses()
+
+
 @contextmanager
 def collector_paused() -> Iterator[None]:
-    """Without Python's search for cycles: a chunk makes 300,000 objects and no cycle. 8 % of a load's client CPU."""
-    was_on = gc.isenabled()
-    gc.disable()
+    """Without Python's search for cycles: a chunk makes 300,000 objects and no cycle. 8 % of a load's client CPU.
+
+    It is one switch for all threads, so the last one to end its pause turns it on again.
+    """
+    with _pauses.lock:
+        if _pauses.number == 0:
+            _pauses.was_on = gc.isenabled()
+            gc.disable()
+        _pauses.number += 1
     try:
         yield
     finally:
-        if was_on:
-            gc.enable()
+        with _pauses.lock:
+            _pauses.number -= 1
+            if _pauses.number == 0 and _pauses.was_on:
+                gc.enable()

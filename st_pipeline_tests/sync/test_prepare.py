@@ -1,10 +1,11 @@
 """A batch to a prepared chunk, without a server: the database and ServiceTitan are scripted at their edges."""
 
+import gc
 import json
 import threading
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import Any, cast
 
 import httpx
@@ -22,7 +23,7 @@ from st_pipeline.servicetitan.tenant_authentication import TenantAuthentication
 from st_pipeline.settings import Settings
 from st_pipeline.sync.batches import Batch
 from st_pipeline.sync.context import EntityContext
-from st_pipeline.sync.prepare import Reading, check, checked_ahead, prepare_chunk
+from st_pipeline.sync.prepare import Reading, check, checked_ahead, collector_paused, prepare_chunk
 
 CUSTOMERS = ENTITIES["customers"]
 JANUARY_US = 1767225600 * 1_000_000
@@ -252,3 +253,48 @@ def test_an_error_of_the_source_comes_after_the_batches_before_it():
         assert [next(ahead)[0].records, next(ahead)[0].records] == [[record(1)], [record(2)]]
         with pytest.raises(ServiceUnavailable):
             next(ahead)
+
+
+def test_pages_that_fill_no_batch_do_not_keep_the_next_batch_waiting():
+    """They only say that the source is at work, which nobody needs to hear while a chunk is written."""
+    filled = threading.Event()
+
+    def batches() -> Iterator[Batch]:
+        yield Batch([record(1)])
+        yield Batch([record(2)])
+        yield from [Batch([])] * 3
+        filled.set()
+        yield Batch([record(3)])
+
+    with reading(Tables(), table_was_empty=True) as read, closing(checked_ahead(read, batches())) as ahead:
+        assert [next(ahead)[0].records, next(ahead)[0].records] == [[record(1)], [record(2)]]
+        assert filled.wait(10)  # while batch 2 would be written
+        assert [batch.records for batch, _ in ahead if batch.records] == [[record(3)]]
+
+
+def test_whoever_stops_early_stops_the_thread():
+    given: list[int] = []
+
+    def batches() -> Iterator[Batch]:
+        for number in range(1, 100):
+            given.append(number)
+            yield Batch([record(number)])
+
+    with reading(Tables(), table_was_empty=True) as read:
+        with closing(checked_ahead(read, batches())) as ahead:
+            next(ahead), next(ahead)
+        ended = len(given)
+        assert ended <= 4
+        assert not [thread for thread in threading.enumerate() if thread.name == "fetch-ahead"]
+    assert len(given) == ended
+
+
+def test_the_collector_is_on_again_when_the_last_of_two_pauses_ends():
+    assert gc.isenabled()
+    first, second = collector_paused(), collector_paused()
+    first.__enter__()
+    second.__enter__()
+    first.__exit__(None, None, None)
+    assert not gc.isenabled()  # the second thread's chunk is still being checked
+    second.__exit__(None, None, None)
+    assert gc.isenabled()
