@@ -9,7 +9,7 @@ is written: the lease makes this process the tenant's only writer, and the write
 
 import gc
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -185,7 +185,7 @@ def prepare_chunk(reading: Reading, batch: Batch, checked: Checked | None = None
     )
 
 
-def checked_ahead(reading: Reading, source: Iterator[Batch]) -> Iterator[tuple[Batch, Checked | None]]:
+def checked_ahead(reading: Reading, source: Iterator[Batch]) -> Generator[tuple[Batch, Checked | None]]:
     """Batches and, where nothing is compared with the table, what a thread has checked of them.
 
     It checks the next batch while Postgres writes this one, no further: a batch of invoices takes 40 MB. What compares
