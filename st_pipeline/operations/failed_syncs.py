@@ -133,7 +133,7 @@ def _failed_logs(connection: Connection, max_age: timedelta) -> Sequence[Any]:
     return connection.execute(
         text("""
             SELECT l.id, l.credential_id, t.partition_key, t.enabled, l.mode, l.started_at, l.completed_at, l.message,
-                   l.details->'asked' AS asked,
+                   l.sync_type = 'scheduled' AND l.mode = 'incremental' AS is_poll, l.details->'asked' AS asked,
                    (SELECT jsonb_object_agg(entity, jsonb_build_object('status', status, 'kind', error_kind))
                     FROM sync_log_entities e WHERE e.sync_log_id = l.id) AS entities
             FROM servicetitan_sync_logs l JOIN tenants t ON t.credential_id = l.credential_id
@@ -150,6 +150,8 @@ def _still_failed(connection: Connection, log: Any, known: Mapping[tuple[int, st
     for name in log.asked["entities"]:
         if name not in SYNCED or became.get(name, {}).get("status") == "completed":
             continue
+        if log.is_poll and became and name not in became:
+            continue  # a poll has no row of what it read without a change, or skipped; the next poll reads it anyway
         cursor = known[log.credential_id, name]
         if not _succeeded_since(cursor, name, Mode(log.mode), log.started_at) and not _done_by_another(
             connection, log, name

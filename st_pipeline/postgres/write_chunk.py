@@ -26,7 +26,7 @@ def write_chunk(connection: Connection, lease: Lease, chunk: PreparedChunk, log:
         if chunk.cursor:
             cursors.save(connection, lease.credential_id, chunk.spec.name, **chunk.cursor)
         counts = written.counts
-        is_told = chunk.always_logged or log.id is not None or counts.changed or counts.failed
+        is_told = chunk.always_logged or counts.changed or counts.failed
         if is_told and (chunk.received or chunk.pages):
             total = chunk.counts_before.plus(counts)
             log.progress(connection, chunk.entity, chunk.mode, total, chunk.cursor_before)

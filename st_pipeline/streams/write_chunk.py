@@ -56,6 +56,6 @@ def write_stream_chunk(connection: Connection, lease: Lease, chunk: PreparedStre
         counts.failed = len(chunk.failed)
         counts.unchanged += len(chunk.gone)
         counts.processed = chunk.records.num_rows + len(chunk.failed) + len(chunk.gone)
-        if chunk.always_logged or log.id is not None or counts.changed or counts.failed:
+        if chunk.always_logged or counts.changed or counts.failed:
             log.progress(connection, stream.name, chunk.mode, chunk.counts_before.plus(counts), None)
     return counts

@@ -19,10 +19,10 @@ from st_pipeline.sync.entity_order import failed_last
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The entities a sync of a tenant tries, in this order. `quiet`: it shows in the log only if it finds something."""
+    """The entities a sync of a tenant tries, in this order. `logged`: those that get a row even if nothing is found."""
 
     entities: tuple[str, ...]
-    quiet: bool
+    logged: frozenset[str]
 
 
 def plan(
@@ -36,8 +36,9 @@ def plan(
     if not first_loads:
         loaded = {name for name, cursor in known.items() if cursor.last_full_at is not None}
         names = [name for name in names if not _waits_for_first_load(name, loaded)]
-    quiet = is_poll(configuration) and not any(is_due(held[name], settings) for name in names)
-    return Plan(tuple(names), quiet)
+    is_quiet = is_poll(configuration)
+    logged = frozenset(name for name in names if not is_quiet or is_due(held[name], settings))
+    return Plan(tuple(names), logged)
 
 
 def is_poll(configuration: SyncConfiguration) -> bool:

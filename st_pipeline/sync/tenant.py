@@ -123,7 +123,7 @@ class TenantSync:
             known = cursors.load_all(self.connection, [self.credential_id])
             held = {name: cursor for (_, name), cursor in known.items()}
             self.plan = poll_policy.plan(self.configuration, self.settings, held, first_loads=self.first_loads)
-            if not self.plan.quiet:
+            if self.plan.logged:
                 self.log.ensure(self.connection)
 
     def _client(self, tenant: store.Tenant) -> ServiceTitanClient:
@@ -215,7 +215,7 @@ class TenantSync:
             "settings": self.settings,
             "mode": self.configuration.mode,
             "rewrite": self.configuration.rewrite,
-            "quiet": self.plan.quiet,
+            "quiet": name not in self.plan.logged,
             "after_chunk": self.after_chunk,
         }
         if name in STREAMS:
@@ -234,6 +234,7 @@ class TenantSync:
             is_due = poll_policy.is_due(self._cursor(result.entity), self.settings)
             report = not poll_policy.is_poll(self.configuration) or found or is_due
             cursors.save(self.connection, self.credential_id, result.entity, last_failed_at=None)
+            self.log.counts[result.entity] = result.counts  # for the tenant's figures, also without a row of its own
             if report:
                 cursors.save(self.connection, self.credential_id, result.entity, last_reported_at="now")
                 self.log.progress(self.connection, result.entity, result.mode, result.counts, result.cursor_before)

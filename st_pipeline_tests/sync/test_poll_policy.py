@@ -136,12 +136,12 @@ def test_an_unchanged_entity_is_reported_when_it_failed_before_or_was_reported_l
     assert poll_policy.is_due(cursor(**changes), SETTINGS) is expected
 
 
-def test_a_poll_is_quiet_while_nothing_in_its_plan_is_to_be_reported():
-    def quiet(known: dict[str, Cursor], configuration: SyncConfiguration = POLL) -> bool:
-        return poll_policy.plan(configuration, SETTINGS, known, first_loads=True).quiet
+def test_a_poll_logs_whatever_is_found_only_what_is_due_and_a_person_s_sync_everything():
+    def logged(known: dict[str, Cursor], configuration: SyncConfiguration = POLL) -> frozenset[str]:
+        return poll_policy.plan(configuration, SETTINGS, known, first_loads=True).logged
 
     old = cursor(last_reported_at=LONG_AGO)
-    assert quiet(all_cursors())
-    assert not quiet(all_cursors(), SyncConfiguration())
-    assert not quiet(all_cursors(customers=old))
-    assert quiet(all_cursors(**{LIST: old}))  # it rests, so it is not in the plan
+    assert logged(all_cursors()) == set()
+    assert logged(all_cursors(), SyncConfiguration()) == set(SYNCED)
+    assert logged(all_cursors(customers=old)) == {"customers"}
+    assert logged(all_cursors(**{LIST: old})) == set()  # it rests, so it is not in the plan

@@ -4,6 +4,7 @@ import base64
 import os
 import uuid
 from collections.abc import Iterator
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from pydantic import SecretStr
 
 from st_pipeline.embedded_postgres.embedded import EmbeddedServer
 from st_pipeline.errors import ConfigurationError, InvalidCredentials, NotTried, TenantBusy
+from st_pipeline.operations.failed_syncs import failed_since
 from st_pipeline.protocol import Counts
 from st_pipeline.settings import Settings
 from st_pipeline.simulator.control import SimulatorControl
@@ -204,6 +206,38 @@ def test_a_poll_that_finds_nothing_leaves_no_row_and_one_that_finds_something_do
     assert [one.entity for one in found.result.outcomes if one.report] == ["technicians"]
     assert acme.rows(LOG)[0][0] == "completed"
     assert acme.value("SELECT count(*) FROM servicetitan_sync_logs") == 2
+
+
+def test_a_poll_s_log_has_rows_only_of_what_changed_failed_recovered_or_is_due(acme: Acme):
+    """One changed tag type wrote a row of every entity that the poll read after it."""
+    rows = (
+        "SELECT entity, records_processed FROM sync_log_entities WHERE sync_log_id = "
+        "(SELECT max(id) FROM servicetitan_sync_logs) ORDER BY entity"
+    )
+    sync(acme)
+    tag_type = acme.source.ids("tag_types")[0]
+    acme.source.patch("tag_types", tag_type, {"name": "Another"})
+    found = sync(acme, poll=True)
+    assert [entity for entity, _ in acme.rows(rows)] == ["tag_types"]
+    assert acme.rows(LOG)[0][-1] == found.result.counts.processed  # what was read and is unchanged counts, too
+    acme.execute("UPDATE sync_cursors SET last_reported_at = now() - interval '1 day' WHERE entity = 'technicians'")
+    sync(acme, poll=True)
+    assert [entity for entity, _ in acme.rows(rows)] == ["technicians"]
+    acme.source.fault("status", status=404, entity="business_units")
+    sync(acme, poll=True)
+    assert [entity for entity, _ in acme.rows(rows)] == ["business_units"]
+    acme.source.clear_faults()
+    sync(acme, poll=True)
+    assert [entity for entity, _ in acme.rows(rows)] == ["business_units"]
+
+
+def test_a_failed_poll_s_retry_leaves_out_what_it_read_without_a_change(acme: Acme):
+    sync(acme)
+    acme.source.fault("status", status=503, entity="technicians")
+    sync(acme, poll=True)
+    with acme.engine.connect() as connection:
+        (retry,) = failed_since(connection, timedelta(hours=1))
+    assert retry.entities == ("technicians",)
 
 
 def test_a_poll_tells_a_failure_once_and_the_recovery(acme: Acme):
