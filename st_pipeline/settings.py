@@ -179,7 +179,20 @@ class Settings(BaseSettings):
     tenants_per_run: int = Field(
         default=25,
         ge=1,
-        description="Tenants per scheduled run. A run costs 2 to 4 CPU seconds, and 0.3 more for each tenant.",
+        description="Tenants per run of the nightly full sync. A run costs 2 to 4 CPU seconds, whatever it holds.",
+    )
+    poll_workers: int = Field(
+        default=1,
+        ge=1,
+        le=64,
+        description="Runs that poll at the same time. One is a process that keeps up to one core busy; each more costs "
+        "2 to 4 CPU seconds a schedule tick. Raise it when tenants wait although cores are idle.",
+    )
+    poll_threads: int = Field(
+        default=16,
+        ge=1,
+        le=256,
+        description="Tenants that a worker polls at the same time. A thread mostly waits for ServiceTitan.",
     )
     poll_tenant_seconds: float = Field(
         default=150,

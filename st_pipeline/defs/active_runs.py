@@ -8,8 +8,9 @@ import dagster as dg
 from dagster._core.execution.backfill import BulkActionsFilter, BulkActionStatus
 
 from st_pipeline.defs.run_tenants import tenants_of
-from st_pipeline.runs.tags import SHARD_TAG
+from st_pipeline.runs.tags import WORKER_TAG
 
+POLL_JOB = "incremental_poll"
 ACTIVE = [
     dg.DagsterRunStatus.QUEUED,
     dg.DagsterRunStatus.NOT_STARTED,
@@ -19,10 +20,10 @@ ACTIVE = [
 ]
 
 
-def active_shards(instance: dg.DagsterInstance) -> set[str]:
-    """The shards of the active polls."""
-    runs = instance.get_runs(dg.RunsFilter(statuses=ACTIVE))
-    return {run.tags[SHARD_TAG] for run in runs if SHARD_TAG in run.tags}
+def active_workers(instance: dg.DagsterInstance) -> set[str]:
+    """The numbers of the workers whose polls are queued or running."""
+    runs = instance.get_runs(dg.RunsFilter(job_name=POLL_JOB, statuses=ACTIVE))
+    return {run.tags[WORKER_TAG] for run in runs if WORKER_TAG in run.tags}
 
 
 def active_tenants(instance: dg.DagsterInstance) -> set[str]:

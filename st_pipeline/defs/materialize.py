@@ -8,7 +8,7 @@ failure fails. Then exactly the broken tenants show as failed, and retrying the 
 """
 
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import dagster as dg
@@ -207,12 +207,12 @@ def done_by(instance: dg.DagsterInstance, run_id: str) -> set[tuple[str, str]]:
     }
 
 
-def failure(report: RunReport) -> dg.Failure:
-    """The failure that ends a run, with every failed tenant and entity."""
+def failure(report: RunReport, metadata: Mapping[str, dg.MetadataValue] | None = None) -> dg.Failure:
+    """The failure that ends a run, with every failed tenant and entity. `metadata`: what else it shows."""
     more = ", see the metadata" if len(report.failures) > 1 else ""
     return dg.Failure(
         f"{first_of(report.failures)}{more}",
-        metadata={"failed": dg.MetadataValue.json(report.failures)},
+        metadata={**(metadata or {}), "failed": dg.MetadataValue.json(report.failures)},
         allow_retries=report.retry_helps and not report.is_last_try,
     )
 

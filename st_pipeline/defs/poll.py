@@ -1,17 +1,17 @@
-"""The poll: one run that syncs many tenants every few minutes, at the lowest cost.
+"""The poll: one run in which a worker polls tenant after tenant, at the lowest cost.
 
-Here: the op. Not here: which tenants a tick polls (tenants/), how a tenant is synced (sync/).
+Here: the op, and what it tells of its tenants. Not here: which tenants are due and how they are polled (sync/).
 
 It is an op, not an asset run: that would plan one event for each tenant and entity, 4 million rows a day for 500
-tenants. The op writes materializations only for what changed, recovered, or was last reported an hour ago; a poll that
-finds nothing updates a timestamp.
+tenants. The op writes materializations only for what changed or recovered; a poll that finds nothing leaves no trace in
+Dagster.
 """
 
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 
 import dagster as dg
-from sqlalchemy import Engine
 
 from st_pipeline.defs.materialize import RunReport, failure, materialization
 from st_pipeline.defs.metadata import run_tags
@@ -19,16 +19,39 @@ from st_pipeline.defs.resources import Postgres, ServiceTitan
 from st_pipeline.defs.time_limits import run_deadline
 from st_pipeline.errors import PipelineError, TenantBusy
 from st_pipeline.logs import configure_logs
-from st_pipeline.postgres.database import transaction
-from st_pipeline.sync.configuration import SyncConfiguration
-from st_pipeline.sync.tenant import TenantSync
-from st_pipeline.tenants.selection import longest_waiting_first
+from st_pipeline.postgres.scheduled_work import only_one
+from st_pipeline.sync.configuration import SyncResult
+from st_pipeline.sync.poll_worker import poll_due
+from st_pipeline.sync.polling import POLL, TenantPoll
+
+NAMES_SHOWN = 200  # of the tenants that were polled; those that changed or failed are all named
 
 
 class PollOptions(dg.Config):
-    """The tenants of a tick's run, by partition key."""
+    """Which of the workers this run is. Two runs of one worker never work at the same time."""
 
-    tenants: list[str]
+    worker: int
+
+
+@dataclass(slots=True)
+class PollReport(RunReport):
+    """What the worker did. `changed`: the entities of each tenant in which something changed."""
+
+    polled: list[str] = field(default_factory=list)
+    changed: dict[str, list[str]] = field(default_factory=dict)
+
+    @property
+    def metadata(self) -> dict[str, dg.MetadataValue]:
+        """As a sync log reads: who was polled, what changed, what failed."""
+        names = ", ".join(sorted(self.polled)[:NAMES_SHOWN])
+        more = len(self.polled) - NAMES_SHOWN
+        return {
+            "polled": dg.MetadataValue.int(len(self.polled)),
+            "polled_tenants": dg.MetadataValue.text(f"{names} and {more} more" if more > 0 else names or "none"),
+            "changed": dg.MetadataValue.json(self.changed),
+            "still_failing": dg.MetadataValue.int(self.still_failing),
+            "skipped": dg.MetadataValue.json(self.skipped),
+        }
 
 
 @dg.op(
@@ -36,68 +59,65 @@ class PollOptions(dg.Config):
 )
 def poll_tenants(
     context: dg.OpExecutionContext, config: PollOptions, postgres: Postgres, servicetitan: ServiceTitan
-) -> Iterator[dg.AssetMaterialization]:
-    """Poll each tenant; a busy one is left to the next tick. Raises Failure when something has newly failed."""
-    configuration = SyncConfiguration(sync_type="scheduled")
-    report = RunReport()
-    context.instance.add_run_tags(context.run_id, run_tags(configuration, config.tenants, context.run_id))
+) -> Iterator[dg.AssetMaterialization | dg.Output[None]]:
+    """Poll the tenants that are due; a busy one waits for its next time. Raises Failure when something newly failed."""
+    report = PollReport()
+    context.instance.add_run_tags(context.run_id, run_tags(POLL, (), context.run_id))
     try:
         settings = servicetitan.settings()
         configure_logs(settings)
-        run, seconds = run_deadline(context), settings.poll_tenant_seconds
-        budget = seconds, f"a poll gives a tenant {seconds:g} s (ST_PIPELINE_POLL_TENANT_SECONDS)"
-        with postgres.engine(context.run_id) as engine:
-            tenants = turns(engine, config.tenants)
-            while tenants and not run.has_passed:
-                tenant = tenants.pop(0)
-                sync = TenantSync(
-                    engine,
-                    settings,
-                    tenant,
-                    configuration,
-                    sync_id=uuid.UUID(context.run_id),
-                    dagster_run_id=context.run_id,
-                    deadline=run,
-                    budget=budget,
-                    first_loads=False,
-                )
-                yield from _poll(context, sync, report)
-        if tenants:
-            report.skipped.append(f"not started, as {run.limit}; the next poll begins with them: {', '.join(tenants)}")
-            context.log.warning(report.skipped[-1])
+        with (
+            postgres.engine(context.run_id) as engine,
+            only_one(engine, f"the polls of worker {config.worker}") as is_free,
+        ):
+            if not is_free:
+                report.skipped.append(f"worker {config.worker} is polling in another run")
+            else:
+                deadline = run_deadline(context)
+                for poll in poll_due(engine, settings, run_id=uuid.UUID(context.run_id), deadline=deadline):
+                    yield from _tell(context, poll, report)
+                if deadline.has_passed:
+                    report.skipped.append(f"ended, as {deadline.limit}; the next poll begins with what is still due")
+                    context.log.warning(report.skipped[-1])
     except PipelineError as error:
         raise dg.Failure(str(error)) from error
     context.instance.add_run_tags(context.run_id, report.tags)
     if report.failures:
-        raise failure(report)
+        raise failure(report, report.metadata)
+    yield dg.Output(None, metadata={**report.metadata, "failed": dg.MetadataValue.json({})})
 
 
-def turns(engine: Engine, tenants: Sequence[str]) -> list[str]:
-    """The tenants in the order of their turns: the longest waiting first."""
-    with transaction(engine, "choose whose turn it is") as connection:
-        return longest_waiting_first(connection, tenants)
+def _tell(context: dg.OpExecutionContext, poll: TenantPoll, report: PollReport) -> Iterator[dg.AssetMaterialization]:
+    """What a tenant's poll found, as events, lines of the run's log, and in the report."""
+    tenant = poll.claim.partition_key
+    if isinstance(poll.error, TenantBusy):
+        report.skipped.append(str(poll.error))
+        context.log.info(str(poll.error))
+        return
+    report.polled.append(tenant)
+    if poll.message is not None and poll.is_news:
+        report.fail(tenant, None, poll.message)
+    elif poll.message is not None:
+        report.still_failing += 1
+        context.log.warning(f"{tenant}: still failing: {poll.message}")
+    if poll.result is not None:
+        yield from _tell_outcomes(context, poll.result, report)
 
 
-def _poll(context: dg.OpExecutionContext, sync: TenantSync, report: RunReport) -> Iterator[dg.AssetMaterialization]:
-    tenant = sync.result.tenant
-    try:
-        with sync:
-            for outcome in sync.entities():
-                report.counts.add(outcome.records)
-                if outcome.error is None and outcome.report:
-                    yield materialization(tenant, outcome.result, sync.log.id)
-                elif outcome.error is not None and outcome.report:
-                    report.fail(f"{tenant} / {outcome.entity}", None, str(outcome.message))
-                elif outcome.error is not None:
-                    report.still_failing += 1
-                    context.log.warning(f"{tenant} / {outcome.entity}: still failing: {outcome.message}")
-        if sync.result.stopped is not None:
-            context.log.warning(f"{tenant}: {sync.result.stopped}")
-    except TenantBusy as error:
-        context.log.info(str(error))
-    except PipelineError as error:
-        if sync.is_news:
-            report.fail(tenant, None, str(error))
-        else:
+def _tell_outcomes(
+    context: dg.OpExecutionContext, result: SyncResult, report: PollReport
+) -> Iterator[dg.AssetMaterialization]:
+    tenant = result.tenant
+    for outcome in result.outcomes:
+        report.counts.add(outcome.records)
+        if outcome.result.counts.changed:
+            report.changed.setdefault(tenant, []).append(outcome.entity)
+        if outcome.error is None and outcome.report:
+            yield materialization(tenant, outcome.result, result.sync_log_id)
+        elif outcome.error is not None and outcome.report:
+            report.fail(f"{tenant} / {outcome.entity}", None, str(outcome.message))
+        elif outcome.error is not None:
             report.still_failing += 1
-            context.log.warning(f"{tenant}: still failing: {error}")
+            context.log.warning(f"{tenant} / {outcome.entity}: still failing: {outcome.message}")
+    if result.stopped is not None:
+        context.log.warning(f"{tenant}: {result.stopped}")

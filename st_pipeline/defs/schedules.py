@@ -1,7 +1,7 @@
 """The two schedules: polls every few minutes, full syncs every night.
 
-Here: the runs that each tick launches, one for up to 25 tenants (`ST_PIPELINE_TENANTS_PER_RUN`). Not here: which
-tenants are due (tenants/), what a run does.
+Here: the runs that each tick launches: the workers that poll, and a full sync for each 25 tenants
+(`ST_PIPELINE_TENANTS_PER_RUN`). Not here: which tenants are due (postgres/, tenants/), what a run does.
 """
 
 from collections.abc import Callable, Collection, Sequence
@@ -11,14 +11,15 @@ from typing import TypeVar
 import dagster as dg
 from sqlalchemy import Connection
 
-from st_pipeline.defs.active_runs import active_shards
+from st_pipeline.defs.active_runs import active_workers
 from st_pipeline.defs.jobs import full_sync, incremental_poll
 from st_pipeline.defs.partitions import TENANTS_NAME
 from st_pipeline.errors import ConfigurationError
+from st_pipeline.postgres import cursors, poll_claims
 from st_pipeline.postgres.database import main_url, open_engine, transaction
-from st_pipeline.runs.tags import RANGE_END_TAG, RANGE_START_TAG, SHARD_TAG
+from st_pipeline.runs.tags import RANGE_END_TAG, RANGE_START_TAG, WORKER_TAG
 from st_pipeline.settings import Settings, load_settings, variable_name
-from st_pipeline.tenants.selection import pollable, skipped_by_nightly_full_sync
+from st_pipeline.tenants.selection import skipped_by_nightly_full_sync
 
 Found = TypeVar("Found")
 
@@ -32,23 +33,19 @@ def build_schedules() -> list[dg.ScheduleDefinition]:
         job=incremental_poll,
         cron_schedule=cron(settings, "incremental_cron"),
         default_status=dg.DefaultScheduleStatus.RUNNING,
-        description="Poll every enabled tenant that is neither paused nor suspended.",
+        description="Start the workers that poll every enabled tenant that is due, neither paused nor suspended.",
     )
     def poll_every_tenant(context: dg.ScheduleEvaluationContext) -> list[dg.RunRequest] | dg.SkipReason:
         settings = load_settings()
-        tenants = _pollable(settings, context.scheduled_execution_time)
-        if not tenants:
+        if not _with_connection(settings, lambda connection: _due(connection, context.scheduled_execution_time)):
             return dg.SkipReason(
                 "no tenant is due: it must be enabled, synced once, neither paused nor suspended; see "
                 "`st-pipeline credentials list` and `st-pipeline tenants list`"
             )
-        busy = active_shards(context.instance)
-        requests = [
-            poll_request(shard, context.scheduled_execution_time)
-            for shard in shards(tenants, settings.tenants_per_run)
-            if shard_name(shard) not in busy
-        ]
-        return requests or dg.SkipReason("the runs of an earlier tick are still running; the next tick tries again")
+        busy = active_workers(context.instance)
+        workers = [number for number in range(1, settings.poll_workers + 1) if str(number) not in busy]
+        requests = [poll_request(number, context.scheduled_execution_time) for number in workers]
+        return requests or dg.SkipReason("the workers are still polling; they take what has become due")
 
     @dg.schedule(
         name="full_sync_every_night",
@@ -85,13 +82,12 @@ def cron(settings: Settings, field: str) -> str:
     return written
 
 
-def poll_request(shard: Sequence[str], tick: datetime) -> dg.RunRequest:
-    """One run of the poll for these tenants; Dagster launches it once in a tick, by its run key."""
-    name = shard_name(shard)
+def poll_request(worker: int, tick: datetime) -> dg.RunRequest:
+    """The run of a worker; Dagster launches it once in a tick, by its run key."""
     return dg.RunRequest(
-        run_key=f"{tick.isoformat()} {name}",
-        run_config={"ops": {"poll_tenants": {"config": {"tenants": list(shard)}}}},
-        tags={SHARD_TAG: name},
+        run_key=f"{tick.isoformat()} worker {worker}",
+        run_config={"ops": {"poll_tenants": {"config": {"worker": worker}}}},
+        tags={WORKER_TAG: str(worker)},
     )
 
 
@@ -124,9 +120,10 @@ def shard_name(shard: Sequence[str]) -> str:
     return shard[0] if len(shard) == 1 else f"{shard[0]}...{shard[-1]}"
 
 
-def _pollable(settings: Settings, tick: datetime) -> list[str]:
-    """Tenants to poll, by partition key."""
-    return [tenant.partition_key for tenant in _with_connection(settings, lambda c: pollable(c, tick))]
+def _due(connection: Connection, tick: datetime) -> int:
+    """How many tenants are due at the tick, which Postgres's clock may not have reached yet."""
+    poll_claims.include_loaded(connection)
+    return poll_claims.number_due(connection, now=max(tick, cursors.now(connection)))
 
 
 def _with_connection(settings: Settings, ask: Callable[[Connection], Found]) -> Found:

@@ -9,26 +9,29 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from st_pipeline.postgres import tenant_schedules
+from st_pipeline.postgres import poll_claims, tenant_schedules
 from st_pipeline.protocol import Mode
 from st_pipeline.settings import Settings
-from st_pipeline.tenants.selection import FEEDS, next_poll, why_skipped
+from st_pipeline.tenants.schedule import Grid, next_slot
+from st_pipeline.tenants.selection import FEEDS, why_skipped
 from st_pipeline.tenants.store import Tenant, all_tenants
 
 
 def next_due(connection: Connection, settings: Settings, tenants: Sequence[Tenant]) -> dict[str, Any]:
     """How many tenants the next schedule tick polls; of the others, from when or why not."""
     now = datetime.now(UTC)
-    known, polls = tenant_schedules.load_all(connection), tenant_schedules.last_polls(connection, FEEDS)
+    tick = Grid.of(settings).after(now)
+    known, polls = tenant_schedules.load_all(connection), poll_claims.load_all(connection)
     every_tick, later, skipped = 0, {}, {}
     for tenant in tenants:
-        schedule = known.get(tenant.credential_id, tenant_schedules.DEFAULT)
-        due_from = next_poll(schedule.poll_minutes, polls.get(tenant.credential_id))
-        why = why_skipped(tenant, schedule, None, now, Mode.INCREMENTAL)
+        poll = polls.get(tenant.credential_id)
+        why = why_skipped(
+            tenant, known.get(tenant.credential_id, tenant_schedules.DEFAULT), None, now, Mode.INCREMENTAL
+        )
         if why is not None:
             skipped[tenant.partition_key] = why
-        elif due_from is not None and due_from > now:
-            later[tenant.partition_key] = due_from.isoformat()
+        elif poll is not None and poll.due_at > tick:
+            later[tenant.partition_key] = poll.due_at.isoformat()
         else:
             every_tick += 1
     return {
@@ -42,14 +45,16 @@ def next_due(connection: Connection, settings: Settings, tenants: Sequence[Tenan
 
 def schedules(connection: Connection, settings: Settings) -> list[dict[str, Any]]:
     """Every tenant with its schedule, its last poll and the next, or why scheduled syncs skip it."""
-    known, polls = tenant_schedules.load_all(connection), tenant_schedules.last_polls(connection, FEEDS)
+    known, polls = tenant_schedules.load_all(connection), poll_claims.load_all(connection)
+    synced = tenant_schedules.last_polls(connection, FEEDS)
     now = datetime.now(UTC)
+    tick = Grid.of(settings).after(now)
     rows = []
     for tenant in all_tenants(connection):
         schedule = known.get(tenant.credential_id, tenant_schedules.DEFAULT)
-        last_poll = polls.get(tenant.credential_id)
-        due_from = next_poll(schedule.poll_minutes, last_poll)
-        in_future = due_from if due_from is not None and due_from > now else None
+        poll = polls.get(tenant.credential_id)
+        last = last_poll(poll, synced.get(tenant.credential_id))
+        in_future = poll.due_at if poll is not None and poll.due_at > tick else None
         skipped = why_skipped(tenant, schedule, None, now, Mode.INCREMENTAL)
         rows.append(
             {
@@ -60,13 +65,30 @@ def schedules(connection: Connection, settings: Settings) -> list[dict[str, Any]
                 "paused_at": schedule.paused_at,
                 "paused_because": schedule.paused_because,
                 "cron": settings.incremental_cron,
-                "last_poll": last_poll,
+                "last_poll": last,
                 "next_poll": in_future,
                 "skipped_because": skipped,
                 # Old names of the three above, until 0.2.
-                "last_look": last_poll,
+                "last_look": last,
                 "next_look": in_future,
                 "left_alone": skipped,
             }
         )
     return rows
+
+
+def move_next_poll(connection: Connection, settings: Settings, tenant: Tenant) -> None:
+    """After its schedule was changed: the tenant is due at the first time of the new one after its last poll."""
+    schedule = tenant_schedules.load_all(connection).get(tenant.credential_id, tenant_schedules.DEFAULT)
+    poll = poll_claims.load_all(connection).get(tenant.credential_id)
+    last = last_poll(poll, tenant_schedules.last_polls(connection, FEEDS).get(tenant.credential_id))
+    now = datetime.now(UTC)
+    poll_claims.set_due(
+        connection, tenant.credential_id, now if last is None else next_slot(schedule, Grid.of(settings), last)
+    )
+
+
+def last_poll(poll: poll_claims.Poll | None, synced_at: datetime | None) -> datetime | None:
+    """The later of a tenant's last poll and its last sync of any kind."""
+    times = (synced_at, None if poll is None else poll.polled_at)
+    return max((time for time in times if time is not None), default=None)

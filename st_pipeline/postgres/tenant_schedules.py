@@ -3,7 +3,7 @@
 Here: the table tenant_schedules, and the times of the last polls. Not here: which tenants are due (tenants/).
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -49,20 +49,6 @@ def save(connection: Connection, credential_id: int, **changes: object) -> None:
         ),
         {**changes, "credential_id": credential_id},
     )
-
-
-def last_turns(connection: Connection, tenants: Sequence[str]) -> dict[str, datetime]:
-    """When any entity of a tenant was last polled, successfully or not, by partition key; never polled: missing."""
-    rows = connection.execute(
-        text("""
-            SELECT t.partition_key, max(greatest(c.last_polled_at, c.last_failed_at)) AS turn
-            FROM tenants t JOIN sync_cursors c USING (credential_id)
-            WHERE t.partition_key = ANY(:tenants) AND (c.last_polled_at IS NOT NULL OR c.last_failed_at IS NOT NULL)
-            GROUP BY t.partition_key
-        """),
-        {"tenants": list(tenants)},
-    )
-    return {row.partition_key: row.turn for row in rows}
 
 
 def last_polls(connection: Connection, entities: Collection[str]) -> dict[int, datetime]:

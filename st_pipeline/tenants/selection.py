@@ -1,18 +1,19 @@
 """Which tenants a sync takes: those that a person named, or those that are due.
 
-Here: the choice and its reason for each tenant; what a tenant's own schedule means; which tenant comes first. Not here:
-when schedules tick (defs/), which of a tenant's entities a poll skips (sync/).
+Here: the choice and its reason for each tenant. Not here: when a tenant is due (schedule.py), claiming it (postgres/),
+which of its entities a poll skips (sync/).
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 from sqlalchemy import Connection
 
 from st_pipeline.entities import ENTITIES
 from st_pipeline.errors import ConfigurationError
-from st_pipeline.postgres import tenant_schedules
+from st_pipeline.postgres import poll_claims, tenant_schedules
+from st_pipeline.postgres.poll_claims import Poll
 from st_pipeline.postgres.tenant_schedules import DEFAULT, TenantSchedule
 from st_pipeline.protocol import Mode
 from st_pipeline.tenants.companies import unknown
@@ -20,8 +21,6 @@ from st_pipeline.tenants.store import Tenant, all_tenants
 
 # What every poll reads. Polls skip lists without a feed most of the time, so their last poll would say little.
 FEEDS = tuple(spec.name for spec in ENTITIES.values() if spec.feed_path is not None)
-
-NEVER = datetime.min.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +76,7 @@ def choose(
                 "shows each tenant's"
             )
         return [_named(tenant) for tenant in covered]
-    schedules, polls = tenant_schedules.load_all(connection), tenant_schedules.last_polls(connection, FEEDS)
+    schedules, polls = tenant_schedules.load_all(connection), poll_claims.load_all(connection)
     now = now or datetime.now(UTC)
     choices = []
     for tenant in covered:
@@ -117,9 +116,7 @@ def _due(tenant: Tenant, schedule: TenantSchedule, mode: Mode) -> str:
     return "due"
 
 
-def why_skipped(
-    tenant: Tenant, schedule: TenantSchedule, last_poll: datetime | None, now: datetime, mode: Mode
-) -> str | None:
+def why_skipped(tenant: Tenant, schedule: TenantSchedule, poll: Poll | None, now: datetime, mode: Mode) -> str | None:
     """Why schedules skip a tenant; None when they do not."""
     if not tenant.enabled:
         return "disabled"
@@ -130,48 +127,13 @@ def why_skipped(
         return "paused" + (f": {schedule.paused_because}" if schedule.paused_because else "")
     if mode is Mode.FULL and schedule.nightly_full is False:
         return "its schedule has no nightly full sync"
-    if mode is Mode.INCREMENTAL:
-        due_from = next_poll(schedule.poll_minutes, last_poll)
-        if due_from is not None and due_from > now:
-            return f"not due before {due_from:%Y-%m-%d %H:%M} UTC"
-    return None
+    return _why_not_due(poll, now) if mode is Mode.INCREMENTAL and poll is not None else None
 
 
-def next_poll(poll_minutes: int | None, last_poll: datetime | None) -> datetime | None:
-    """From when a tenant with its own interval is polled again; None: at every tick.
-
-    Once in each interval since midnight UTC, so that neither long runs nor late ticks shift the times.
-    """
-    if poll_minutes is None or last_poll is None:
-        return None
-    interval = timedelta(minutes=poll_minutes)
-    last_poll = last_poll.astimezone(UTC)
-    midnight = last_poll.replace(hour=0, minute=0, second=0, microsecond=0)
-    return midnight + ((last_poll - midnight) // interval + 1) * interval
-
-
-def pollable(connection: Connection, now: datetime) -> list[Tenant]:
-    """The tenants that a schedule tick polls: those read in full before, unless they are skipped."""
-    schedules, polls = tenant_schedules.load_all(connection), tenant_schedules.last_polls(connection, FEEDS)
-    return [
-        tenant
-        for tenant in all_tenants(connection)
-        if tenant.last_sync_at is not None
-        and why_skipped(
-            tenant,
-            schedules.get(tenant.credential_id, DEFAULT),
-            polls.get(tenant.credential_id),
-            now,
-            Mode.INCREMENTAL,
-        )
-        is None
-    ]
-
-
-def longest_waiting_first(connection: Connection, tenants: Sequence[str]) -> list[str]:
-    """Partition keys in the order of their turns: a run may end before its last tenants, which then come first."""
-    turns = tenant_schedules.last_turns(connection, tenants)
-    return sorted(tenants, key=lambda tenant: turns.get(tenant, NEVER))
+def _why_not_due(poll: Poll, now: datetime) -> str | None:
+    if poll.due_at > now:
+        return f"not due before {poll.due_at:%Y-%m-%d %H:%M} UTC"
+    return "being polled" if poll.is_claimed(now) else None
 
 
 def skipped_by_nightly_full_sync(connection: Connection) -> set[str]:

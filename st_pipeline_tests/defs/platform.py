@@ -17,6 +17,7 @@ from st_pipeline.defs.jobs import full_sync, incremental_poll, incremental_sync
 from st_pipeline.defs.metadata import asset_key
 from st_pipeline.defs.partitions import TENANTS, register_tenants
 from st_pipeline.defs.resources import Postgres, ServiceTitan
+from st_pipeline.postgres import poll_claims
 from st_pipeline.settings import Settings, load_settings
 from st_pipeline.simulator.control import SimulatedTenant
 from st_pipeline.streams import STREAMS
@@ -93,10 +94,22 @@ class Platform:
         )
 
     def poll(self, *tenants: str, tags: dict[str, str] | None = None) -> dg.ExecuteInProcessResult:
-        """Run the poll over these tenants."""
+        """Run a worker when exactly these tenants are due, those named first for the longest."""
+        with self.engine.begin() as connection:
+            poll_claims.include_loaded(connection)
+        self.change(
+            "UPDATE tenant_polls p SET claimed_by = NULL, claimed_until = NULL, "
+            "due_at = coalesce(now() - make_interval(mins => 60 - array_position(:named, t.partition_key)), "
+            "now() + interval '1 day') FROM tenants t WHERE t.credential_id = p.credential_id",
+            named=list(tenants),
+        )
+        return self.work(tags)
+
+    def work(self, tags: dict[str, str] | None = None) -> dg.ExecuteInProcessResult:
+        """Run a worker: it polls what is due."""
         return QUICK.resolve_job_def("incremental_poll").execute_in_process(
             instance=self.instance,
-            run_config={"ops": {"poll_tenants": {"config": {"tenants": list(tenants)}}}},
+            run_config={"ops": {"poll_tenants": {"config": {"worker": 1}}}},
             tags=tags,
             raise_on_error=False,
         )

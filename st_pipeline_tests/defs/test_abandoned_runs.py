@@ -7,9 +7,9 @@ import dagster as dg
 import pytest
 
 from st_pipeline.defs.abandoned_runs import PAUSED_SECONDS, SILENT_SECONDS, fail_abandoned
-from st_pipeline.defs.active_runs import active_shards
+from st_pipeline.defs.active_runs import active_workers
 from st_pipeline.defs.resources import Postgres
-from st_pipeline.runs.tags import MODE_TAG, SHARD_TAG
+from st_pipeline.runs.tags import MODE_TAG, WORKER_TAG
 from st_pipeline_tests.defs.platform import QUICK, Platform
 
 MOMENT = 1.0
@@ -21,9 +21,9 @@ def instance(emptied_instance: dg.DagsterInstance) -> dg.DagsterInstance:
     return emptied_instance
 
 
-def started(platform: Platform, tag: str = MODE_TAG, value: str = "full") -> dg.DagsterRun:
+def started(platform: Platform, job: str = "full_sync", tag: str = MODE_TAG, value: str = "full") -> dg.DagsterRun:
     """A run that has begun, and whose last word that was."""
-    run = platform.instance.create_run_for_job(QUICK.resolve_job_def("full_sync"), tags={tag: value})
+    run = platform.instance.create_run_for_job(QUICK.resolve_job_def(job), tags={tag: value})
     platform.instance.report_dagster_event(
         dg.DagsterEvent(dg.DagsterEventType.RUN_START.value, job_name=run.job_name), run.run_id
     )
@@ -38,15 +38,15 @@ def status(platform: Platform, run: dg.DagsterRun) -> str:
 
 
 def test_a_run_whose_session_is_gone_is_failed_and_its_tenants_are_free(platform: Platform):
-    run = started(platform, SHARD_TAG, "acme...birch")
+    run = started(platform, "incremental_poll", WORKER_TAG, "1")
     long_after = time.time() + SILENT_SECONDS + MOMENT
     with Postgres().engine(run.run_id):
         assert fail_abandoned(platform.instance, platform.engine, long_after) == []
-    assert active_shards(platform.instance) == {"acme...birch"}
+    assert active_workers(platform.instance) == {"1"}
     assert fail_abandoned(platform.instance, platform.engine, time.time()) == []  # it may be about to say how it ended
     assert fail_abandoned(platform.instance, platform.engine, long_after) == [run.run_id]
     assert status(platform, run) == "FAILURE"
-    assert active_shards(platform.instance) == set()
+    assert active_workers(platform.instance) == set()
     assert fail_abandoned(platform.instance, platform.engine, long_after) == []
 
 

@@ -1,13 +1,14 @@
 """The five-minute poll: what it writes when nothing happened, what when something did, and what makes a run red."""
 
-from datetime import UTC, datetime
+import uuid
 
 import pytest
 
 from st_pipeline.entities import ENTITIES
+from st_pipeline.postgres import poll_claims
+from st_pipeline.postgres.scheduled_work import only_one
 from st_pipeline.tenants import store
 from st_pipeline.tenants.diagnosis import test_credentials as diagnose
-from st_pipeline.tenants.selection import longest_waiting_first, pollable
 from st_pipeline_tests.defs.platform import ALL, WRONG_SECRET, Platform, failures, materialized, of_entities, pairs
 
 SCOPES = {scope for spec in ENTITIES.values() for scope in spec.scopes}
@@ -160,8 +161,8 @@ def test_a_tenant_whose_secret_does_not_open_is_news_once_and_stands_in_the_log_
     assert synced.rows(state) == [("error", failures(first)["birch"])]
     assert synced.value("SELECT count(*) FROM tenant_leases") == 0
 
-    with synced.engine.connect() as connection:
-        assert [tenant.partition_key for tenant in pollable(connection, datetime.now(UTC))] == ["acme", "birch"]
+    synced.change("UPDATE tenant_polls SET due_at = now() - interval '1 minute'")
+    assert set(claimed(synced)) == {"acme", "birch"}
     second = synced.poll("acme", "birch")
     assert second.success
     assert synced.figures(second)["failed_entities"] == 1
@@ -171,14 +172,6 @@ def test_a_tenant_whose_secret_does_not_open_is_news_once_and_stands_in_the_log_
     synced.change(change, sealed=sealed)
     assert synced.poll("acme", "birch").success
     assert synced.rows(state) == [("connected", None)]
-
-
-def test_a_tenant_that_is_gone_fails_the_run_and_not_the_others(synced: Platform):
-    """Removed between the tick and its run."""
-    synced.simulated["acme"].advance(changed={"customers": 1})
-    run = synced.poll("cedar", "acme")
-    assert failures(run).keys() == {"cedar"}
-    assert of_entities(run) == {("acme", "customers")}
 
 
 def test_a_poll_turns_a_failed_partition_green(platform: Platform):
@@ -192,23 +185,51 @@ def test_a_poll_turns_a_failed_partition_green(platform: Platform):
     assert platform.failed() == set()
 
 
-def test_whoever_waited_longest_goes_first_and_who_is_not_reached_is_first_the_next_time(synced: Platform):
+def test_whoever_waited_longest_goes_first_and_who_is_not_reached_is_first_the_next_time(
+    synced: Platform, monkeypatch: pytest.MonkeyPatch
+):
     """A run is over before Dagster interrupts it. Then no tenant stands behind the same one in trouble each time."""
-    birch = synced.value("SELECT credential_id FROM tenants WHERE partition_key = 'birch'")
-    long_ago = "UPDATE sync_cursors SET last_polled_at = now() - interval '1 hour' WHERE credential_id = :id"
-    synced.change(long_ago, id=birch)
     for source in synced.simulated.values():
         source.advance(changed={"customers": 1})
         source.fault("slow", seconds=30, entity="tag_types", times=1)
+    monkeypatch.setenv("ST_PIPELINE_POLL_THREADS", "1")
     short = {"dagster/max_runtime": "4"}  # it ends by itself after one
-    first = synced.poll("acme", "birch", tags=short)
+    first = synced.poll("birch", "acme", tags=short)
     assert "customers" not in {entity for _, entity in materialized(first)}
-    assert synced.tags(first)["skipped"] == "not started, as a run may take 4 s; the next poll begins with them: acme"
-    with synced.engine.connect() as connection:
-        assert longest_waiting_first(connection, ["birch", "acme"]) == ["acme", "birch"]
-    second = synced.poll("birch", "acme", tags=short)
-    assert synced.tags(second)["skipped"].endswith("the next poll begins with them: birch")
+    assert synced.tags(first)["skipped"] == "ended, as a run may take 4 s; the next poll begins with what is still due"
+    assert claimed(synced) == ["acme"]
+    second = synced.work(short)
+    assert synced.tags(second)["skipped"].startswith("ended, as a run may take 4 s")
     assert of_entities(synced.poll("acme", "birch")) >= {("acme", "customers"), ("birch", "customers")}
+
+
+def claimed(platform: Platform) -> list[str]:
+    """Whom a worker would poll; nobody is claimed afterwards."""
+    with platform.engine.connect() as connection:
+        claims = poll_claims.claim(connection, run_id=uuid.UUID(int=1), limit=100, budget_seconds=150)
+    return [one.partition_key for one in claims]
+
+
+def test_a_run_says_who_was_polled_what_changed_and_what_failed(synced: Platform):
+    """It reads as a log of its syncs, by name."""
+    synced.simulated["birch"].advance(changed={"customers": 1})
+    run = synced.poll("acme", "birch")
+    (output,) = [event.step_output_data.metadata for event in run.all_events if event.is_successful_output]
+    assert (output["polled"].value, output["polled_tenants"].value) == (2, "acme, birch")
+    assert "customers" in output["changed"].value["birch"]
+    assert output["failed"].value == {}
+    assert synced.value("SELECT count(*) FROM tenant_polls WHERE claimed_until IS NULL AND due_at > now()") == 2
+
+
+def test_a_second_run_of_a_worker_ends_at_once(synced: Platform):
+    """Dagster may start a run twice, and launch another when it takes a living one for dead."""
+    synced.simulated["acme"].advance(changed={"customers": 1})
+    with only_one(synced.engine, "the polls of worker 1"):
+        run = synced.poll("acme")
+    assert run.success
+    assert materialized(run) == {}
+    assert synced.tags(run)["skipped"] == "worker 1 is polling in another run"
+    assert of_entities(synced.poll("acme")) == {("acme", "customers")}
 
 
 def test_a_poll_loads_nothing_for_the_first_time(synced: Platform):

@@ -1,6 +1,6 @@
 """What a tick of each schedule asks for, and that a run can do it."""
 
-from collections.abc import Mapping
+import uuid
 from datetime import UTC, datetime
 
 import dagster as dg
@@ -8,8 +8,7 @@ import pytest
 
 from st_pipeline.defs.jobs import full_sync, incremental_poll
 from st_pipeline.defs.schedules import build_schedules, poll_request
-from st_pipeline.postgres import tenant_schedules
-from st_pipeline.tenants.selection import FEEDS
+from st_pipeline.postgres import poll_claims, tenant_schedules
 from st_pipeline_tests.defs.platform import QUICK, Platform, pairs
 
 TICK = datetime(2026, 1, 31, 6, 5, tzinfo=UTC)
@@ -44,54 +43,64 @@ def five(platform: Platform, monkeypatch: pytest.MonkeyPatch) -> Platform:
     return platform
 
 
-def begun(platform: Platform, tags: Mapping[str, str]) -> dg.DagsterRun:
-    """A running poll."""
-    request = poll_request(["acme"], TICK)
+def begun(platform: Platform, worker: int, status: dg.DagsterRunStatus = dg.DagsterRunStatus.STARTED) -> dg.DagsterRun:
+    """A worker's run that has got so far."""
+    request = poll_request(worker, TICK)
     return platform.instance.create_run_for_job(
         QUICK.resolve_job_def("incremental_poll"),
         run_config=request.run_config,
-        status=dg.DagsterRunStatus.STARTED,
-        tags=tags,
+        status=status,
+        tags=request.tags,
     )
 
 
-def test_a_tick_polls_every_tenant_in_shards(five: Platform):
+def workers(platform: Platform) -> list[str] | str:
+    """The workers that a tick launches, or why it launches none."""
+    asked = tick(platform, "poll_every_tenant")
+    return asked if isinstance(asked, str) else [request.tags["st_pipeline/poll_worker"] for request in asked]
+
+
+def claimed(platform: Platform) -> list[str]:
+    """Whom a worker would poll; nobody is claimed afterwards."""
+    with platform.engine.connect() as connection:
+        claims = poll_claims.claim(connection, run_id=uuid.UUID(int=1), limit=100, budget_seconds=150)
+    return [one.partition_key for one in claims]
+
+
+def test_a_tick_launches_every_worker(five: Platform, monkeypatch: pytest.MonkeyPatch):
+    assert workers(five) == ["1"]
+    monkeypatch.setenv("ST_PIPELINE_POLL_WORKERS", "3")
     requests = tick(five, "poll_every_tenant")
-    assert [request.run_config["ops"]["poll_tenants"]["config"]["tenants"] for request in requests] == [
-        ["acme", "birch"],
-        ["cedar", "dune"],
-        ["elm"],
-    ]
-    assert [request.tags["st_pipeline/shard"] for request in requests] == ["acme...birch", "cedar...dune", "elm"]
+    assert [request.run_config["ops"]["poll_tenants"]["config"] for request in requests] == [
+        {"worker": 1}, {"worker": 2}, {"worker": 3},
+    ]  # fmt: skip
+    assert claimed(five) == list(FIVE)
 
 
 def test_the_run_keys_of_a_tick_are_the_same_when_it_is_evaluated_again(five: Platform):
     """A daemon that dies half-way through a tick evaluates it once more; a run key is launched once."""
     keys = [request.run_key for request in tick(five, "poll_every_tenant")]
-    assert keys == [
-        "2026-01-31T06:05:00+00:00 acme...birch",
-        "2026-01-31T06:05:00+00:00 cedar...dune",
-        "2026-01-31T06:05:00+00:00 elm",
-    ]
+    assert keys == ["2026-01-31T06:05:00+00:00 worker 1"]
     assert [request.run_key for request in tick(five, "poll_every_tenant")] == keys
 
 
-def test_a_shard_whose_run_still_goes_on_is_left_out(five: Platform):
-    run = begun(five, {"st_pipeline/shard": "cedar...dune"})
-
-    def shards() -> list[str]:
-        return [request.tags["st_pipeline/shard"] for request in tick(five, "poll_every_tenant")]
-
-    assert shards() == ["acme...birch", "elm"]
+@pytest.mark.parametrize(
+    "status", [dg.DagsterRunStatus.QUEUED, dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED]
+)
+def test_a_worker_whose_run_waits_or_runs_is_not_launched_again(
+    five: Platform, monkeypatch: pytest.MonkeyPatch, status: dg.DagsterRunStatus
+):
+    """A run key keeps a worker from being launched twice in one tick, not in two."""
+    monkeypatch.setenv("ST_PIPELINE_POLL_WORKERS", "2")
+    run = begun(five, 2, status)
+    assert workers(five) == ["1"]
     five.instance.report_run_failed(run)
-    assert shards() == ["acme...birch", "cedar...dune", "elm"]
+    assert workers(five) == ["1", "2"]
 
 
-def test_a_tick_with_every_shard_busy_says_so(five: Platform, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setenv("ST_PIPELINE_TENANTS_PER_RUN", "25")
-    (request,) = tick(five, "poll_every_tenant")
-    begun(five, request.tags)
-    assert "earlier tick" in tick(five, "poll_every_tenant")
+def test_a_tick_with_every_worker_busy_says_so(five: Platform):
+    begun(five, 1)
+    assert "still polling" in workers(five)
 
 
 @pytest.mark.parametrize(
@@ -108,19 +117,18 @@ def test_only_enabled_and_accepted_tenants_that_were_synced_once_are_polled(five
     table = unfit.split()[1]
     column = "slug" if table == "companies" else "(SELECT slug FROM companies WHERE id = company_id)"
     five.change(f"{unfit} WHERE {column} = 'acme'")
-    assert [request.tags["st_pipeline/shard"] for request in tick(five, "poll_every_tenant")] == [
-        "birch...cedar",
-        "dune...elm",
-    ]
+    assert workers(five) == ["1"]
+    assert claimed(five) == ["birch", "cedar", "dune", "elm"]
     five.change(unfit)
+    assert claimed(five) == []
     assert "credentials list" in tick(five, "poll_every_tenant")
 
 
 def test_a_paused_tenant_is_skipped_by_polls_and_by_nightly_full_syncs(five: Platform):
     """A run's range may not reach over it."""
     schedule(five, "birch", paused_at="now")
-    polled = [request.tags["st_pipeline/shard"] for request in tick(five, "poll_every_tenant")]
-    assert polled == ["acme...cedar", "dune...elm"]
+    assert workers(five) == ["1"]
+    assert claimed(five) == ["acme", "cedar", "dune", "elm"]
     assert nightly(five) == [("acme", "acme"), ("cedar", "dune"), ("elm", "elm")]
     schedule(five, "birch", paused_at=None)
     assert nightly(five) == [("acme", "birch"), ("cedar", "dune"), ("elm", "elm")]
@@ -135,27 +143,14 @@ def test_a_disabled_tenant_whose_partition_is_still_there_is_left_out_of_the_nig
 def test_a_tenant_may_be_left_out_of_the_night_alone(five: Platform):
     schedule(five, "acme", nightly_full=False)
     assert nightly(five) == [("birch", "cedar"), ("dune", "elm")]
-    assert tick(five, "poll_every_tenant")[0].tags["st_pipeline/shard"] == "acme...birch"
+    assert workers(five) == ["1"]
+    assert claimed(five)[:2] == ["acme", "birch"]
 
 
-def test_a_tenant_with_an_interval_of_its_own_is_polled_once_in_each(five: Platform):
-    """Counted from midnight UTC, by the oldest poll of a feed; lists without a feed do not count."""
-    schedule(five, "acme", poll_minutes=30)
-
-    def is_polled() -> bool:
-        requests = tick(five, "poll_every_tenant")
-        return "acme" in requests[0].run_config["ops"]["poll_tenants"]["config"]["tenants"]
-
-    assert is_polled()  # never polled
-    for entity in FEEDS:
-        polled(five, "acme", entity, "2026-01-31T06:00:03Z")
-    assert not is_polled()  # at 06:05
-    polled(five, "acme", FEEDS[0], "2026-01-31T05:59:59Z")
-    assert is_polled()
-    polled(five, "acme", FEEDS[0], None, failed="2026-01-31T06:01:00Z")  # a failed poll is a poll
-    assert not is_polled()
-    schedule(five, "acme", poll_minutes=None)
-    assert is_polled()
+def test_nothing_is_launched_before_somebody_is_due(five: Platform):
+    assert workers(five) == ["1"]
+    five.change("UPDATE tenant_polls SET due_at = now() + interval '1 hour'")
+    assert "no tenant is due" in workers(five)
 
 
 def schedule(platform: Platform, tenant: str, **changes: object) -> None:
@@ -163,17 +158,6 @@ def schedule(platform: Platform, tenant: str, **changes: object) -> None:
     credential_id = platform.value("SELECT credential_id FROM tenants WHERE partition_key = :key", key=tenant)
     with platform.engine.begin() as connection:
         tenant_schedules.save(connection, credential_id, **changes)
-
-
-def polled(platform: Platform, tenant: str, entity: str, at: str | None, failed: str | None = None) -> None:
-    """Set when an entity was polled."""
-    platform.change(
-        "INSERT INTO sync_cursors (credential_id, entity, last_polled_at, last_failed_at, last_full_at) "
-        "SELECT credential_id, :entity, :at, :failed, now() FROM tenants WHERE partition_key = :key ON CONFLICT "
-        "(credential_id, entity) DO UPDATE SET last_polled_at = excluded.last_polled_at, "
-        "last_failed_at = excluded.last_failed_at",
-        entity=entity, at=at, failed=failed, key=tenant,
-    )  # fmt: skip
 
 
 def nightly(platform: Platform) -> list[tuple[str, str]]:

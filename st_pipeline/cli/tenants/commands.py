@@ -120,19 +120,22 @@ def _change(
 ) -> None:
     """Change all of these tenants or, when one is unknown, none."""
     from st_pipeline.cli.database_session import open_database
+    from st_pipeline.operations.next_polls import move_next_poll
     from st_pipeline.postgres import tenant_schedules
     from st_pipeline.postgres.database import transaction
     from st_pipeline.tenants.audit import record
     from st_pipeline.tenants.store import find_tenant
 
     said = []
-    with open_database() as (_, engine), transaction(engine, f"{action} tenants") as connection:
+    with open_database() as (settings, engine), transaction(engine, f"{action} tenants") as connection:
         schedules = tenant_schedules.load_all(connection)
         for found in [find_tenant(connection, name) for name in names]:
             if state(schedules.get(found.credential_id, tenant_schedules.DEFAULT)) == wanted:
                 said.append(f"tenant {found.partition_key}: nothing changed")
                 continue
             tenant_schedules.save(connection, found.credential_id, **changes)
+            if action == "schedule":
+                move_next_poll(connection, settings, found)
             details = {name: value for name, value in changes.items() if name != "paused_at"}
             record(connection, f"tenants.{action}", tenant=found.partition_key, credential_id=found.credential_id,
                    result="done", details=details)  # fmt: skip

@@ -1,0 +1,177 @@
+"""Which tenants are due for a poll, and who has claimed them.
+
+Here: the table tenant_polls. Not here: when a tenant is due (tenants/schedule.py), polling it (sync/).
+
+A claim moves `claimed_until` and leaves `due_at`; only a poll that has ended moves `due_at`. So a worker that dies
+loses nobody: its claims run out, and its tenants are still due.
+"""
+
+import uuid
+from collections.abc import Sequence
+from dataclasses import astuple, dataclass, fields
+from datetime import datetime
+
+from sqlalchemy import Connection, text
+
+from st_pipeline.postgres.tenant_schedules import TenantSchedule
+
+# On top of the time that a poll may take: to write the current chunk and to note the end.
+TO_END_SECONDS = 60.0
+
+# A tenant that schedules may poll, of credential `c`, company `co` and schedule `s`. `:now` null: Postgres's clock.
+_NOW = "coalesce(CAST(:now AS timestamptz), now())"
+_MAY_BE_POLLED = f"""
+    c.enabled AND co.enabled AND c.last_sync_at IS NOT NULL AND s.paused_at IS NULL
+    AND (c.connection_status <> 'error' OR c.retry_at <= {_NOW})
+    AND (CAST(:environment AS text) IS NULL OR c.environment = :environment)
+"""
+_DUE = f"""
+    FROM tenant_polls p JOIN servicetitan_credentials c ON c.id = p.credential_id
+    JOIN companies co ON co.id = c.company_id LEFT JOIN tenant_schedules s ON s.credential_id = p.credential_id
+    WHERE p.due_at <= {_NOW} AND (p.claimed_until IS NULL OR p.claimed_until < {_NOW}) AND {_MAY_BE_POLLED}
+"""
+_SCHEDULE = tuple(field.name for field in fields(TenantSchedule))
+
+
+@dataclass(frozen=True, slots=True)
+class Poll:
+    """A row of tenant_polls."""
+
+    due_at: datetime
+    claimed_until: datetime | None = None
+    polled_at: datetime | None = None
+    overtimes: int = 0
+
+    def is_claimed(self, now: datetime) -> bool:
+        """Is somebody polling it?"""
+        return self.claimed_until is not None and self.claimed_until >= now
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A tenant that is ours to poll. `claimed_at`: on Postgres's clock, before anything was asked."""
+
+    credential_id: int
+    partition_key: str
+    environment: str
+    claimed_at: datetime
+    due_at: datetime
+    polled_at: datetime | None
+    overtimes: int
+    tokens_saved_at: datetime | None
+    hourly_at: datetime | None
+    schedule: TenantSchedule
+
+
+@dataclass(frozen=True, slots=True)
+class PollEnd:
+    """How a poll ended. None leaves what is stored; `overtimes` is always stored."""
+
+    credential_id: int
+    next_due_at: datetime
+    polled_at: datetime | None = None
+    overtimes: int = 0
+    tokens_saved_at: datetime | None = None
+    hourly_at: datetime | None = None
+
+
+def include_loaded(connection: Connection) -> int:
+    """Make tenants that have been loaded since due for their first poll. Returns how many those are."""
+    statement = text("""
+        INSERT INTO tenant_polls (credential_id, due_at)
+        SELECT c.id, now() FROM servicetitan_credentials c
+        WHERE c.last_sync_at IS NOT NULL AND NOT EXISTS (SELECT FROM tenant_polls WHERE credential_id = c.id)
+        ON CONFLICT DO NOTHING
+    """)
+    return connection.execute(statement).rowcount
+
+
+def number_due(connection: Connection, *, now: datetime | None = None) -> int:
+    """How many tenants could be claimed."""
+    query = text(f"SELECT count(*) {_DUE}")
+    return int(connection.execute(query, {"now": now, "environment": None}).scalar_one())
+
+
+def claim(
+    connection: Connection,
+    *,
+    run_id: uuid.UUID,
+    limit: int,
+    budget_seconds: float,
+    environment: str | None = None,
+    now: datetime | None = None,
+) -> list[Claim]:
+    """Claim tenants that are due, the longest waiting first. `environment`: only of this one. `now`: for tests."""
+    rows = connection.execute(
+        text(f"""
+            WITH due AS MATERIALIZED (
+                SELECT p.credential_id {_DUE}
+                ORDER BY p.due_at, p.polled_at NULLS FIRST, p.credential_id LIMIT :limit FOR UPDATE OF p SKIP LOCKED
+            )
+            UPDATE tenant_polls p SET claimed_by = :run_id, claimed_until = {_NOW} + make_interval(secs => :seconds)
+            FROM due JOIN tenants t USING (credential_id) LEFT JOIN tenant_schedules s USING (credential_id)
+            WHERE p.credential_id = due.credential_id
+            RETURNING p.credential_id, t.partition_key, t.environment, {_NOW}, p.due_at, p.polled_at, p.overtimes,
+                p.tokens_saved_at, p.hourly_at, {", ".join(f"s.{name}" for name in _SCHEDULE)}
+        """),  # noqa: S608 - constants
+        {
+            "run_id": run_id,
+            "limit": limit,
+            "seconds": budget_seconds + TO_END_SECONDS,
+            "environment": environment,
+            "now": now,
+        },
+    )
+    width = len(_SCHEDULE)
+    claims = [Claim(*row[:-width], TenantSchedule(*row[-width:])) for row in map(tuple, rows)]  # type: ignore[call-arg]
+    return sorted(claims, key=lambda one: (one.due_at, one.polled_at is not None, one.polled_at, one.credential_id))
+
+
+def ended(connection: Connection, run_id: uuid.UUID, ends: Sequence[PollEnd]) -> int:
+    """Note that polls have ended, and release their claims. Returns how many of them were still ours."""
+    if not ends:
+        return 0
+    statement = text("""
+        UPDATE tenant_polls p SET due_at = e.next_due_at, claimed_until = NULL, claimed_by = NULL,
+            polled_at = coalesce(e.polled_at, p.polled_at), overtimes = e.overtimes,
+            tokens_saved_at = coalesce(e.tokens_saved_at, p.tokens_saved_at),
+            hourly_at = coalesce(e.hourly_at, p.hourly_at)
+        FROM unnest(CAST(:ids AS bigint[]), CAST(:due AS timestamptz[]), CAST(:polled AS timestamptz[]),
+                    CAST(:overtimes AS smallint[]), CAST(:saved AS timestamptz[]), CAST(:hourly AS timestamptz[]))
+            AS e (credential_id, next_due_at, polled_at, overtimes, tokens_saved_at, hourly_at)
+        WHERE p.credential_id = e.credential_id AND p.claimed_by = :run_id
+    """)
+    names = ("ids", "due", "polled", "overtimes", "saved", "hourly")
+    columns = dict(zip(names, map(list, zip(*map(astuple, ends), strict=True)), strict=True))
+    return connection.execute(statement, {**columns, "run_id": run_id}).rowcount
+
+
+def extend(connection: Connection, run_id: uuid.UUID, seconds: float) -> None:
+    """Keep what we have claimed for so long from now."""
+    statement = text(
+        "UPDATE tenant_polls SET claimed_until = now() + make_interval(secs => :seconds) WHERE claimed_by = :run_id"
+    )
+    connection.execute(statement, {"run_id": run_id, "seconds": seconds})
+
+
+def release(connection: Connection, run_id: uuid.UUID) -> int:
+    """Give back what we have claimed and not polled: it is due as before. Returns how many tenants that is."""
+    statement = text("UPDATE tenant_polls SET claimed_until = NULL, claimed_by = NULL WHERE claimed_by = :run_id")
+    return connection.execute(statement, {"run_id": run_id}).rowcount
+
+
+def load_all(connection: Connection) -> dict[int, Poll]:
+    """By credential; without tenants that were never loaded."""
+    names = tuple(field.name for field in fields(Poll))
+    rows = connection.execute(text(f"SELECT credential_id, {', '.join(names)} FROM tenant_polls"))  # noqa: S608
+    return {credential_id: Poll(*rest) for credential_id, *rest in rows}
+
+
+def set_due(connection: Connection, credential_id: int, due_at: datetime) -> None:
+    """Its schedule was changed. A tenant that was never loaded has no poll to move."""
+    statement = text("""
+        INSERT INTO tenant_polls (credential_id, due_at)
+        SELECT id, :due_at FROM servicetitan_credentials WHERE id = :id AND last_sync_at IS NOT NULL
+        ON CONFLICT (credential_id) DO UPDATE SET due_at = excluded.due_at, overtimes = 0
+    """)
+    connection.execute(statement, {"id": credential_id, "due_at": due_at})
