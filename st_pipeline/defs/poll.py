@@ -21,7 +21,7 @@ from st_pipeline.errors import PipelineError, TenantBusy
 from st_pipeline.logs import configure_logs
 from st_pipeline.postgres.scheduled_work import only_one
 from st_pipeline.sync.configuration import SyncResult
-from st_pipeline.sync.poll_worker import poll_due
+from st_pipeline.sync.poll_worker import PollWorker
 from st_pipeline.sync.polling import POLL, TenantPoll
 
 NAMES_SHOWN = 200  # of the tenants that were polled; those that changed or failed are all named
@@ -74,7 +74,7 @@ def poll_tenants(
                 report.skipped.append(f"worker {config.worker} is polling in another run")
             else:
                 deadline = run_deadline(context)
-                for poll in poll_due(engine, settings, run_id=uuid.UUID(context.run_id), deadline=deadline):
+                for poll in PollWorker(engine, settings, uuid.UUID(context.run_id), deadline).polls():
                     yield from _tell(context, poll, report)
                 if deadline.has_passed:
                     report.skipped.append(f"ended, as {deadline.limit}; the next poll begins with what is still due")

@@ -25,9 +25,12 @@ _MAY_BE_POLLED = f"""
     AND (c.connection_status <> 'error' OR c.retry_at <= {_NOW})
     AND (CAST(:environment AS text) IS NULL OR c.environment = :environment)
 """
-_DUE = f"""
+_POLLED = """
     FROM tenant_polls p JOIN servicetitan_credentials c ON c.id = p.credential_id
     JOIN companies co ON co.id = c.company_id LEFT JOIN tenant_schedules s ON s.credential_id = p.credential_id
+"""
+_DUE = f"""
+    {_POLLED}
     WHERE p.due_at <= {_NOW} AND (p.claimed_until IS NULL OR p.claimed_until < {_NOW}) AND {_MAY_BE_POLLED}
 """
 _SCHEDULE = tuple(field.name for field in fields(TenantSchedule))
@@ -90,6 +93,14 @@ def number_due(connection: Connection, *, now: datetime | None = None) -> int:
     """How many tenants could be claimed."""
     query = text(f"SELECT count(*) {_DUE}")
     return int(connection.execute(query, {"now": now, "environment": None}).scalar_one())
+
+
+def seconds_until_due(connection: Connection) -> float | None:
+    """Until the next tenant can be claimed, 0 when one can be now. None: there is no tenant to poll."""
+    next_at = "min(greatest(p.due_at, p.claimed_until))"
+    query = text(f"SELECT extract(epoch FROM {next_at} - now()) {_POLLED} WHERE {_MAY_BE_POLLED}")  # noqa: S608
+    seconds = connection.execute(query, {"now": None, "environment": None}).scalar_one()
+    return None if seconds is None else max(0.0, float(seconds))
 
 
 def claim(

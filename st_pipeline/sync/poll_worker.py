@@ -2,10 +2,18 @@
 
 Here: the loop, and what a poll's end leads to. Not here: the poll itself (polling.py), the statements (postgres/), the
 grid of times (tenants/schedule.py), the run around a worker (defs/).
+
+Claims come in small batches, each with a thread of its own. A tenant that takes long holds up the end of its batch, and
+the next batches are claimed meanwhile.
 """
 
+import math
+import queue
+import threading
+import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 
 from sqlalchemy import Engine
 
@@ -17,45 +25,148 @@ from st_pipeline.settings import Settings
 from st_pipeline.sync.polling import TenantPoll, poll_batch
 from st_pipeline.tenants.schedule import Grid, next_poll
 
+# A worker that ends shortly before the next tick is taken for a running one by it, and nobody would poll for an
+# interval: it waits so long for tenants that are about to be due.
+LINGER_SECONDS = 20.0
+# When fewer were due than could be claimed, nobody else becomes due within seconds.
+PAUSE_SECONDS = 5.0
+TO_STOP_SECONDS = 10.0
 
-def poll_due(
-    engine: Engine, settings: Settings, *, run_id: uuid.UUID, deadline: Deadline = NO_DEADLINE
-) -> Iterator[TenantPoll]:
-    """Poll every tenant that is due, the longest waiting first, and yield each when its poll has ended.
-
-    Ends when nothing is due or the deadline has passed; what was claimed and not begun is given back.
-    """
-    grid = Grid.of(settings)
-    with transaction(engine, "see who was loaded since") as connection:
-        poll_claims.include_loaded(connection)
-    try:
-        while not deadline.has_passed and (claims := _claim(engine, settings, run_id)):
-            for poll in poll_batch(engine, settings, claims, run_id=run_id, deadline=deadline):
-                _note_end(engine, grid, run_id, poll)
-                yield poll
-    finally:
-        with transaction(engine, "give back the tenants that were not polled") as connection:
-            poll_claims.release(connection, run_id)
+PollBatch = Callable[..., Iterator[TenantPoll]]
 
 
-def _claim(engine: Engine, settings: Settings, run_id: uuid.UUID) -> list[Claim]:
-    with transaction(engine, "claim tenants that are due") as connection:
-        return poll_claims.claim(
-            connection, run_id=run_id, limit=settings.poll_threads, budget_seconds=settings.poll_tenant_seconds
-        )
+@dataclass(slots=True)
+class _BatchEnd:
+    """A batch is over. `left`: its claims that were not polled. `error`: why it ended early."""
+
+    left: int
+    error: Exception | None
 
 
-def _note_end(engine: Engine, grid: Grid, run_id: uuid.UUID, poll: TenantPoll) -> None:
-    claim = poll.claim
-    overtimes = claim.overtimes + 1 if poll.spent_budget else 0
-    with transaction(engine, f"note when tenant {claim.partition_key} is polled next") as connection:
-        now = cursors.now(connection)
-        end = PollEnd(
-            claim.credential_id,
-            next_poll(claim.schedule, grid, now, overtimes),
-            claim.claimed_at if poll.all_feeds_answered else None,
-            overtimes,
-            poll.tokens_saved_at,
-            poll.hourly_at,
-        )
-        poll_claims.ended(connection, run_id, [end])
+@dataclass(slots=True)
+class PollWorker:
+    """One worker. `poll`, `clock` and `sleep`: for tests."""
+
+    engine: Engine
+    settings: Settings
+    run_id: uuid.UUID
+    deadline: Deadline = NO_DEADLINE
+    poll: PollBatch = poll_batch
+    sleep: Callable[[float], None] = time.sleep
+    _ends: "queue.SimpleQueue[TenantPoll | _BatchEnd]" = field(init=False, default_factory=queue.SimpleQueue)
+    _in_flight: int = field(init=False, default=0)
+    _threads: list[threading.Thread] = field(init=False, default_factory=list)
+    _stopped: threading.Event = field(init=False, default_factory=threading.Event)
+    _claim_again_at: float = field(init=False, default=-math.inf)
+    _error: Exception | None = field(init=False, default=None)
+
+    def polls(self) -> Iterator[TenantPoll]:
+        """Poll every tenant that is due, the longest waiting first, and yield each when its poll has ended.
+
+        Ends when nothing is due or the deadline has passed; what was claimed and not begun is given back.
+        """
+        grid = Grid.of(self.settings)
+        with transaction(self.engine, "see who was loaded since") as connection:
+            poll_claims.include_loaded(connection)
+        try:
+            while self._claim() or self._in_flight or self._linger():
+                polled = self._ended()
+                self._note_ends(grid, polled)
+                yield from polled
+            if self._error is not None:
+                raise self._error
+        finally:
+            self._stop()
+
+    def _claim(self) -> bool:
+        """Claim a batch when half of the threads are free. Returns whether a batch was begun."""
+        most = self.settings.poll_threads
+        now = self.deadline.clock()
+        if self.deadline.has_passed or self._error or self._in_flight > most // 2 or now < self._claim_again_at:
+            return False
+        limit = most - self._in_flight
+        with transaction(self.engine, "claim tenants that are due") as connection:
+            claims = poll_claims.claim(
+                connection, run_id=self.run_id, limit=limit, budget_seconds=self.settings.poll_tenant_seconds
+            )
+        if len(claims) < limit:
+            self._claim_again_at = now + PAUSE_SECONDS
+        if claims:
+            self._in_flight += len(claims)
+            self._threads = [thread for thread in self._threads if thread.is_alive()]
+            self._threads.append(threading.Thread(target=self._poll_batch, args=(claims,), daemon=True))
+            self._threads[-1].start()
+        return bool(claims)
+
+    def _poll_batch(self, claims: Sequence[Claim]) -> None:
+        left, error = len(claims), None
+        try:
+            for poll in self.poll(
+                self.engine, self.settings, claims, run_id=self.run_id, deadline=self._deadline_of_batches()
+            ):
+                left -= 1
+                self._ends.put(poll)
+        except Exception as caught:  # noqa: BLE001 - raised again by the thread that waits
+            error = caught
+        self._ends.put(_BatchEnd(left, error))
+
+    def _deadline_of_batches(self) -> Deadline:
+        """The run's, which also passes when the run is interrupted: threads hear of no signal."""
+        clock = self.deadline.clock
+        return Deadline(self.deadline.at, self.deadline.limit, lambda: math.inf if self._stopped.is_set() else clock())
+
+    def _ended(self) -> list[TenantPoll]:
+        """The polls that have ended since; waits for one."""
+        polls = []
+        item: TenantPoll | _BatchEnd | None = self._next(wait=self._in_flight > 0)
+        while item is not None:
+            if isinstance(item, TenantPoll):
+                self._in_flight -= 1
+                polls.append(item)
+            else:
+                self._in_flight -= item.left
+                self._error = self._error or item.error
+            item = self._next(wait=False)
+        return polls
+
+    def _next(self, *, wait: bool) -> TenantPoll | _BatchEnd | None:
+        try:
+            return self._ends.get(block=wait, timeout=PAUSE_SECONDS if wait else None)
+        except queue.Empty:
+            return None
+
+    def _note_ends(self, grid: Grid, polls: Sequence[TenantPoll]) -> None:
+        if not polls:
+            return
+        with transaction(self.engine, "note when tenants are polled next") as connection:
+            now = cursors.now(connection)
+            ends = []
+            for poll in polls:
+                claim = poll.claim
+                overtimes = claim.overtimes + 1 if poll.spent_budget else 0
+                polled_at = claim.claimed_at if poll.all_feeds_answered else None
+                due_at = next_poll(claim.schedule, grid, now, overtimes)
+                ends.append(PollEnd(claim.credential_id, due_at, polled_at, overtimes, poll.tokens_saved_at,
+                                    poll.hourly_at))  # fmt: skip
+            poll_claims.ended(connection, self.run_id, ends)
+
+    def _linger(self) -> bool:
+        """Wait for tenants that are due in a moment. Returns whether there are any."""
+        if self.deadline.has_passed or self._error is not None:
+            return False
+        with transaction(self.engine, "see who is due next") as connection:
+            seconds = poll_claims.seconds_until_due(connection)
+        if seconds is None or seconds > min(LINGER_SECONDS, self.deadline.seconds_left):
+            return False
+        self.sleep(seconds)
+        self._claim_again_at = -math.inf
+        return True
+
+    def _stop(self) -> None:
+        """End what is still polled, as when the run was interrupted, and give back what was claimed."""
+        self._stopped.set()
+        give_up_at = time.monotonic() + TO_STOP_SECONDS
+        for thread in self._threads:
+            thread.join(max(0.0, give_up_at - time.monotonic()))
+        with transaction(self.engine, "give back the tenants that were not polled") as connection:
+            poll_claims.release(connection, self.run_id)
