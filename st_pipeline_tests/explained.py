@@ -8,7 +8,8 @@ from typing import Any
 
 from sqlalchemy import Engine, text
 
-from st_pipeline.operations.explain import Asked, Explanation, explain
+from st_pipeline.operations.explain import explain
+from st_pipeline.operations.verdict import Asked, Explanation
 from st_pipeline.settings import Settings
 from st_pipeline.simulator.control import SimulatedTenant
 from st_pipeline.sync.configuration import SyncConfiguration, SyncResult

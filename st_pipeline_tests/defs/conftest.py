@@ -10,6 +10,7 @@ from st_pipeline.defs.partitions import TENANTS_NAME
 from st_pipeline.settings import Settings
 from st_pipeline.simulator.control import SimulatedTenant, SimulatorControl
 from st_pipeline_tests.defs.platform import Platform
+from st_pipeline_tests.defs.sensor_ticks import Ticks
 
 
 @pytest.fixture
@@ -70,3 +71,9 @@ def platform(
 ) -> Platform:
     """An empty platform."""
     return Platform(engine, settings, instance, servicetitan_tenant)
+
+
+@pytest.fixture
+def ticks(platform: Platform) -> Ticks:
+    """The sensor of an empty platform."""
+    return Ticks(platform)

@@ -7,7 +7,8 @@ import pytest
 from sqlalchemy import Engine
 
 from st_pipeline.errors import ConfigurationError
-from st_pipeline.operations.explain import Asked, Verdict, explain
+from st_pipeline.operations.explain import explain
+from st_pipeline.operations.verdict import Asked, Verdict
 from st_pipeline.settings import Settings
 from st_pipeline.simulator.control import SimulatedTenant
 from st_pipeline.streams.spec import StreamSpec

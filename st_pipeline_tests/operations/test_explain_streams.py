@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 import pytest
 from sqlalchemy import Engine
 
-from st_pipeline.operations.explain import Verdict
+from st_pipeline.operations.verdict import Verdict
 from st_pipeline.settings import Settings
 from st_pipeline.simulator.control import SimulatedTenant
 from st_pipeline.sync.configuration import SyncConfiguration

@@ -13,8 +13,8 @@ from st_pipeline.errors import ConfigurationError
 if TYPE_CHECKING:
     from sqlalchemy import Engine
 
-    from st_pipeline.operations.explain import Asked, Explanation, Facts
     from st_pipeline.operations.record_facts import Sync
+    from st_pipeline.operations.verdict import Asked, Explanation, Facts
     from st_pipeline.settings import Settings
 
 LARGEST_ID = 2**63 - 1
@@ -64,7 +64,7 @@ def _read_id(text: str) -> int:
 def _ask(settings: "Settings", engine: "Engine", tenant: str, entity: str, st_id: int) -> "Asked":
     """Ask for the record by id, for its modification time. Raises ConfigurationError: it cannot be asked for by id."""
     from st_pipeline.entities import ENTITIES
-    from st_pipeline.operations.explain import Asked
+    from st_pipeline.operations.verdict import Asked
     from st_pipeline.postgres.database import transaction
     from st_pipeline.servicetitan.client import ServiceTitanClient
     from st_pipeline.servicetitan.pages import fetch_by_ids
