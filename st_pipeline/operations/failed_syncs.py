@@ -137,7 +137,9 @@ def _failed_logs(connection: Connection, max_age: timedelta) -> Sequence[Any]:
                    (SELECT jsonb_object_agg(entity, jsonb_build_object('status', status, 'kind', error_kind))
                     FROM sync_log_entities e WHERE e.sync_log_id = l.id) AS entities
             FROM servicetitan_sync_logs l JOIN tenants t ON t.credential_id = l.credential_id
-            WHERE l.status = 'failed' AND l.completed_at >= now() - CAST(:age AS interval) AND l.details ? 'asked'
+            -- Also by its start, which has an index; no sync takes a day.
+            WHERE l.status = 'failed' AND l.started_at >= now() - CAST(:age AS interval) - interval '1 day'
+                  AND l.completed_at >= now() - CAST(:age AS interval) AND l.details ? 'asked'
             ORDER BY l.id
         """),
         {"age": max_age},

@@ -1,6 +1,7 @@
 """Reading the sync log: the last syncs, figures over a period, one sync in detail.
 
-Here: the queries. Not here: writing the log (postgres/), showing it (cli/).
+Here: the queries. Figures over a period include the sums that stay of rows deleted from the log; whatever shows single
+syncs reads the log alone. Not here: writing the log (postgres/), showing it (cli/).
 """
 
 import uuid
@@ -31,13 +32,20 @@ class SyncFilter:
             "companies": companies, "environment": self.environment, "status": self.status, "since": self.since
         }  # fmt: skip
 
+    @property
+    def where(self) -> str:
+        """The condition, with only what was asked for, so that Postgres takes the index that fits."""
+        began = "l.started_at >= :since"
+        clauses = {
+            "t.company = ANY(:companies)": self.companies,
+            "t.environment = :environment": self.environment,
+            "l.status = 'failed'": self.status == "failed",  # not as a parameter: there is an index of these alone
+            "l.status = :status": self.status not in (None, "failed"),
+            began if self.status == "failed" else f"({began} OR l.status = 'running')": self.since,
+        }
+        return " AND ".join(clause for clause, is_asked in clauses.items() if is_asked) or "true"
 
-WHERE = """
-    (CAST(:companies AS text[]) IS NULL OR t.company = ANY(:companies))
-    AND (CAST(:environment AS text) IS NULL OR t.environment = :environment)
-    AND (CAST(:status AS text) IS NULL OR l.status = :status)
-    AND (CAST(:since AS timestamptz) IS NULL OR l.started_at >= :since OR l.status = 'running')
-"""
+
 SYNC = """
     l.id, t.partition_key AS tenant, t.company, t.environment, l.sync_type, l.mode, l.data_type, l.status,
     l.started_at, l.completed_at, coalesce(l.duration_seconds, extract(epoch FROM now() - l.started_at)::float8)
@@ -50,8 +58,18 @@ FROM = "FROM servicetitan_sync_logs l JOIN tenants t ON t.credential_id = l.cred
 
 def last_syncs(connection: Connection, chosen: SyncFilter, limit: int) -> list[dict[str, Any]]:
     """The newest first."""
-    query = text(f"SELECT {SYNC} {FROM} WHERE {WHERE} ORDER BY l.id DESC LIMIT :limit")
+    query = text(f"SELECT {SYNC} {FROM} WHERE {chosen.where} ORDER BY l.id DESC LIMIT :limit")
     return [dict(row) for row in connection.execute(query, {**chosen.bound, "limit": limit}).mappings()]
+
+
+def last_sync_of_each(connection: Connection, chosen: SyncFilter) -> list[dict[str, Any]]:
+    """The newest sync of each tenant, by tenant; the status is that of this sync. Tenants never synced have none."""
+    query = text(f"""
+        SELECT {SYNC} FROM tenants t CROSS JOIN LATERAL (
+            SELECT * FROM servicetitan_sync_logs WHERE credential_id = t.credential_id ORDER BY id DESC LIMIT 1) l
+        WHERE {chosen.where} ORDER BY t.partition_key
+    """)  # noqa: S608 - constant text
+    return [dict(row) for row in connection.execute(query, chosen.bound).mappings()]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,41 +86,53 @@ class Totals:
     api: RequestStatistics = field(default_factory=RequestStatistics)
 
 
+# Every sync of the period: in the log, or in the sums of those that are deleted from it. Of these, the hour or day in
+# which the period begins counts whole.
+HISTORY = """
+    FROM sync_history h JOIN tenants t ON t.credential_id = h.credential_id
+    WHERE (CAST(:companies AS text[]) IS NULL OR t.company = ANY(:companies))
+    AND (CAST(:environment AS text) IS NULL OR t.environment = :environment)
+    AND (CAST(:since AS timestamptz) IS NULL OR h.is_running OR h.starts_at >= CASE h.period
+         WHEN 'sync' THEN CAST(:since AS timestamptz) ELSE date_trunc(h.period, CAST(:since AS timestamptz), 'UTC') END)
+"""
+
+
 def totals(connection: Connection, chosen: SyncFilter) -> Totals:
-    """The figures of all these syncs."""
+    """The figures of all these syncs, whatever their status; also of those whose rows in the log are deleted."""
+    counts = ", ".join(f"coalesce(sum(h.{name}), 0)::bigint AS {name}" for name in COUNTS)
     sums = connection.execute(
         text(f"""
-            SELECT count(*) AS syncs, count(*) FILTER (WHERE l.status = 'completed') AS completed,
-                   count(*) FILTER (WHERE l.status = 'failed') AS failed,
-                   count(*) FILTER (WHERE l.status = 'running') AS running,
-                   coalesce(sum(l.records_processed), 0)::bigint AS processed,
-                   coalesce(sum(l.records_failed), 0)::bigint AS records_failed,
-                   coalesce(sum(l.duration_seconds), 0) AS seconds
-            {FROM} WHERE {WHERE}
-        """),
-        chosen.bound,
-    ).mappings()
-    return Totals(**sums.one(), api=_requests(connection, chosen))
-
-
-def _requests(connection: Connection, chosen: SyncFilter) -> RequestStatistics:
-    """The figures about requests of all these syncs, added up."""
-    counts = ", ".join(f"coalesce(sum((l.details->'api'->>'{name}')::bigint), 0)::bigint AS {name}" for name in COUNTS)
-    longest = "coalesce(max((l.details->'api'->>'longest_ms')::float8), 0) AS longest_ms"
-    sums = connection.execute(text(f"SELECT {counts}, {longest} {FROM} WHERE {WHERE}"), chosen.bound).mappings()
-    times = connection.execute(
-        text(f"""
-            SELECT b.key::integer, sum(b.value::bigint)::bigint
-            {FROM} CROSS JOIN LATERAL jsonb_each_text(l.details->'api'->'buckets') b WHERE {WHERE} GROUP BY 1
+            SELECT coalesce(sum(h.syncs), 0)::bigint AS syncs, coalesce(sum(h.failed), 0)::bigint AS failed,
+                   count(*) FILTER (WHERE h.is_running) AS running,
+                   coalesce(sum(h.records_processed), 0)::bigint AS processed,
+                   coalesce(sum(h.records_failed), 0)::bigint AS records_failed,
+                   coalesce(sum(h.seconds), 0) AS seconds, {counts}, coalesce(max(h.longest_ms), 0) AS longest_ms
+            {HISTORY}
         """),
         chosen.bound,
     )
-    return RequestStatistics(**sums.one(), buckets={bucket: count for bucket, count in times})  # noqa: C416 - rows, not pairs
+    row = dict(sums.mappings().one())
+    times = connection.execute(
+        text(f"""
+            SELECT b.key::integer, sum(b.value::bigint)::bigint
+            FROM (SELECT h.buckets {HISTORY}) f CROSS JOIN LATERAL jsonb_each_text(f.buckets) b GROUP BY 1
+        """),  # noqa: S608 - constant text
+        chosen.bound,
+    )
+    requests = {name: row.pop(name) for name in (*COUNTS, "longest_ms")}
+    completed = row["syncs"] - row["failed"] - row["running"]
+    return Totals(
+        **row,
+        completed=completed,
+        api=RequestStatistics(**requests, buckets={bucket: count for bucket, count in times}),  # noqa: C416 - rows, not pairs
+    )
 
 
 def slowest(connection: Connection, chosen: SyncFilter, limit: int = 3) -> list[dict[str, Any]]:
     """The syncs that took longest."""
-    query = text(f"SELECT {SYNC} {FROM} WHERE {WHERE} AND l.status <> 'running' ORDER BY seconds DESC LIMIT :limit")
+    query = text(
+        f"SELECT {SYNC} {FROM} WHERE {chosen.where} AND l.status <> 'running' ORDER BY seconds DESC LIMIT :limit"
+    )
     return [dict(row) for row in connection.execute(query, {**chosen.bound, "limit": limit}).mappings()]
 
 

@@ -14,6 +14,8 @@ TABLES = (
     "servicetitan_sync_logs",
     "stream_pending",
     "sync_cursors",
+    "sync_figures",
+    "sync_figures_entities",
     "sync_log_entities",
     "token_refreshes",
 )
