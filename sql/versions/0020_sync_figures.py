@@ -2,8 +2,8 @@
 
 from alembic import op
 
-revision = "0019"
-down_revision = "0018"
+revision = "0020"
+down_revision = "0019"
 
 _RECORDS = ("processed", "successful", "failed", "created", "updated", "unchanged", "deleted")
 _COLUMNS = ",\n    ".join(f"records_{name} bigint NOT NULL" for name in _RECORDS)

@@ -2,8 +2,8 @@
 
 from st_pipeline.postgres.index_builds import build_index, drop_index
 
-revision = "0020"
-down_revision = "0019"
+revision = "0021"
+down_revision = "0020"
 
 
 def upgrade() -> None:
