@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import tempfile
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,6 +16,7 @@ from st_pipeline.postgres.database import DRIVER, open_engine
 from st_pipeline.postgres.migrations import migrate
 from st_pipeline.settings import Settings
 from st_pipeline_tests.onboarding import SyncedCompany, copy_database, database_copied, settings_for, sync_once
+from st_pipeline_tests.quick_storage import make_folder
 
 if TYPE_CHECKING:
     from st_pipeline.entities.spec import EntitySpec
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from st_pipeline_tests.acme import Acme
 
 # A test's database need not survive a power cut; the tests of durability start servers of their own.
-FAST = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
+FAST = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "max_wal_size": "256MB"}
 TEMPLATE = "template_migrated"
 
 
@@ -51,7 +51,7 @@ def _logs_as_they_come() -> Iterator[None]:
 def postgres_server() -> Iterator[embedded.EmbeddedServer]:
     """One server for the whole run, with a migrated database to copy."""
     # Not pytest's own folder: for root that is private, and the server's account could not enter it.
-    place = Path(tempfile.mkdtemp(prefix="st-pipeline-tests-"))
+    place = make_folder("st-pipeline-tests-")
     place.chmod(0o755)
     folder = place / "postgres"
     server = embedded.start(folder, options=FAST)

@@ -7,7 +7,6 @@ import os
 import shutil
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -16,6 +15,7 @@ import psycopg
 
 from st_pipeline.embedded_postgres import embedded
 from st_pipeline.embedded_postgres.home import find_home
+from st_pipeline_tests.quick_storage import make_folder
 
 QUICK = {"fsync": "off", "shared_buffers": "16MB"}
 
@@ -23,7 +23,7 @@ QUICK = {"fsync": "off", "shared_buffers": "16MB"}
 @contextmanager
 def project_folder(mode: int) -> Iterator[Path]:
     """A project's `.st-pipeline/postgres` below a folder with `mode`; afterwards no process of its server is left."""
-    root = Path(tempfile.mkdtemp(prefix="st-pipeline-test-"))
+    root = make_folder("st-pipeline-test-")
     root.chmod(mode)
     folder = root / "project" / ".st-pipeline" / "postgres"
     try:
