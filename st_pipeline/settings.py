@@ -8,6 +8,7 @@ Read from the environment (`ST_PIPELINE_<NAME>`, and `DATABASE_URL`), then from 
 import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from zoneinfo import ZoneInfo
 
 from pydantic import AliasChoices, Field, PlainValidator, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -21,6 +22,13 @@ ENVIRONMENTS: tuple[Environment, ...] = ("production", "integration")
 
 def _read_rate(value: object) -> Rate:
     return value if isinstance(value, Rate) else Rate.parse(str(value))
+
+
+def _read_zone(value: object) -> ZoneInfo:
+    try:
+        return value if isinstance(value, ZoneInfo) else ZoneInfo(str(value))
+    except (ValueError, OSError, KeyError):  # ZoneInfoNotFoundError is a KeyError, and its text quotes paths
+        raise ValueError(f"{value!r} is not a time zone: write one such as America/Chicago or UTC") from None
 
 
 class Settings(BaseSettings):
@@ -174,8 +182,13 @@ class Settings(BaseSettings):
     )
 
     # The schedules
-    incremental_cron: str = Field(default="*/5 * * * *", description="When every tenant is polled. UTC.")
-    full_cron: str = Field(default="0 8 * * *", description="When every tenant is read in full: night in the US. UTC.")
+    time_zone: Annotated[ZoneInfo, NoDecode, PlainValidator(_read_zone)] = Field(
+        default=ZoneInfo("America/Chicago"),
+        description="Time zone of the schedules: of both cron expressions, and of each tenant's own times, days and "
+        "holidays. The middle of the US.",
+    )
+    incremental_cron: str = Field(default="*/5 * * * *", description="When every tenant is polled.")
+    full_cron: str = Field(default="0 2 * * *", description="When every tenant is read in full: at night.")
     tenants_per_run: int = Field(
         default=25,
         ge=1,

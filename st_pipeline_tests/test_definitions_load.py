@@ -110,7 +110,7 @@ def test_the_definitions_are_these(offered: dict[str, Any]):
         # Running without anybody switching them on.
         "schedules": {
             "poll_every_tenant": ["incremental_poll", "*/5 * * * *", "RUNNING"],
-            "full_sync_every_night": ["full_sync", "0 8 * * *", "RUNNING"],
+            "full_sync_every_night": ["full_sync", "0 2 * * *", "RUNNING"],
         },
         "sensors": {"tenants_from_credentials": ["full_sync", 30, "RUNNING"]},
         # Dagster does not check their types: a wrong one would run until an attribute is missing.
@@ -136,6 +136,7 @@ def test_loading_asks_no_database(tmp_path: Path):
         ("ST_PIPELINE_TENANTS_PER_RUN", "many"),
         ("ST_PIPELINE_INCREMENTAL_CRON", "every five minutes"),
         ("ST_PIPELINE_FULL_CRON", "61 8 * * *"),
+        ("ST_PIPELINE_TIME_ZONE", "America/Springfield"),
     ],
 )
 def test_a_wrong_setting_keeps_the_definitions_from_loading_with_one_line_that_names_it(
@@ -151,6 +152,14 @@ def test_the_times_of_the_schedules_are_settings(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setenv("ST_PIPELINE_INCREMENTAL_CRON", "*/15 * * * *")
     monkeypatch.setenv("ST_PIPELINE_FULL_CRON", "30 9 * * 0")
     assert [schedule.cron_schedule for schedule in build_schedules()] == ["*/15 * * * *", "30 9 * * 0"]
+
+
+def test_the_nightly_full_sync_is_at_two_in_the_time_zone_of_the_settings(monkeypatch: pytest.MonkeyPatch):
+    assert [(one.cron_schedule, one.execution_timezone) for one in build_schedules()] == [
+        ("*/5 * * * *", "America/Chicago"), ("0 2 * * *", "America/Chicago"),
+    ]  # fmt: skip
+    monkeypatch.setenv("ST_PIPELINE_TIME_ZONE", "Europe/Berlin")
+    assert {schedule.execution_timezone for schedule in build_schedules()} == {"Europe/Berlin"}
 
 
 def test_no_module_that_dagster_reads_postpones_its_annotations():

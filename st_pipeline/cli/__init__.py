@@ -31,7 +31,7 @@ COMMANDS = {
     "retry-failed": ("sync.retry", "retry_failed"),
     "logs": ("status.logs", "logs"),
     "rejects": ("records.rejects", "rejects"),
-    "tenants": ("tenants.commands", "tenants"),
+    "tenants": ("tenants.schedule", "tenants"),
     "explain": ("records.explain", "explain"),
     "keys": ("credentials.keys", "keys"),
     "audit": ("tenants.audit", "audit"),

@@ -5,7 +5,7 @@ Here: the forms. Not here: what is printed. Text is printed as it is: rich's mar
 
 import json
 from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, time
 from typing import Any
 
 import click
@@ -58,6 +58,6 @@ def number_of(count: int, noun: str, plural: str | None = None) -> str:
 
 
 def _plain(value: object) -> str:
-    if isinstance(value, datetime):
+    if isinstance(value, datetime | time):
         return value.isoformat()
     raise TypeError(f"{type(value).__name__} has no JSON form here")

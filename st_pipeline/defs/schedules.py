@@ -14,11 +14,11 @@ from sqlalchemy import Connection
 from st_pipeline.defs.active_runs import active_workers
 from st_pipeline.defs.jobs import full_sync, incremental_poll
 from st_pipeline.defs.partitions import TENANTS_NAME
-from st_pipeline.errors import ConfigurationError
 from st_pipeline.postgres import cursors, poll_claims
 from st_pipeline.postgres.database import main_url, open_engine, transaction
 from st_pipeline.runs.tags import RANGE_END_TAG, RANGE_START_TAG, WORKER_TAG
 from st_pipeline.settings import Settings, load_settings, variable_name
+from st_pipeline.tenants.schedule import checked_cron
 from st_pipeline.tenants.selection import skipped_by_nightly_full_sync
 
 Found = TypeVar("Found")
@@ -32,6 +32,7 @@ def build_schedules() -> list[dg.ScheduleDefinition]:
         name="poll_every_tenant",
         job=incremental_poll,
         cron_schedule=cron(settings, "incremental_cron"),
+        execution_timezone=settings.time_zone.key,
         default_status=dg.DefaultScheduleStatus.RUNNING,
         description="Start the workers that poll every enabled tenant that is due, neither paused nor suspended.",
     )
@@ -51,6 +52,7 @@ def build_schedules() -> list[dg.ScheduleDefinition]:
         name="full_sync_every_night",
         job=full_sync,
         cron_schedule=cron(settings, "full_cron"),
+        execution_timezone=settings.time_zone.key,
         default_status=dg.DefaultScheduleStatus.RUNNING,
         description="Read every tenant in full and mark deleted records.",
     )
@@ -71,15 +73,7 @@ def build_schedules() -> list[dg.ScheduleDefinition]:
 
 def cron(settings: Settings, field: str) -> str:
     """The cron expression of a setting. Raises ConfigurationError that names the setting."""
-    written: str = getattr(settings, field)
-    try:
-        dg.ScheduleDefinition(job_name=field, cron_schedule=written)
-    except dg.DagsterInvalidDefinitionError:
-        raise ConfigurationError(
-            f"wrong setting: {variable_name(field)}: {written!r} is not a valid cron expression; write five fields, "
-            "such as */5 * * * *"
-        ) from None
-    return written
+    return checked_cron(getattr(settings, field), f"wrong setting: {variable_name(field)}")
 
 
 def poll_request(worker: int, tick: datetime) -> dg.RunRequest:

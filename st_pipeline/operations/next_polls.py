@@ -3,13 +3,16 @@
 Here: each tenant's schedule as people read it. Not here: what a schedule means (tenants/), keeping it (postgres/).
 """
 
+import calendar
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import Connection
 
+from st_pipeline.errors import ConfigurationError
 from st_pipeline.postgres import poll_claims, tenant_schedules
+from st_pipeline.postgres.tenant_schedules import TenantSchedule
 from st_pipeline.protocol import Mode
 from st_pipeline.settings import Settings
 from st_pipeline.tenants.schedule import Grid, next_slot
@@ -59,8 +62,14 @@ def schedules(connection: Connection, settings: Settings) -> list[dict[str, Any]
         rows.append(
             {
                 "tenant": tenant.partition_key,
-                "polled": "every tick" if schedule.poll_minutes is None else f"every {schedule.poll_minutes} min",
+                "polled": in_words(schedule),
                 "poll_minutes": schedule.poll_minutes,
+                "poll_cron": schedule.poll_cron,
+                "skip_days": list(schedule.skip_days or ()),
+                "skip_from": schedule.skip_from,
+                "skip_until": schedule.skip_until,
+                "skip_holidays": schedule.skip_holidays,
+                "entities_off": list(schedule.entities_off or ()),
                 "nightly_full": schedule.nightly_full is not False,
                 "paused_at": schedule.paused_at,
                 "paused_because": schedule.paused_because,
@@ -77,15 +86,38 @@ def schedules(connection: Connection, settings: Settings) -> list[dict[str, Any]
     return rows
 
 
+def in_words(schedule: TenantSchedule) -> str:
+    """When a tenant is polled, and what of it."""
+    if schedule.poll_cron is not None:
+        parts = [f"at {schedule.poll_cron}"]
+    else:
+        parts = ["every tick" if schedule.poll_minutes is None else f"every {schedule.poll_minutes} min"]
+    if schedule.skip_days:
+        parts.append(f"not on {', '.join(calendar.day_abbr[day - 1] for day in schedule.skip_days)}")
+    if schedule.skip_from is not None:
+        parts.append(f"not {schedule.skip_from:%H:%M}-{schedule.skip_until:%H:%M}")
+    if schedule.skip_holidays is not None:
+        parts.append(f"not on holidays of {schedule.skip_holidays}")
+    if schedule.entities_off:
+        parts.append(f"without {', '.join(schedule.entities_off)}")
+    return "; ".join(parts)
+
+
 def move_next_poll(connection: Connection, settings: Settings, tenant: Tenant) -> None:
-    """After its schedule was changed: the tenant is due at the first time of the new one after its last poll."""
+    """After its schedule was changed: the tenant is due at the first time of the new one after its last poll.
+
+    Raises ConfigurationError: the schedule leaves out all of its times.
+    """
     schedule = tenant_schedules.load_all(connection).get(tenant.credential_id, tenant_schedules.DEFAULT)
     poll = poll_claims.load_all(connection).get(tenant.credential_id)
     last = last_poll(poll, tenant_schedules.last_polls(connection, FEEDS).get(tenant.credential_id))
-    now = datetime.now(UTC)
-    poll_claims.set_due(
-        connection, tenant.credential_id, now if last is None else next_slot(schedule, Grid.of(settings), last)
-    )
+    due_at = next_slot(schedule, Grid.of(settings), last or datetime.now(UTC))
+    if due_at is None:
+        raise ConfigurationError(
+            f"tenant {tenant.partition_key} would never be polled: its schedule leaves out all of its times. Leave out "
+            "fewer days or hours, or pause it with `st-pipeline tenants pause`"
+        )
+    poll_claims.set_due(connection, tenant.credential_id, due_at)
 
 
 def last_poll(poll: poll_claims.Poll | None, synced_at: datetime | None) -> datetime | None:

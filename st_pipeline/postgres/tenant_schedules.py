@@ -3,21 +3,37 @@
 Here: the table tenant_schedules, and the times of the last polls. Not here: which tenants are due (tenants/).
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, time
 
 from sqlalchemy import Connection, text
 
 
 @dataclass(frozen=True, slots=True)
 class TenantSchedule:
-    """One row; a tenant without one has the defaults. None for `poll_minutes`: every tick; for `nightly_full`: yes."""
+    """One row; a tenant without one has the defaults. None for `nightly_full`: yes.
+
+    Polled every `poll_minutes` or by `poll_cron`; at every tick without either. Not polled on `skip_days` (1: Monday),
+    between `skip_from` and `skip_until`, and on `skip_holidays` (US, US-TX). `entities_off`: left out by schedules.
+    """
 
     paused_at: datetime | None = None
     paused_because: str | None = None
     poll_minutes: int | None = None
     nightly_full: bool | None = None
+    poll_cron: str | None = None
+    skip_days: Sequence[int] | None = None
+    skip_from: time | None = None
+    skip_until: time | None = None
+    skip_holidays: str | None = None
+    entities_off: Sequence[str] | None = None
+
+    @property
+    def is_polled_every_tick(self) -> bool:
+        """Is it polled whenever the others are?"""
+        skips = (self.skip_days, self.skip_from, self.skip_holidays)
+        return self.poll_minutes is None and self.poll_cron is None and not any(skips)
 
     @property
     def is_read_nightly(self) -> bool:

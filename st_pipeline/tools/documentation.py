@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin
+from zoneinfo import ZoneInfo
 
 from pydantic import SecretStr
 from pydantic.fields import FieldInfo
@@ -46,8 +47,16 @@ read.
 # The word of a setting's name that says what is counted.
 UNITS = {"attempts": "tries", "burst": "requests", "port": "port", "share": "share", "size": "records"}
 NAMED_UNITS = ("seconds", "minutes", "days", "bytes", "rows", "pages", "tenants")
-KINDS = {Path: "folder", SecretStr: "secret", Rate: "rate", bool: "true or false", frozenset: "names", str: "text"}
-TEXT_UNITS = {"url": "address", "host": "address", "cron": "cron, UTC"}
+KINDS = {
+    Path: "folder",
+    SecretStr: "secret",
+    Rate: "rate",
+    ZoneInfo: "time zone",
+    bool: "true or false",
+    frozenset: "names",
+    str: "text",
+}
+TEXT_UNITS = {"url": "address", "host": "address", "cron": "cron"}
 
 
 @dataclass(slots=True)

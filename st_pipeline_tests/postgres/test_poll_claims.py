@@ -4,6 +4,7 @@ import threading
 import uuid
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
 
 import pytest
 from sqlalchemy import Engine, text
@@ -16,7 +17,7 @@ from st_pipeline.tenants.schedule import Grid, next_poll
 FIRST_TICK = datetime(2026, 1, 31, 6, 0, 3, tzinfo=UTC)  # a run takes a few seconds to begin
 TICK = timedelta(minutes=5)
 BUDGET_SECONDS = 150.0
-GRID = Grid("*/5 * * * *")
+GRID = Grid("*/5 * * * *", ZoneInfo("UTC"))
 FILL = """
     WITH made AS (INSERT INTO companies (slug, name) SELECT 'company-' || n, 'Company'
                   FROM generate_series(1, :number) n RETURNING id)

@@ -64,6 +64,38 @@ def test_the_list_shows_each_schedule_its_last_poll_and_the_next(installation: I
     assert "next tick" in said.out
 
 
+def test_a_tenant_leaves_out_days_hours_holidays_and_entities(installation: Installation, command: Command):
+    installation.add("acme")
+    schedule = ("tenants", "schedule", "acme")
+    times = ("--cron", "0 6-20 * * *", "--skip-days", "sat, Sun", "--skip-hours", "22-5:30", "--skip-holidays", "US-TX")
+    assert command(*schedule, *times, "--entity-off", "estimates").out == "tenant acme: schedule changed\n"
+    assert command(*schedule, *times, "--entity-off", "estimates").out == "tenant acme: nothing changed\n"
+    assert command("tenants", "list", "--json").json[0]["polled"] == (
+        "at 0 6-20 * * *; not on Sat, Sun; not 22:00-05:30; not on holidays of US-TX; without estimates"
+    )
+    details = {"poll_cron": "0 6-20 * * *", "skip_days": "6, 7", "skip_from": "22:00:00", "skip_until": "05:30:00",
+               "skip_holidays": "US-TX", "entities_off": "estimates"}  # fmt: skip
+    assert installation.rows(TRAIL) == [("tenants.schedule", "acme", details)]
+    command(*schedule, "--entity-off", "jobs", "--entity-on", "estimates", "--skip-days", "none")
+    command(*schedule, "--skip-hours", "none", "--skip-holidays", "none", "--every", "30")
+    assert command("tenants", "list", "--json").json[0]["polled"] == "every 30 min; without jobs"
+    command(*schedule, "--entity-on", "jobs", "--cron", "default")
+    assert command("tenants", "list", "--json").json[0]["polled"] == "every tick"
+
+
+def test_a_changed_schedule_moves_the_next_poll_at_once(installation: Installation, command: Command):
+    installation.add("acme", customers=0, invoices=0)
+    installation.synced("acme")
+    due = "SELECT due_at - now() > interval '10 minutes' FROM tenant_polls"
+    command("tenants", "schedule", "acme", "--every", "10080")
+    assert installation.rows(due) == [(True,)]
+    command("tenants", "schedule", "acme", "--every", "default")
+    assert installation.rows(due) == [(False,)]
+    refused = command("tenants", "schedule", "acme", "--cron", "0 3 * * *", "--skip-hours", "22-6")
+    assert_refused(refused, "would never be polled")
+    assert installation.rows(due) == [(False,)]
+
+
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [
@@ -74,6 +106,14 @@ def test_the_list_shows_each_schedule_its_last_poll_and_the_next(installation: I
         (("schedule", "acme", "--every", "0"), "--every 0: write whole minutes"),
         (("schedule", "acme", "--every", "hourly"), "--every hourly: write whole minutes"),
         (("schedule", "acme", "--every", "10081"), "from 1 to 10080"),
+        (("schedule", "acme", "--every", "5", "--cron", "* * * * *"), "contradict each other"),
+        (("schedule", "acme", "--cron", "hourly"), "--cron: 'hourly' is not a valid cron expression"),
+        (("schedule", "acme", "--skip-days", "sun,day"), "--skip-days sun,day: write some of mon,tue"),
+        (("schedule", "acme", "--skip-hours", "22"), "--skip-hours 22: write two times"),
+        (("schedule", "acme", "--skip-hours", "7-7"), "write two times"),
+        (("schedule", "acme", "--skip-holidays", "TX"), "the holidays of 'TX' are not known"),
+        (("schedule", "acme", "--entity-off", "invoice"), "unknown entity invoice"),
+        (("schedule", "acme", "--entity-off", "jobs", "--entity-on", "jobs"), "contradict each other: jobs"),
     ],
 )
 def test_wrong_use_changes_nobody(
