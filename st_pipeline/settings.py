@@ -189,6 +189,15 @@ class Settings(BaseSettings):
     )
     incremental_cron: str = Field(default="*/5 * * * *", description="When every tenant is polled.")
     full_cron: str = Field(default="0 2 * * *", description="When every tenant is read in full: at night.")
+    whole_read_nights: int = Field(
+        default=1,
+        ge=1,
+        le=7,
+        description="Over how many nights whole reads are spread. 1: each feed and list is read whole every night. "
+        "With 3, each tenant's entity is read whole every third night; in the nights between, what changed is read, "
+        "and the list's total is compared with what is held: one small request, and a whole read where they differ. "
+        "A record altered without a new date is found by the next whole read.",
+    )
     tenants_per_run: int = Field(
         default=25,
         ge=1,

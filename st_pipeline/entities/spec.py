@@ -14,6 +14,7 @@ from types import MappingProxyType
 from typing import Protocol
 
 KEY = "st_id"
+CREATED = "created_on"
 MODIFIED = "modified_on"
 # What the pipeline adds to every table, after the entity's own columns.
 BOOKKEEPING = ("full_data", "record_hash", "spec_version", "local_synced_at", "deleted_at")
@@ -186,6 +187,15 @@ class EntitySpec:
     def table(self) -> str:
         """The table's name."""
         return f"st_{self.name}"
+
+    @property
+    def is_read_from_list(self) -> bool:
+        """Does a full sync read the list?
+
+        Where there is no feed, and where a feed shows as inactive what only a complete list tells from deleted: these
+        lists are small, and cannot be asked by ids.
+        """
+        return self.feed_path is None or (not self.ids_param and self.deletion_sign is DeletionSign.ABSENT)
 
     @property
     def read_as(self) -> tuple["EntitySpec", ...]:

@@ -12,7 +12,7 @@ from typing import Any
 
 from sqlalchemy import Connection, text
 
-from st_pipeline.entities.spec import DeletionSign, EntitySpec
+from st_pipeline.entities.spec import EntitySpec
 from st_pipeline.postgres import cursors
 from st_pipeline.postgres.cursors import Cursor
 from st_pipeline.protocol import Mode
@@ -95,7 +95,7 @@ class _Estimate:
         for credential_id in credential_ids:
             for spec in self._specs():
                 for one in () if self._rests(credential_id, spec) else spec.read_as:
-                    if _walks_list(one, self.held[credential_id, one.name].mode_for(asked)):
+                    if self.held[credential_id, one.name].mode_for(asked) is Mode.FULL:
                         found[one.table].append(credential_id)
         return found
 
@@ -111,16 +111,12 @@ class _Estimate:
         return is_poll and poll_policy.rests(spec.name, self.held[credential_id, spec.name], self.settings)
 
     def _requests(self, credential_id: int, spec: EntitySpec, mode: Mode) -> int:
-        """One page of changes; for a full sync, the pages of the list that hold as many rows as we do."""
+        """One page of changes; for a full sync, pages that hold as many rows as we do, and the list's total."""
+        if mode is not Mode.FULL:
+            return 1
         announced = self.configuration.mode is Mode.FULL
-        if not _walks_list(spec, mode):
-            return 1 + announced
-        rows = self.rows.get((credential_id, spec.table), 0)
-        return max(1, math.ceil(rows / self.settings.list_page_size)) + (spec.feed_path is not None) + announced
-
-
-def _walks_list(spec: EntitySpec, mode: Mode) -> bool:
-    return mode is Mode.FULL and spec.deletion_sign is DeletionSign.ABSENT
+        pages = max(1, math.ceil(self.rows.get((credential_id, spec.table), 0) / self.settings.list_page_size))
+        return pages + announced + (not spec.is_read_from_list)
 
 
 def _count_rows(connection: Connection, wanted: Mapping[str, list[int]]) -> dict[tuple[int, str], int]:

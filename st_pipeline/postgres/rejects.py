@@ -7,7 +7,20 @@ from collections.abc import Sequence
 
 from sqlalchemy import Connection, text
 
+from st_pipeline.entities.spec import KEY, EntitySpec
 from st_pipeline.protocol import Reject
+
+
+def without_row(connection: Connection, spec: EntitySpec, credential_id: int) -> list[int | None]:
+    """Records that the source has shown and the table does not hold, by id; None where no id can be read."""
+    rows = connection.execute(
+        text(
+            f"SELECT r.st_id FROM sync_rejects r WHERE r.credential_id = :id AND r.entity = :entity AND NOT EXISTS "  # noqa: S608
+            f"(SELECT FROM {spec.table} t WHERE t.credential_id = r.credential_id AND t.{KEY} = r.st_id)"
+        ),
+        {"id": credential_id, "entity": spec.name},
+    )
+    return list(rows.scalars())
 
 
 def settle(

@@ -4,10 +4,12 @@ Here: seen_ids and deleted_at. Not here: walking the list, asking ServiceTitan w
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
 
 from sqlalchemy import Connection, text
 
-from st_pipeline.entities.spec import KEY, DeletionSign, EntitySpec
+from st_pipeline.entities.spec import CREATED, KEY, DeletionSign, EntitySpec
 from st_pipeline.protocol import PreparedChunk
 
 
@@ -43,6 +45,48 @@ def absent_ids(connection: Connection, spec: EntitySpec, credential_id: int) -> 
         {"id": credential_id, "entity": spec.name},
     )
     return list(rows.scalars())
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A tenant's rows of an entity. `live`: not marked as deleted; `marked`: the others.
+
+    `withheld`: live rows whose own flag says removed, where it counts. `newest`: when the newest live one was created;
+    None where one does not say it.
+    """
+
+    live: int
+    marked: int
+    withheld: int
+    newest: datetime | None
+
+
+def held(connection: Connection, spec: EntitySpec, credential_id: int) -> Held:
+    """Count a tenant's rows."""
+    withheld = "NOT active AND deleted_at IS NULL" if spec.deletion_sign is DeletionSign.INACTIVE else "false"
+    is_told = f"count(*) FILTER (WHERE deleted_at IS NULL AND {CREATED} IS NULL) = 0" if spec.has(CREATED) else "false"
+    newest = f"max({CREATED}) FILTER (WHERE deleted_at IS NULL)" if spec.has(CREATED) else "CAST(NULL AS timestamptz)"
+    query = (
+        "SELECT count(*) FILTER (WHERE deleted_at IS NULL), count(deleted_at), "  # noqa: S608 - names of a spec
+        f"count(*) FILTER (WHERE {withheld}), CASE WHEN {is_told} THEN {newest} END "
+        f"FROM {spec.table} WHERE credential_id = :id"
+    )
+    return Held(*connection.execute(text(query), {"id": credential_id}).one())
+
+
+def inactive_rows(
+    connection: Connection, spec: EntitySpec, credential_id: int, written_since: datetime | None
+) -> tuple[list[int], set[int]]:
+    """Rows written since then (None: ever) that are not active, and which of them are marked as deleted."""
+    rows = connection.execute(
+        text(
+            f"SELECT {KEY}, deleted_at IS NOT NULL FROM {spec.table} "  # noqa: S608 - names of a spec
+            "WHERE credential_id = :id AND local_synced_at >= coalesce(CAST(:since AS timestamptz), '-infinity') "
+            f"AND active IS NOT TRUE ORDER BY {KEY}"
+        ),
+        {"id": credential_id, "since": written_since},
+    ).all()
+    return [st_id for st_id, _ in rows], {st_id for st_id, is_marked in rows if is_marked}
 
 
 def live_rows(connection: Connection, spec: EntitySpec, credential_id: int) -> int:

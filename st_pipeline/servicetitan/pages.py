@@ -177,12 +177,25 @@ def count(client: ServiceTitanClient, spec: EntitySpec) -> int:
     """How many records the list shows, in any state."""
     if spec.feed_path is None:  # such lists are small, and that of equipment's custom fields has no total
         return sum(len(page.records) for page in iter_list(client, spec, prefetch=0))
-    doing = f"count {spec.name} for tenant {client.authentication.tenant}"
+    shown = total(client, spec)
+    if shown is None:
+        raise InvalidApiResponseFormat(f"{_counting(client, spec)}: the response has no totalCount")
+    return shown
+
+
+def total(client: ServiceTitanClient, spec: EntitySpec, *, created_before: str | None = None) -> int | None:
+    """The list's own total, in any state, of records created before that (exclusive). One small request.
+
+    None: the list has no total, as that of equipment's custom fields.
+    """
     params = {**spec.list_params, "pageSize": "1", "includeTotal": "true"}
-    total = _get_page(client, spec, spec.list_path, params, doing).total_count
-    if total is None:
-        raise InvalidApiResponseFormat(f"{doing}: the response has no totalCount")
-    return total
+    if created_before is not None:
+        params["createdBefore"] = created_before
+    return _get_page(client, spec, spec.list_path, params, _counting(client, spec)).total_count
+
+
+def _counting(client: ServiceTitanClient, spec: EntitySpec) -> str:
+    return f"count {spec.name} for tenant {client.authentication.tenant}"
 
 
 def _get_page(

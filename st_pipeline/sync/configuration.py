@@ -5,7 +5,7 @@ Here: SyncConfiguration, SyncResult and their checks. Not here: doing it (tenant
 
 import uuid
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Any
 
 from st_pipeline.errors import ConfigurationError, PipelineError
@@ -24,7 +24,8 @@ class SyncConfiguration:
     named ones; `customers` alone is a data type, the entity is `only=("customers",)`. `incremental_only` false reads
     everything. A date range (timezone-aware, start inclusive, end exclusive) reads what was modified in it and moves no
     cursor. `batch_size`: rows a chunk, None for the setting. `rewrite`: write rows even when they did not change.
-    `allow_deletions`: a person's word that the deletion guard is wrong.
+    `allow_deletions`: a person's word that the deletion guard is wrong. `night`: of a nightly full sync, which reads
+    everything only in some nights where ST_PIPELINE_WHOLE_READ_NIGHTS says so.
     Raises ConfigurationError: an unknown data type or entity, a range that ends before it starts, a naive time.
     """
 
@@ -37,6 +38,7 @@ class SyncConfiguration:
     batch_size: int | None = None
     rewrite: bool = False
     allow_deletions: bool = False
+    night: date | None = None
 
     def __post_init__(self) -> None:
         try:

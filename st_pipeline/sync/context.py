@@ -109,12 +109,16 @@ class StreamContext(SyncContext):
 
 @dataclass(slots=True, kw_only=True)
 class EntityContext(SyncContext):
-    """One of the tenant's entities to sync, or one of its lists: then `whole` is what the others before it did."""
+    """One of the tenant's entities to sync, or one of its lists: then `whole` is what the others before it did.
+
+    `night`: of a full sync that need not read everything, as whole reads are spread over several nights.
+    """
 
     spec: EntitySpec
     client: ServiceTitanClient
     window: Window = Window()
     allow_deletions: bool = False
+    night: date | None = None
     whole: EntityResult | None = None
     result: EntityResult = field(init=False)
 

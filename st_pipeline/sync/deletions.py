@@ -1,20 +1,25 @@
 """Which records are gone at the source, and the end of a full sync, which soft-deletes what is missing.
 
-Here: walking the list for ids, asking for candidates by id, the guard. Not here: the marks themselves (postgres/),
-reading records (entity.py).
+Here: asking for candidates by id, reading the list for ids, the guard. Not here: the marks themselves (postgres/),
+reading records (entity.py), the list's total (totals.py).
 
-ServiceTitan: feeds repeat deleted records, so only a complete walk of the list shows absence; and pages shift while
-they are read, so what the walk missed is asked for by id before it is marked.
+ServiceTitan: a feed repeats deleted records, as inactive ones. Looking those up by id tells who is gone, and the total
+of the list whether anybody else is; only then the list is read for its ids. Its pages shift while they are read, so
+what it did not show is asked for by id before it is marked.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
 
+from st_pipeline.entities.spec import DeletionSign
 from st_pipeline.errors import DeletionRefused, ServiceUnavailable
 from st_pipeline.postgres import cursors, soft_deletes, stream_pending
 from st_pipeline.protocol import DeletionGuard
 from st_pipeline.servicetitan.deadline import NO_DEADLINE, Deadline
 from st_pipeline.servicetitan.pages import IDS_PER_REQUEST, fetch_by_ids, iter_list
 from st_pipeline.streams import streams_of
+from st_pipeline.sync import totals
 from st_pipeline.sync.context import EntityContext, EntityResult
 from st_pipeline.validation.decode import read_id
 
@@ -22,24 +27,28 @@ from st_pipeline.validation.decode import read_id
 ROWS_THE_GUARD_LETS_PASS = 10
 
 
-def finish_full_sync(context: EntityContext, result: EntityResult) -> None:
+def finish_full_sync(context: EntityContext, result: EntityResult, began: datetime | None, *, is_first: bool) -> None:
     """Mark rows that the source no longer has, unmark those that it has again, and save that the full sync is over.
 
+    `began`: when it began, also where this is its second part. `is_first`: no full sync of the entity ended before.
     Raises DeletionRefused when more would be marked than the guard allows; the full sync is over, nothing is marked.
     """
     spec, of = context.spec, context.credential_id
-    if spec.feed_path is not None:
-        _walk_list(context)
-    candidates = _absent(context)
-    _guard(context, len(candidates))
-    gone = _confirmed(context, candidates)
+    found = None if spec.is_read_from_list else _looked_up(context, result, began, is_first=is_first)
+    if found is None:
+        candidates = _absent(context)
+        _guard(context, len(candidates))
+        found = Found(gone=_confirmed(context, candidates))
+    else:
+        _guard(context, len(found.gone))
     with context.connection.begin():
         context.lease.extend(context.connection)
-        returned = soft_deletes.unmark_returned(context.connection, spec, of)
-        deleted = soft_deletes.mark_deleted(context.connection, spec, of, gone)
+        soft_deletes.unmark(context.connection, spec, of, found.back)
+        returned = [*found.back, *soft_deletes.unmark_returned(context.connection, spec, of)]
+        deleted = soft_deletes.mark_deleted(context.connection, spec, of, found.gone)
         result.counts.deleted += deleted
         streams = stream_pending.begun(context.connection, of, streams_of(spec.name))
-        stream_pending.put_keys_of(context.connection, of, spec, streams, [*returned, *gone])
+        stream_pending.put_keys_of(context.connection, of, spec, streams, [*returned, *found.gone])
         soft_deletes.forget_seen(context.connection, of, spec.name)
         _close_pass(context, last_full_at="now", complete_through=result.began_at)
         if deleted or returned:
@@ -47,6 +56,36 @@ def finish_full_sync(context: EntityContext, result: EntityResult) -> None:
             context.log.progress(context.connection, context.entity, context.mode, counts, result.cursor_before)
     if returned:
         result.notes.append(f"{len(returned)} records that were gone are back")
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Rows to mark as deleted, and rows to unmark."""
+
+    gone: Sequence[int]
+    back: Sequence[int] = ()
+
+
+def _looked_up(context: EntityContext, result: EntityResult, began: datetime | None, *, is_first: bool) -> Found | None:
+    """After a feed was read whole: who is gone, by look-ups of what it showed as inactive, and by the list's total.
+
+    None when the total says otherwise: then the list has been read for its ids, and absence from it decides.
+    """
+    spec, of = context.spec, context.credential_id
+    gone: list[int] = []
+    back: list[int] = []
+    if spec.deletion_sign is DeletionSign.ABSENT:
+        with context.connection.begin():
+            asked, marked = soft_deletes.inactive_rows(context.connection, spec, of, began)
+        missing = set(_not_found_by_id(context, asked))
+        gone, back = sorted(missing - marked), sorted(marked - missing)
+    compared = totals.compare(context, gone=len(gone), back=len(back), trusts_flag=is_first)
+    if compared.agrees:
+        return Found(gone, back)
+    if compared.differs:
+        result.notes.append(f"{compared}: the list was read for its ids")
+    _walk_list(context)
+    return None
 
 
 def gone_at_source(context: EntityContext, inactive_ids: Sequence[int]) -> list[int]:

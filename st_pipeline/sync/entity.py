@@ -15,7 +15,6 @@ from collections.abc import Iterator
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 
-import msgspec
 import structlog
 
 from st_pipeline.errors import CursorRejected, PipelineError, without_frames
@@ -25,11 +24,11 @@ from st_pipeline.postgres.database import database_errors
 from st_pipeline.postgres.write_chunk import write_chunk
 from st_pipeline.protocol import Mode
 from st_pipeline.servicetitan.pages import Page, iter_feed, iter_list
-from st_pipeline.sync import deletions
+from st_pipeline.sync import deletions, totals, whole_reads
 from st_pipeline.sync.batches import Batch, batches
 from st_pipeline.sync.context import EntityContext, EntityResult
 from st_pipeline.sync.prepare import Checked, Reading, checked_ahead, collector_paused, prepare_chunk
-from st_pipeline.validation.timestamps import later, parse_timestamp
+from st_pipeline.validation.timestamps import later, parse_timestamp, written
 
 log = structlog.get_logger()
 EARLIEST = datetime.min.replace(tzinfo=UTC)  # also what .NET writes for "no date"
@@ -54,7 +53,8 @@ def sync_entity(context: EntityContext) -> EntityResult:
             context.allow_deletions = True  # nothing of ours can be lost before a full sync has ended
         result = context.result
         result.mode, result.cursor_before = context.mode, cursor.value
-        READ[context.mode](context, cursor, result)
+        if not _is_complete_by_its_total(context, cursor, result):
+            READ[context.mode](context, cursor, result)
         if result.counts.older:
             next_step = "the next poll settles it" if context.mode is Mode.FULL else "if that is wrong, sync it in full"
             result.notes.append(
@@ -107,7 +107,7 @@ def _read_full(context: EntityContext, cursor: Cursor, result: EntityResult) -> 
     if cursor.full_started_at is not None:
         # A list is not resumed: rows deleted meanwhile shift the pages, and what moved up would be skipped. Nor is a
         # pass that left rows as they were which this one writes again.
-        resumes = spec.feed_path is not None and not context.rewrite and cursor.full_spec_version == spec.version
+        resumes = not spec.is_read_from_list and not context.rewrite and cursor.full_spec_version == spec.version
         if resumes:
             start, began = cursor.full_continue_from, cursor.full_started_at
         context.rewrite = context.rewrite or cursor.full_rewrites  # whoever finishes a rewriting pass rewrites, too
@@ -118,9 +118,11 @@ def _read_full(context: EntityContext, cursor: Cursor, result: EntityResult) -> 
         soft_deletes.forget_seen(context.connection, context.credential_id, spec.name)
         pass_writes = {"full_spec_version": spec.version, "full_rewrites": context.rewrite}
         _save_cursor(context, full_started_at=began, full_continue_from=start, **pass_writes)
-    if spec.feed_path is None:
+    if spec.is_read_from_list:
+        token = _token_of_feed(context, began) if spec.feed_path is not None and not cursor.continue_from else None
         reading = Reading(context, remember_seen=True, pass_began=began)
         write_pages(reading, iter_list(context.client, spec, prefetch=context.settings.prefetch_pages, complete=True))
+        reading.token = token
     else:
         reading = Reading(context, cursor_field="full_continue_from", pass_began=began)
         _write_feed(reading, start=start, restart=None)
@@ -130,7 +132,39 @@ def _read_full(context: EntityContext, cursor: Cursor, result: EntityResult) -> 
         _save_cursor(context, newest_modified_on=newest, last_polled_at="now")
         if reading.token is not None:
             _save_cursor(context, continue_from=reading.token)
-    deletions.finish_full_sync(context, result)
+    deletions.finish_full_sync(context, result, began, is_first=cursor.last_full_at is None)
+
+
+def _token_of_feed(context: EntityContext, began: datetime | None) -> str | None:
+    """Before the first read of a list that has a feed, too: the token from which polls will read that feed.
+
+    What it brings is not written: the list shows it, and tells the deleted from the inactive.
+    """
+    start = None if began is None else written(began - timedelta(minutes=context.settings.lookback_minutes))
+    token = None
+    for page in iter_feed(context.client, context.spec, start=start, prefetch=0):
+        token = page.continue_from
+    return token
+
+
+def _is_complete_by_its_total(context: EntityContext, cursor: Cursor, result: EntityResult) -> bool:
+    """In a night between two whole reads: read what changed, then compare the list's total with what is held.
+
+    False: everything is to be read, as it is this entity's night, or the numbers differ.
+    """
+    night, nights = context.night, context.settings.whole_read_nights
+    if context.mode is not Mode.FULL or night is None or context.rewrite:
+        return False
+    if whole_reads.is_due(context.tenant, context.spec, cursor, night, nights):
+        return False
+    context.mode = result.mode = Mode.INCREMENTAL
+    _read_incremental(context, cursor, result)
+    compared = totals.compare(context, trusts_flag=True)
+    if compared.agrees and not result.withheld:
+        return True
+    result.notes.append(f"{compared}: everything was read")
+    context.mode = result.mode = Mode.FULL
+    return False
 
 
 def _read_incremental(context: EntityContext, cursor: Cursor, result: EntityResult) -> None:
@@ -207,7 +241,7 @@ READ = {Mode.FULL: _read_full, Mode.INCREMENTAL: _read_incremental, Mode.WINDOW:
 
 
 def _timestamp(value: datetime | None) -> str | None:
-    return None if value is None else msgspec.json.encode(value).decode().strip('"')
+    return None if value is None else written(value)
 
 
 def _looking_back(cursor: Cursor, minutes: float) -> str | None:

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from st_pipeline.entities import ENTITIES
 from st_pipeline.errors import PipelineError
 from st_pipeline.servicetitan.client import ServiceTitanClient
-from st_pipeline.servicetitan.pages import count
+from st_pipeline.servicetitan.pages import total
 
 
 def expected_records(client: ServiceTitanClient, entities: Iterable[str]) -> int | None:
@@ -17,6 +17,6 @@ def expected_records(client: ServiceTitanClient, entities: Iterable[str]) -> int
     Its own sync will say what is wrong with it. The others are not asked: in an outage each costs all its retries.
     """
     try:
-        return sum(count(client, spec) for entity in entities for spec in ENTITIES[entity].read_as)
+        return sum(total(client, spec) or 0 for entity in entities for spec in ENTITIES[entity].read_as)
     except PipelineError:
         return None

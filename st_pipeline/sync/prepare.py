@@ -219,7 +219,7 @@ def checked_ahead(reading: Reading, source: Iterator[Batch]) -> Generator[tuple[
 def _inactive(context: EntityContext, valid: ValidChunk) -> list[int]:
     """The rows that an incremental sync asks for by id: a feed shows deleted records as inactive ones.
 
-    A full sync learns who is gone at its end, from the list; and where a list cannot be asked by ids, only that tells.
+    A full sync asks for them at its end, all at once; and where a list cannot be asked by ids, only that list tells.
     """
     spec = context.spec
     is_asked = spec.feed_path is not None and spec.ids_param and spec.has("active")

@@ -182,7 +182,7 @@ class TenantSync:
                 return  # what was not begun has not failed
 
     def _expected(self, skip: Callable[[str], bool]) -> int | None:
-        if self.configuration.mode is not Mode.FULL:
+        if self.configuration.mode is not Mode.FULL or self._is_spread:
             return None
         names = [name for name in self.configuration.entities if name not in STREAMS and not skip(name)]
         return expected_records(self.client, names)
@@ -196,6 +196,11 @@ class TenantSync:
         if self.result.stopped is not None:
             self.result.errors.append(self.result.stopped)
         return self.result.stopped is not None
+
+    @property
+    def _is_spread(self) -> bool:
+        """Is it a night's full sync, and are whole reads spread over several nights?"""
+        return self.configuration.night is not None and self.settings.whole_read_nights > 1
 
     def _sync(self, name: str) -> EntityOutcome:
         work = self._work(name)
@@ -225,6 +230,7 @@ class TenantSync:
             client=self.client,
             window=Window(self.configuration.modified_from, self.configuration.modified_to),
             allow_deletions=self.configuration.allow_deletions,
+            night=self.configuration.night if self._is_spread else None,
             **common,
         )
 

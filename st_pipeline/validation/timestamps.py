@@ -1,12 +1,14 @@
 """Timestamps as ServiceTitan writes them.
 
-Here: parsing the text, to the microsecond, and comparing. Not here: calendar days, which column is a timestamp.
+Here: reading the text, to the microsecond, writing it, comparing. Not here: calendar days, which column is a timestamp.
 ServiceTitan: up to seven fractional digits. The seventh is cut off, everywhere: rounding would move the last moment of
 June to July, and .NET's last one (`9999-12-31T23:59:59.9999999Z`, which means "never") to a year that datetime does not
 have.
 """
 
 from datetime import UTC, datetime, timedelta
+
+import msgspec
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MICROSECOND = timedelta(microseconds=1)
@@ -27,6 +29,11 @@ def parse_timestamp(text: str) -> datetime:
         return read.astimezone(UTC)
     except OverflowError:
         raise ValueError("outside the years 1 to 9999") from None
+
+
+def written(value: datetime) -> str:
+    """The timestamp as a request has it."""
+    return msgspec.json.encode(value).decode().strip('"')
 
 
 def epoch_microseconds(value: datetime | None) -> int:

@@ -30,7 +30,7 @@ def load(tenant: Tenant, entity: str) -> None:
 def fail_after_two_pages(tenant: Tenant, entity: str) -> None:
     """From the third page of its records on; what the first two hold is committed by then."""
     spec = ENTITIES[entity]
-    counting = 0 if spec.feed_path else -(-RECORDS // 3)  # before it reads a list without a feed: how much there is
+    counting = 0 if spec.feed_path else 1  # before it reads a list: its total
     path = (spec.feed_path or spec.list_path).replace("{tenant}", str(tenant.source.tenant_id))
     tenant.source.fault("status", status=502, entity=entity, path=path, after_requests=counting + 2)
 

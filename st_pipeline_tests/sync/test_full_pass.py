@@ -96,16 +96,16 @@ def test_a_row_dated_in_the_future_is_told_until_a_full_sync_corrects_it(acme: A
 
 def test_a_pass_that_goes_on_after_a_kill_keeps_the_time_when_it_began(acme: Acme):
     """Rows that its first part wrote are no rows held before."""
-    acme.sync(only=("tag_types",))
+    acme.sync(only=("technicians",))
     acme.execute(
         "UPDATE sync_cursors SET full_started_at = '2026-01-05T00:00:00Z', full_continue_from = continue_from, "
         "full_spec_version = :version",
-        version=TAG_TYPES.version,
+        version=ENTITIES["technicians"].version,
     )
     seen: list[Any] = []
-    started = "SELECT full_started_at::text FROM sync_cursors WHERE entity = 'tag_types'"
-    acme.source.advance(changed={"tag_types": 1})
-    with acme.syncing(only=("tag_types",), incremental_only=False) as sync:
+    started = "SELECT full_started_at::text FROM sync_cursors WHERE entity = 'technicians'"
+    acme.source.advance(changed={"technicians": 1})
+    with acme.syncing(only=("technicians",), incremental_only=False) as sync:
         sync.after_chunk = lambda _entity, _counts: seen.append(acme.value(started))
         (outcome,) = sync.entities()
     assert outcome.error is None

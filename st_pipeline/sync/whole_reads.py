@@ -1,0 +1,32 @@
+"""On which nights a tenant's entity is read whole, where the setting spreads whole reads over several.
+
+Here: the rule. Not here: reading (entity.py), what a night between two whole reads does instead (totals.py).
+"""
+
+import zlib
+from datetime import UTC, date, datetime, timedelta, tzinfo
+
+from st_pipeline.entities.spec import EntitySpec
+from st_pipeline.postgres.cursors import Cursor
+
+NOON = timedelta(hours=12)
+
+
+def night_of(moment: datetime, zone: tzinfo = UTC) -> date:
+    """The night that a moment belongs to: from noon to noon, named after the day it ends on."""
+    return (moment.astimezone(zone) + NOON).date()
+
+
+def is_due(tenant: str, spec: EntitySpec, cursor: Cursor, night: date, nights: int) -> bool:
+    """Is the entity to be read whole in this night?
+
+    Where only the list tells what changed, always: such lists are small. So is what a whole read left unfinished, or
+    read with fewer columns. Otherwise once in so many nights, each tenant and entity in its own; one that missed its
+    night, as nothing ran, has its turn in the next.
+    """
+    if nights == 1 or spec.is_read_from_list or cursor.last_full_at is None:
+        return True
+    if cursor.full_started_at is not None or cursor.full_spec_version != spec.version:
+        return True
+    turn = zlib.crc32(f"{tenant}/{spec.name}".encode())
+    return (turn + night.toordinal()) % nights == 0 or night - night_of(cursor.last_full_at) > timedelta(days=nights)
