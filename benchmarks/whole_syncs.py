@@ -27,7 +27,7 @@ def measure(place: Place) -> None:
     def line(name: str, configuration: SyncConfiguration) -> None:
         _line(name, job.postmaster, lambda: synchronize_data("bench", configuration, settings=settings, engine=engine))
 
-    print("\nwhole syncs of every entity, with full_data and the walk for deletions")
+    print("\nwhole syncs of every entity, with full_data and the search for deletions")
     print(f"{'':28}{'rows':>9}{'client CPU':>12}{'µs/row':>8}{'Postgres':>10}{'µs/row':>8}{'pages':>8}{'wall s':>8}")
     line("first load", everything)
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
