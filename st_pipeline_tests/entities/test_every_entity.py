@@ -31,8 +31,10 @@ def assert_equal(tenant: Tenant, spec: EntitySpec) -> None:
 def test_an_entity_is_loaded_kept_up_to_date_and_cleaned(tenant: Tenant, entity: str):
     spec = ENTITIES[entity]
     put(tenant, spec, *FULL, EMPTY)
-    pages = 2 + (spec.feed_path is not None and spec.is_read_from_list)  # which begins with the token of its feed
-    tenant.source.fault("status", status=400, entity=simulated_name(spec.read_as[0].name), after_requests=pages)
+    first = spec.read_as[0]
+    path = (first.list_path if first.is_read_from_list else first.feed_path) or ""
+    path = path.replace("{tenant}", str(tenant.source.tenant_id))
+    tenant.source.fault("status", status=400, entity=simulated_name(first.name), path=path, after_requests=2)
     broken = tenant.sync(entity)
     assert not broken.success
     assert broken.counts.processed > 0, "the first chunk is committed before the third page fails"
