@@ -1,6 +1,6 @@
 """Deletions in each shape of entity: what is gone is marked, nothing else ever is, and what is back is unmarked.
 
-The other entities are tested by `make lab`. How many may go at once stands in test_deletion_guard.py.
+The other entities are tested by `make lab`. How many may go at once stands in test_deletions_guard.py.
 """
 
 from collections.abc import Callable

@@ -12,6 +12,7 @@ from random import Random, SystemRandom
 
 import click
 
+from st_pipeline_tests.mirror import own_tests
 from st_pipeline_tests.mutants import coverage_map
 from st_pipeline_tests.mutants.coverage_map import TESTS, CoverageMap
 from st_pipeline_tests.mutants.project_copy import IN_PARALLEL, Outcome, ProjectCopy, copied
@@ -105,7 +106,7 @@ def judge(copy: ProjectCopy, known: CoverageMap, mutant: Mutant, *, in_parallel:
 
 
 def _stages(known: CoverageMap, mutant: Mutant) -> Iterator[tuple[str, list[str]]]:
-    own = coverage_map.own_tests(ROOT, mutant.module)
+    own = [str(test.relative_to(ROOT)) for test in own_tests(ROOT, mutant.path)]
     if own:
         yield "its own tests", own
     others = [test for test in known.tests if not test.startswith(tuple(f"{file}::" for file in own))]

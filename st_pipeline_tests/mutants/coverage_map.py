@@ -45,13 +45,6 @@ class CoverageMap:
         return sorted(tests, key=lambda test: (costs[_file(test)], _file(test)))
 
 
-def own_tests(root: Path, module: str) -> list[str]:
-    """The module's own file of tests, in the mirror of its folder, if it has one."""
-    _, *folders, name = module.split(".")
-    own = "/".join((TESTS, *folders, f"test_{name}.py"))
-    return [own] if (root / own).exists() else []
-
-
 def fingerprint(root: Path, paths: Sequence[str]) -> str:
     """Of all code and tests: with another one the map is made again."""
     digest = hashlib.sha256(" ".join(paths).encode())

@@ -1,128 +1,20 @@
 """A batch to a prepared chunk, without a server: the database and ServiceTitan are scripted at their edges."""
 
-import gc
 import json
-import threading
-import uuid
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
-from typing import Any, cast
+from collections.abc import Callable
+from datetime import UTC, datetime
 
-import httpx
 import pytest
-from pydantic import SecretStr
 
 from st_pipeline.entities import ENTITIES
 from st_pipeline.errors import LeaseLost, ServiceUnavailable
-from st_pipeline.postgres.leases import Lease
-from st_pipeline.postgres.sync_log import SyncLog
-from st_pipeline.protocol import Counts, DeletionGuard, Mode, WrittenChunk, record_hash
-from st_pipeline.rates import Rate
-from st_pipeline.servicetitan.client import ServiceTitanClient
-from st_pipeline.servicetitan.tenant_authentication import TenantAuthentication
-from st_pipeline.settings import Settings
+from st_pipeline.postgres import cursors, rejects
+from st_pipeline.protocol import Counts, DeletionGuard, Mode, Reject, WrittenChunk, record_hash
 from st_pipeline.sync.batches import Batch
 from st_pipeline.sync.context import EntityContext
-from st_pipeline.sync.prepare import Reading, check, checked_ahead, collector_paused, prepare_chunk
-
-CUSTOMERS = ENTITIES["customers"]
-JANUARY_US = 1767225600 * 1_000_000
-GONE = {7, 70}  # what the source does not know by id
-
-
-class Tables:
-    """In the connection's place: what the table holds, and the lease until `extensions` of it are used up."""
-
-    def __init__(self, held: tuple[tuple[Any, ...], ...] = (), extensions: int = 1000) -> None:
-        self.held = held
-        self.extensions = extensions
-        self.is_open = False
-        self.statements: list[str] = []
-
-    @contextmanager
-    def begin(self) -> Iterator[None]:
-        """A transaction, never within another."""
-        assert not self.is_open
-        self.is_open = True
-        yield
-        self.is_open = False
-
-    def execute(self, statement: object, _bound: object = None) -> Any:
-        """What it holds, to whatever query."""
-        assert self.is_open
-        self.statements.append(str(statement))
-        if "tenant_leases" not in str(statement):
-            return iter(self.held)
-        self.extensions -= 1
-        return _Extended(None if self.extensions < 0 else _Extended.Row())
-
-
-class _Extended:
-    class Row:
-        reason = None
-
-    def __init__(self, row: Row | None) -> None:
-        self.one_or_none = lambda: row
-
-
-class Source:
-    """ServiceTitan: it knows every id but those that are gone. `on_request` is told of each look-up."""
-
-    def __init__(self, on_request: Callable[[], None] = lambda: None) -> None:
-        self.on_request = on_request
-        self.asked: list[list[int]] = []
-
-    def __call__(self, request: httpx.Request) -> httpx.Response:
-        """The answer."""
-        if request.url.path.endswith("/token"):
-            return _json({"access_token": "t", "expires_in": 900, "token_type": "Bearer"})
-        self.on_request()
-        ids = [int(one) for one in request.url.params["ids"].split(",")]
-        self.asked.append(ids)
-        return _json({"hasMore": False, "page": 1, "data": [{"id": one} for one in ids if one not in GONE]})
-
-
-def _json(body: object) -> httpx.Response:
-    return httpx.Response(200, stream=httpx.ByteStream(json.dumps(body).encode()))
-
-
-@contextmanager
-def reading(
-    tables: Tables,
-    source: Source | None = None,
-    *,
-    mode: Mode = Mode.INCREMENTAL,
-    clock: Callable[[], float] = lambda: 0.0,
-    **options: Any,
-) -> Iterator[Reading]:
-    settings = Settings(rate_limit=Rate(1_000_000, 1), request_timeout_seconds=10, max_attempts=2)
-    keys = {name: SecretStr(name) for name in ("client_id", "client_secret", "app_key")}
-    authentication = TenantAuthentication(
-        tenant="acme", environment="production", servicetitan_tenant_id=1, api_url="https://api.test",
-        auth_url="https://auth.test/token", **keys,
-    )  # fmt: skip
-    with ServiceTitanClient(authentication, settings, transport=httpx.MockTransport(source or Source())) as client:
-        context = EntityContext(
-            tenant="acme",
-            credential_id=1,
-            connection=cast("Any", tables),
-            lease=Lease(1, "acme", uuid.UUID(int=1), 600),
-            log=SyncLog(1, "acme", uuid.UUID(int=1), "manual", mode, "customers"),
-            settings=settings,
-            mode=mode,
-            spec=CUSTOMERS,
-            client=client,
-            clock=clock,
-        )
-        yield Reading(context, is_open=True, **options)
-
-
-def record(st_id: int, **values: Any) -> bytes:
-    return json.dumps({"id": st_id, "active": True, "modifiedOn": "2026-01-01T00:00:00Z", **values}).encode()
-
-
-def held(body: bytes) -> tuple[int, int, int, int]:
-    return json.loads(body)["id"], JANUARY_US, record_hash(body), CUSTOMERS.version
+from st_pipeline.sync.prepare import Reading, check, prepare_chunk
+from st_pipeline_tests.entities.made_records import full_record
+from st_pipeline_tests.sync.scripted_reading import CUSTOMERS, Source, Tables, held, reading, record
 
 
 def test_what_the_table_holds_is_not_decoded_and_what_fails_is_a_reject():
@@ -135,6 +27,7 @@ def test_what_the_table_holds_is_not_decoded_and_what_fails_is_a_reject():
     assert (chunk.rows["full_data"], chunk.rows["record_hash"]) == ([changed], [record_hash(changed)])
     assert [(reject.st_id, reject.record) for reject in chunk.rejects] == [(3, bad)]
     assert (chunk.cursor, chunk.newest_modified_on) == ({"continue_from": "page 2"}, "2026-01-01T00:00:00Z")
+    assert (chunk.older, list(chunk.seen), chunk.always_logged) == (0, [], True)
     assert chunk.guard == DeletionGuard(read.context.settings.deletion_guard_share, 10)
     assert [statement.split()[0] for statement in tables.statements] == ["SELECT"]
 
@@ -144,6 +37,8 @@ def test_a_first_load_is_checked_without_a_word_to_the_database():
     with reading(tables, mode=Mode.FULL, table_was_empty=True) as read:
         checked = check(read, [record(1), record(2)])
         chunk = prepare_chunk(read, Batch([record(1), record(2)], pages=1), checked)
+    assert checked.valid is not None
+    assert chunk.records is checked.valid.records  # not checked a second time
     assert (tables.statements, list(chunk.ids), chunk.table_was_empty) == ([], [1, 2], True)
 
 
@@ -189,6 +84,18 @@ def test_look_ups_that_take_longer_than_a_request_with_all_its_tries_end_though_
         assert words in str(caught.value)
 
 
+@pytest.mark.parametrize("entity", ["customers", "tag_types", "job_types", "call_reasons", "customer_contacts"])
+def test_inactive_records_are_looked_up_where_a_feed_shows_them_and_ids_may_be_asked_for(entity: str):
+    """A contact's flag means removed; job types have no feed, tag types no look-up by id, call reasons neither."""
+    source, spec = Source(), ENTITIES[entity]
+    of = json.loads(full_record(spec, 1)) | {"id": 7}
+    with reading(Tables(), source, spec=spec) as read:
+        active = prepare_chunk(read, Batch([json.dumps(of | {"active": True}).encode()], pages=1))
+        chunk = prepare_chunk(read, Batch([json.dumps(of | {"active": False}).encode()], pages=1))
+    assert (list(active.ids), list(active.gone), list(chunk.ids)) == ([7], [], [7])
+    assert (source.asked, list(chunk.gone)) == (([[7]], [7]) if entity == "customers" else ([], []))
+
+
 @pytest.mark.parametrize("mode", [Mode.FULL, Mode.WINDOW])
 def test_only_an_incremental_sync_looks_inactive_records_up(mode: Mode):
     source = Source()
@@ -215,86 +122,87 @@ def test_what_a_chunk_was_refused_is_known_to_the_next_one():
     assert again.counts_before == Counts(processed=2, created=1, failed=1)
 
 
+def test_a_full_sync_s_older_copy_wins_over_what_was_held_and_not_over_what_the_same_sync_has_shown():
+    """Of 1 and 2 the table holds the same version; this sync has shown that of 1 before the older copies come."""
+    older = [record(st_id, modifiedOn="2025-12-01T00:00:00Z") for st_id in (1, 2)]
+    now = datetime(2026, 2, 1, tzinfo=UTC)
+    with reading(Tables(held=(held(record(1)), held(record(2)))), mode=Mode.FULL, pass_began=now) as read:
+        first = prepare_chunk(read, Batch([record(1)], pages=1))
+        second = prepare_chunk(read, Batch([*older, record(3, name="unreadable id: none"), b"{}"], pages=1))
+    assert (list(first.ids), first.older) == ([], 0)
+    assert (sorted(second.ids), second.older, len(second.rejects)) == ([2, 3], 1, 1)
+
+
+@pytest.mark.parametrize("remembers", [False, True])
+@pytest.mark.parametrize("is_first_load", [False, True])
+def test_a_walk_of_the_whole_list_notes_every_id_that_can_be_read(remembers: bool, is_first_load: bool):
+    tables = Tables(held=(held(record(1)),))
+    with reading(tables, mode=Mode.FULL, remember_seen=remembers, table_was_empty=is_first_load) as read:
+        chunk = prepare_chunk(read, Batch([record(1), record(2), record(3, name=5), b"{}"], pages=1))
+    assert list(chunk.seen) == ([1, 2, 3] if remembers else [])
+    assert list(chunk.ids) == ([1, 2] if is_first_load else [2])
+
+
+@pytest.mark.parametrize(("field", "token"), [("continue_from", None), (None, "t"), (None, None)])
+def test_no_cursor_is_saved_without_a_field_for_it_or_without_a_token(field: str | None, token: str | None):
+    with reading(Tables(), cursor_field=field) as read:
+        assert prepare_chunk(read, Batch([record(1)], token=token, pages=1)).cursor == {}
+
+
+def test_a_quiet_poll_s_chunk_is_logged_only_if_it_finds_something():
+    with reading(Tables(), quiet=True) as read:
+        assert not prepare_chunk(read, Batch([record(1)], pages=1)).always_logged
+
+
+def test_what_a_chunk_showed_is_told_by_the_sync_once_it_is_committed():
+    odd = [record(1, name="a\u0000b", unheard=1), record(2, name=5), record(3, modifiedOn="2026-02-01T00:00:00Z")]
+    with reading(Tables()) as read:
+        one, other = Batch(odd, token="t", pages=1), Batch([record(4)], pages=1)
+        first, second = prepare_chunk(read, one), prepare_chunk(read, other)
+        (unheard,) = [drift for drift in first.drift if drift.field == "unheard"]
+        read.note(one, first, WrittenChunk(Counts(processed=3, created=2, failed=1), (unheard,), withheld=4))
+        read.note(other, second, WrittenChunk(Counts(processed=1, created=1), withheld=3))
+    result = read.context.result
+    assert result.counts == Counts(processed=4, created=3, failed=1)
+    assert (result.drift, result.nul_records, result.withheld) == (first.drift + second.drift, 1, 7)
+    assert result.notes == [f"seen for the first time: {unheard}"]
+    assert (read.token, read.newest_modified_on, read.open_rejects) == ("t", "2026-02-01T00:00:00Z", {2})
+
+
+def test_warnings_of_a_committed_chunk_are_told_by_the_sync():
+    job = json.loads(full_record(ENTITIES["jobs"], 1)) | {"customerId": None}
+    with reading(Tables(), spec=ENTITIES["jobs"]) as read:
+        batch = Batch([json.dumps(job).encode()], pages=1)
+        chunk = prepare_chunk(read, batch)
+        read.note(batch, chunk, WrittenChunk(Counts(processed=1, created=1)))
+    assert read.context.result.warnings == chunk.warnings
+    assert sum(chunk.warnings.values()) == 1
+
+
+def test_what_the_tables_hold_is_asked_once_with_the_first_records(make_work: Callable[..., EntityContext]):
+    """Real tables, first empty, then with an open reject and a stream that was built before."""
+    work = make_work(CUSTOMERS, Mode.INCREMENTAL)
+    fresh = Reading(work)
+    fresh.open()
+    assert (fresh.is_open, fresh.table_was_empty, fresh.compares) == (True, True, False)
+    assert (fresh.open_rejects, list(fresh.streams)) == (set(), [])
+    with work.connection.begin():
+        rejects.keep(work.connection, work.credential_id, "customers", [Reject(5, b"{}", ("why",))], None)
+        cursors.save(work.connection, work.credential_id, "members_stream", last_full_at="now")
+    fresh.open()
+    assert fresh.open_rejects == set()
+    again = Reading(work)
+    prepare_chunk(again, Batch([record(1)], pages=1))
+    assert (again.is_open, again.open_rejects, {stream for stream, _ in again.streams}) == (
+        True,
+        {5},
+        {"members_stream"},
+    )
+
+
 def test_a_batch_without_records_asks_nothing_at_all():
     tables = Tables()
     with reading(tables, cursor_field="continue_from") as read:
         read.is_open = False
         chunk = prepare_chunk(read, Batch([], token="t", pages=1))
-    assert (tables.statements, chunk.received, chunk.cursor) == ([], 0, {"continue_from": "t"})
-
-
-@pytest.mark.parametrize("is_first_load", [True, False])
-def test_only_a_first_load_checks_the_next_batch_while_this_one_is_written(is_first_load: bool):
-    third_came = threading.Event()
-
-    def batches() -> Iterator[Batch]:
-        yield Batch([record(1)], pages=1)
-        yield Batch([record(2)], pages=1)
-        third_came.set()
-        yield Batch([record(3)], pages=1)
-
-    with reading(Tables(), table_was_empty=is_first_load) as read:
-        ahead = checked_ahead(read, batches())
-        assert next(ahead) == (Batch([record(1)], pages=1), None)
-        batch, checked = next(ahead)
-        assert (batch.records, checked is not None) == ([record(2)], is_first_load)
-        assert third_came.wait(10 if is_first_load else 0) is is_first_load  # while batch 2 would be written
-        assert [list(prepare_chunk(read, *one).ids) for one in ahead] == [[3]]
-
-
-def test_an_error_of_the_source_comes_after_the_batches_before_it():
-    def batches() -> Iterator[Batch]:
-        yield Batch([record(1)])
-        yield Batch([record(2)])
-        raise ServiceUnavailable("page 3 does not come")
-
-    with reading(Tables(), table_was_empty=True) as read:
-        ahead = checked_ahead(read, batches())
-        assert [next(ahead)[0].records, next(ahead)[0].records] == [[record(1)], [record(2)]]
-        with pytest.raises(ServiceUnavailable):
-            next(ahead)
-
-
-def test_pages_that_fill_no_batch_do_not_keep_the_next_batch_waiting():
-    """They only say that the source is at work, which nobody needs to hear while a chunk is written."""
-    filled = threading.Event()
-
-    def batches() -> Iterator[Batch]:
-        yield Batch([record(1)])
-        yield Batch([record(2)])
-        yield from [Batch([])] * 3
-        filled.set()
-        yield Batch([record(3)])
-
-    with reading(Tables(), table_was_empty=True) as read, closing(checked_ahead(read, batches())) as ahead:
-        assert [next(ahead)[0].records, next(ahead)[0].records] == [[record(1)], [record(2)]]
-        assert filled.wait(10)  # while batch 2 would be written
-        assert [batch.records for batch, _ in ahead if batch.records] == [[record(3)]]
-
-
-def test_whoever_stops_early_stops_the_thread():
-    given: list[int] = []
-
-    def batches() -> Iterator[Batch]:
-        for number in range(1, 100):
-            given.append(number)
-            yield Batch([record(number)])
-
-    with reading(Tables(), table_was_empty=True) as read:
-        with closing(checked_ahead(read, batches())) as ahead:
-            next(ahead), next(ahead)
-        ended = len(given)
-        assert ended <= 4
-        assert not [thread for thread in threading.enumerate() if thread.name == "fetch-ahead"]
-    assert len(given) == ended
-
-
-def test_the_collector_is_on_again_when_the_last_of_two_pauses_ends():
-    assert gc.isenabled()
-    first, second = collector_paused(), collector_paused()
-    first.__enter__()
-    second.__enter__()
-    first.__exit__(None, None, None)
-    assert not gc.isenabled()  # the second thread's chunk is still being checked
-    second.__exit__(None, None, None)
-    assert gc.isenabled()
+    assert (tables.statements, chunk.received, chunk.older, chunk.cursor) == ([], 0, 0, {"continue_from": "t"})

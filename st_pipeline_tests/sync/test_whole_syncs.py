@@ -1,6 +1,6 @@
 """Whole syncs against the simulator: whatever happens on the way, the tables end equal to the source.
 
-What every connector is probed with stands in test_probes.py, deletions in test_deletion_guard.py, kills in kill_lab/.
+What every connector is probed with stands in test_probes.py, deletions in test_deletions_guard.py, kills in kill_lab/.
 """
 
 from contextlib import ExitStack

@@ -1,4 +1,4 @@
-"""A full pass makes the table equal to the source, whatever the dates; nothing else goes back in time."""
+"""A full sync makes the table equal to the source, whatever the dates; nothing else goes back in time."""
 
 import json
 from collections.abc import Callable
@@ -24,7 +24,7 @@ MakeWork = Callable[..., EntityContext]
 
 
 def shown(work: EntityContext, *pages: tuple[str, str]) -> Counts:
-    """Each page shows record 1 by this name and date. In a full pass they are shown since now."""
+    """Each page shows record 1 by this name and date. In a full sync they are shown since now."""
     with work.connection.begin():
         began = cursors.now(work.connection) if work.mode is Mode.FULL else None
     records = [msgspec.Raw(json.dumps({"id": 1, "name": name, "modifiedOn": date}).encode()) for name, date in pages]

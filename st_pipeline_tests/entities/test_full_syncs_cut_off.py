@@ -1,4 +1,4 @@
-"""A full pass that was cut off, and one with another task after it: every row ends as the later of the two wants it."""
+"""A full sync that was cut off, and one with another task after it: every row ends as the later of the two wants it."""
 
 import pytest
 
