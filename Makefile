@@ -7,7 +7,7 @@ PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check 
 export PYTHONUNBUFFERED := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo dev test lab test-pythons lint types bench bench-all bench-nights kill-lab mutants trace-chunk memory docs lock down clean
+.PHONY: help setup demo dev test lab test-pythons lint types bench bench-all bench-nights bench-startup kill-lab mutants trace-chunk memory docs lock down clean
 
 help: ## What can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -67,6 +67,9 @@ bench-all: $(VENV)/installed ## What each entity costs: 200,000 records loaded, 
 
 bench-nights: $(VENV)/installed ## What a first load, a whole read and a night between two cost; fails when it is too much (4 minutes)
 	@$(BIN)/python benchmarks/nights.py
+
+bench-startup: $(VENV)/installed ## What a sync that finds nothing costs in a process of its own: CPU seconds (1 minute)
+	@$(BIN)/python benchmarks/startup.py
 
 trace-chunk: $(VENV)/installed ## The files that a chunk passes, and what of them while its transaction is open
 	@$(BIN)/python benchmarks/trace_chunk.py

@@ -12,7 +12,6 @@ import psycopg
 from sqlalchemy import URL, Connection, Engine, create_engine, make_url
 from sqlalchemy.exc import ArgumentError, DataError, DBAPIError, IntegrityError, InterfaceError, OperationalError
 
-from st_pipeline.embedded_postgres import embedded
 from st_pipeline.errors import ConfigurationError, DatabaseFull, DatabaseRefused, DatabaseUnavailable
 from st_pipeline.settings import Settings
 
@@ -69,6 +68,8 @@ def embedded_folder(settings: Settings) -> Path:
 
 def embedded_url(settings: Settings, database: str) -> URL:
     """The address of a database on the running embedded server. Raises ConfigurationError when it is not running."""
+    from st_pipeline.embedded_postgres import embedded  # 0.06 CPU s, which nobody with a DATABASE_URL needs
+
     server = embedded.attach(embedded_folder(settings))
     if server is None:
         raise ConfigurationError(

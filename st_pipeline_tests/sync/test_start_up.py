@@ -3,8 +3,8 @@ import sys
 
 from st_pipeline_tests.acme import Acme
 
-# Each costs 0.1 to 0.6 CPU seconds to import, and only a row to check or a migration needs it.
-HEAVY = {"pandas", "pandera", "pyarrow", "numpy", "alembic", "dagster"}
+# Each costs 0.06 to 0.6 CPU seconds to import, and only a row to check, a migration or the embedded server needs it.
+HEAVY = {"pandas", "pandera", "pyarrow", "numpy", "alembic", "dagster", "st_pipeline.embedded_postgres.embedded"}
 PROGRAM = f"""
 import sys
 from st_pipeline import SyncConfiguration, synchronize_data
