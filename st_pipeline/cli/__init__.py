@@ -32,6 +32,7 @@ COMMANDS = {
     "logs": ("status.logs", "logs"),
     "rejects": ("records.rejects", "rejects"),
     "tenants": ("tenants.schedule", "tenants"),
+    "switch": ("tenants.switch", "switch"),
     "explain": ("records.explain", "explain"),
     "keys": ("credentials.keys", "keys"),
     "audit": ("tenants.audit", "audit"),

@@ -19,6 +19,8 @@ from st_pipeline.defs.resources import Postgres, ServiceTitan
 from st_pipeline.defs.time_limits import run_deadline
 from st_pipeline.errors import PipelineError, TenantBusy
 from st_pipeline.logs import configure_logs
+from st_pipeline.postgres import switches
+from st_pipeline.postgres.database import transaction
 from st_pipeline.postgres.scheduled_work import only_one
 from st_pipeline.sync.configuration import SyncResult
 from st_pipeline.sync.poll_worker import PollWorker
@@ -74,11 +76,14 @@ def poll_tenants(
                 report.skipped.append(f"worker {config.worker} is polling in another run")
             else:
                 deadline = run_deadline(context)
-                for poll in PollWorker(engine, settings, uuid.UUID(context.run_id), deadline).polls():
+                worker = PollWorker(engine, settings, uuid.UUID(context.run_id), deadline)
+                for poll in worker.polls():
                     yield from _tell(context, poll, report)
                 if deadline.has_passed:
                     report.skipped.append(f"ended, as {deadline.limit}; the next poll begins with what is still due")
-                    context.log.warning(report.skipped[-1])
+                with transaction(engine, "see what is switched off") as connection:
+                    report.skipped += map(str, switches.load(connection).off)
+                report.skipped += map(str, worker.paused)
     except PipelineError as error:
         raise dg.Failure(str(error)) from error
     context.instance.add_run_tags(context.run_id, report.tags)

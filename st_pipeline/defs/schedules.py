@@ -14,7 +14,7 @@ from sqlalchemy import Connection
 from st_pipeline.defs.active_runs import active_workers
 from st_pipeline.defs.jobs import full_sync, incremental_poll
 from st_pipeline.defs.partitions import TENANTS_NAME
-from st_pipeline.postgres import cursors, poll_claims
+from st_pipeline.postgres import api_pauses, cursors, poll_claims, switches
 from st_pipeline.postgres.database import main_url, open_engine, transaction
 from st_pipeline.runs.tags import RANGE_END_TAG, RANGE_START_TAG, WORKER_TAG
 from st_pipeline.settings import Settings, load_settings, variable_name
@@ -38,11 +38,9 @@ def build_schedules() -> list[dg.ScheduleDefinition]:
     )
     def poll_every_tenant(context: dg.ScheduleEvaluationContext) -> list[dg.RunRequest] | dg.SkipReason:
         settings = load_settings()
-        if not _with_connection(settings, lambda connection: _due(connection, context.scheduled_execution_time)):
-            return dg.SkipReason(
-                "no tenant is due: it must be enabled, synced once, neither paused nor suspended; see "
-                "`st-pipeline credentials list` and `st-pipeline tenants list`"
-            )
+        why_nobody = _with_connection(settings, lambda c: _why_nobody_is_due(c, context.scheduled_execution_time))
+        if why_nobody is not None:
+            return dg.SkipReason(why_nobody)
         busy = active_workers(context.instance)
         workers = [number for number in range(1, settings.poll_workers + 1) if str(number) not in busy]
         requests = [poll_request(number, context.scheduled_execution_time) for number in workers]
@@ -114,10 +112,17 @@ def shard_name(shard: Sequence[str]) -> str:
     return shard[0] if len(shard) == 1 else f"{shard[0]}...{shard[-1]}"
 
 
-def _due(connection: Connection, tick: datetime) -> int:
-    """How many tenants are due at the tick, which Postgres's clock may not have reached yet."""
+def _why_nobody_is_due(connection: Connection, tick: datetime) -> str | None:
+    """Why the tick has nothing to launch; None when a tenant is due. Postgres's clock may be behind the tick."""
     poll_claims.include_loaded(connection)
-    return poll_claims.number_due(connection, now=max(tick, cursors.now(connection)))
+    if poll_claims.number_due(connection, now=max(tick, cursors.now(connection))):
+        return None
+    off = [*map(str, switches.load(connection).off), *map(str, api_pauses.current(connection))]
+    also = f"; {'; '.join(off)}" if off else ""
+    return (
+        "no tenant is due: it must be enabled, synced once, neither paused nor suspended; see `st-pipeline credentials "
+        f"list` and `st-pipeline tenants list`{also}"
+    )
 
 
 def _with_connection(settings: Settings, ask: Callable[[Connection], Found]) -> Found:

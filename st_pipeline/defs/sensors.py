@@ -13,7 +13,7 @@ from st_pipeline.defs.active_runs import active_tenants
 from st_pipeline.defs.jobs import full_sync
 from st_pipeline.defs.metadata import asset_key
 from st_pipeline.defs.partitions import TENANTS, PartitionChange, pending_change
-from st_pipeline.postgres import tenant_schedules
+from st_pipeline.postgres import switches, tenant_schedules
 from st_pipeline.postgres.database import main_url, open_engine, transaction
 from st_pipeline.postgres.sync_log import close_abandoned
 from st_pipeline.postgres.tenant_schedules import DEFAULT
@@ -51,11 +51,13 @@ def tenants_from_credentials(context: dg.SensorEvaluationContext) -> dg.SensorRe
         with transaction(engine, "look for new tenants and abandoned syncs") as connection:
             settled = close_abandoned(connection)
             keyring_holders.note(connection, settings)
-            schedules = tenant_schedules.load_all(connection)
+            schedules, off = tenant_schedules.load_all(connection), switches.load(connection)
             loadable = [
                 tenant
                 for tenant in enabled_tenants(connection)
-                if not tenant.is_suspended(now) and schedules.get(tenant.credential_id, DEFAULT).paused_at is None
+                if not tenant.is_suspended(now)
+                and schedules.get(tenant.credential_id, DEFAULT).paused_at is None
+                and off.why_off(tenant.company, tenant.environment) is None
             ]
             loads = due_first_loads(connection, loadable, now)
     finally:

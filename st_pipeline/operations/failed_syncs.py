@@ -21,7 +21,7 @@ from st_pipeline.errors import (
     PermanentApiError,
     PipelineError,
 )
-from st_pipeline.postgres import cursors, leases, tenant_schedules
+from st_pipeline.postgres import cursors, leases, switches, tenant_schedules
 from st_pipeline.postgres.cursors import Cursor
 from st_pipeline.postgres.tenant_schedules import DEFAULT
 from st_pipeline.protocol import Mode
@@ -103,6 +103,7 @@ def failed_since(
     Syncs of one tenant that were asked to do the same become one; what would fail again is a retry of its own.
     """
     held, schedules = leases.held_tenants(connection), tenant_schedules.load_all(connection)
+    off = switches.load(connection)
     why_not: dict[int, str | None] = {}
     found: dict[tuple[int, str], _Asked] = {}
     logs = _failed_logs(connection, max_age)
@@ -110,7 +111,7 @@ def failed_since(
     for log in logs:
         paused = schedules.get(log.credential_id, DEFAULT).paused_at is not None
         busy = held.get(log.credential_id)
-        why_not[log.credential_id] = (
+        why_not[log.credential_id] = off.why_off(log.company, log.environment) or (
             "disabled" if not log.enabled else "paused" if paused else f"being synced now, {busy}" if busy else None
         )
         options = {name: value for name, value in log.asked.items() if name != "entities"}
@@ -132,7 +133,8 @@ def _failed_logs(connection: Connection, max_age: timedelta) -> Sequence[Any]:
     """The failed syncs that recorded what they were asked for; a replay of rejects does not."""
     return connection.execute(
         text("""
-            SELECT l.id, l.credential_id, t.partition_key, t.enabled, l.mode, l.started_at, l.completed_at, l.message,
+            SELECT l.id, l.credential_id, t.partition_key, t.company, t.environment, t.enabled, l.mode, l.started_at,
+                   l.completed_at, l.message,
                    l.sync_type = 'scheduled' AND l.mode = 'incremental' AS is_poll, l.details->'asked' AS asked,
                    (SELECT jsonb_object_agg(entity, jsonb_build_object('status', status, 'kind', error_kind))
                     FROM sync_log_entities e WHERE e.sync_log_id = l.id) AS entities

@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import Connection
 
 from st_pipeline.errors import ConfigurationError
-from st_pipeline.postgres import poll_claims, tenant_schedules
+from st_pipeline.postgres import api_pauses, poll_claims, switches, tenant_schedules
 from st_pipeline.postgres.tenant_schedules import TenantSchedule
 from st_pipeline.protocol import Mode
 from st_pipeline.settings import Settings
@@ -25,12 +25,12 @@ def next_due(connection: Connection, settings: Settings, tenants: Sequence[Tenan
     now = datetime.now(UTC)
     tick = Grid.of(settings).after(now)
     known, polls = tenant_schedules.load_all(connection), poll_claims.load_all(connection)
+    off, paused = switches.load(connection), api_pauses.current(connection)
     every_tick, later, skipped = 0, {}, {}
     for tenant in tenants:
         poll = polls.get(tenant.credential_id)
-        why = why_skipped(
-            tenant, known.get(tenant.credential_id, tenant_schedules.DEFAULT), None, now, Mode.INCREMENTAL
-        )
+        schedule = known.get(tenant.credential_id, tenant_schedules.DEFAULT)
+        why = why_skipped(tenant, schedule, off, None, now, Mode.INCREMENTAL)
         if why is not None:
             skipped[tenant.partition_key] = why
         elif poll is not None and poll.due_at > tick:
@@ -43,13 +43,15 @@ def next_due(connection: Connection, settings: Settings, tenants: Sequence[Tenan
         "later": later,
         "skipped": skipped,
         "left_alone": skipped,  # the old name of `skipped`, until 0.2
+        "switched_off": [str(one) for one in off.off],
+        "paused_for_all": [str(one) for one in paused],
     }
 
 
 def schedules(connection: Connection, settings: Settings) -> list[dict[str, Any]]:
     """Every tenant with its schedule, its last poll and the next, or why scheduled syncs skip it."""
     known, polls = tenant_schedules.load_all(connection), poll_claims.load_all(connection)
-    synced = tenant_schedules.last_polls(connection, FEEDS)
+    synced, off = tenant_schedules.last_polls(connection, FEEDS), switches.load(connection)
     now = datetime.now(UTC)
     tick = Grid.of(settings).after(now)
     rows = []
@@ -58,7 +60,7 @@ def schedules(connection: Connection, settings: Settings) -> list[dict[str, Any]
         poll = polls.get(tenant.credential_id)
         last = last_poll(poll, synced.get(tenant.credential_id))
         in_future = poll.due_at if poll is not None and poll.due_at > tick else None
-        skipped = why_skipped(tenant, schedule, None, now, Mode.INCREMENTAL)
+        skipped = why_skipped(tenant, schedule, off, None, now, Mode.INCREMENTAL)
         rows.append(
             {
                 "tenant": tenant.partition_key,

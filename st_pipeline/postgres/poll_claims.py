@@ -13,6 +13,7 @@ from datetime import datetime
 
 from sqlalchemy import Connection, text
 
+from st_pipeline.postgres.switches import ENTITIES_OFF, OFF
 from st_pipeline.postgres.tenant_schedules import TenantSchedule
 
 # On top of the time that a poll may take: to write the current chunk and to note the end.
@@ -24,6 +25,8 @@ _MAY_BE_POLLED = f"""
     c.enabled AND co.enabled AND c.last_sync_at IS NOT NULL AND s.paused_at IS NULL
     AND (c.connection_status <> 'error' OR c.retry_at <= {_NOW})
     AND (CAST(:environment AS text) IS NULL OR c.environment = :environment)
+    AND NOT {OFF}
+    AND NOT EXISTS (SELECT FROM api_pauses a WHERE a.environment = c.environment AND a.paused_until > {_NOW})
 """
 _POLLED = """
     FROM tenant_polls p JOIN servicetitan_credentials c ON c.id = p.credential_id
@@ -52,7 +55,10 @@ class Poll:
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """A tenant that is ours to poll. `claimed_at`: on Postgres's clock, before anything was asked."""
+    """A tenant that is ours to poll. `claimed_at`: on Postgres's clock, before anything was asked.
+
+    `entities_off`: what a poll leaves out, by the tenant's schedule or by a switch.
+    """
 
     credential_id: int
     partition_key: str
@@ -63,6 +69,7 @@ class Claim:
     overtimes: int
     tokens_saved_at: datetime | None
     hourly_at: datetime | None
+    entities_off: frozenset[str]
     schedule: TenantSchedule
 
 
@@ -123,7 +130,7 @@ def claim(
             FROM due JOIN tenants t USING (credential_id) LEFT JOIN tenant_schedules s USING (credential_id)
             WHERE p.credential_id = due.credential_id
             RETURNING p.credential_id, t.partition_key, t.environment, {_NOW}, p.due_at, p.polled_at, p.overtimes,
-                p.tokens_saved_at, p.hourly_at, {", ".join(f"s.{name}" for name in _SCHEDULE)}
+                p.tokens_saved_at, p.hourly_at, {ENTITIES_OFF}, {", ".join(f"s.{name}" for name in _SCHEDULE)}
         """),  # noqa: S608 - constants
         {
             "run_id": run_id,
@@ -134,7 +141,10 @@ def claim(
         },
     )
     width = len(_SCHEDULE)
-    claims = [Claim(*row[:-width], TenantSchedule(*row[-width:])) for row in map(tuple, rows)]  # type: ignore[call-arg]
+    claims = [
+        Claim(*row[: -width - 1], frozenset(row[-width - 1]), TenantSchedule(*row[-width:]))  # type: ignore[call-arg]
+        for row in map(tuple, rows)
+    ]
     return sorted(claims, key=lambda one: (one.due_at, one.polled_at is not None, one.polled_at, one.credential_id))
 
 

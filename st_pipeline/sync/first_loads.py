@@ -14,6 +14,7 @@ from typing import Any
 from sqlalchemy import Connection, text
 
 from st_pipeline.entities import ENTITIES
+from st_pipeline.postgres.switches import ENTITIES_OFF
 from st_pipeline.streams import STREAMS
 from st_pipeline.sync.data_types import SYNCED
 from st_pipeline.tenants.store import Tenant
@@ -70,7 +71,7 @@ def _never_loaded(connection: Connection, credential_ids: list[int]) -> list[Any
     """`tries`: first loads of the entity that failed."""
     return list(
         connection.execute(
-            text("""
+            text(f"""
                 SELECT k.id AS credential_id, e.entity, k.last_tested_at,
                        greatest(c.full_started_at, c.last_failed_at) AS tried_at,
                        (SELECT count(*) FROM servicetitan_sync_logs l JOIN sync_log_entities t ON t.sync_log_id = l.id
@@ -78,8 +79,9 @@ def _never_loaded(connection: Connection, credential_ids: list[int]) -> list[Any
                               AND t.status = 'failed') AS tries
                 FROM servicetitan_credentials k CROSS JOIN unnest(CAST(:entities AS text[])) AS e (entity)
                 LEFT JOIN sync_cursors c ON c.credential_id = k.id AND c.entity = e.entity
-                WHERE k.id = ANY(:ids) AND c.last_full_at IS NULL
-            """),
+                LEFT JOIN tenant_schedules s ON s.credential_id = k.id
+                WHERE k.id = ANY(:ids) AND c.last_full_at IS NULL AND e.entity <> ALL({ENTITIES_OFF})
+            """),  # noqa: S608 - constants
             {"ids": credential_ids, "entities": list(ENTITIES)},
         )
     )

@@ -26,10 +26,15 @@ class Plan:
 
 
 def plan(
-    configuration: SyncConfiguration, settings: Settings, known: Mapping[str, Cursor], *, first_loads: bool
+    configuration: SyncConfiguration,
+    settings: Settings,
+    known: Mapping[str, Cursor],
+    *,
+    first_loads: bool,
+    without: Collection[str] = (),
 ) -> Plan:
     """What to try. `known`: the tenant's cursors. `first_loads` false: without what was never read to its end."""
-    held = {name: known.get(name, Cursor()) for name in configuration.entities}
+    held = {name: known.get(name, Cursor()) for name in configuration.entities if name not in without}
     names = failed_last([*held], {name for name, cursor in held.items() if cursor.last_failed_at is not None})
     if is_poll(configuration):
         names = [name for name in names if not rests(name, held[name], settings)]

@@ -15,21 +15,24 @@ import uuid
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine
 
-from st_pipeline.postgres import cursors, poll_claims
+from st_pipeline.postgres import api_pauses, cursors, poll_claims
+from st_pipeline.postgres.api_pauses import ApiPause
 from st_pipeline.postgres.database import transaction
 from st_pipeline.postgres.poll_claims import Claim, PollEnd
 from st_pipeline.servicetitan.deadline import NO_DEADLINE, Deadline
 from st_pipeline.settings import Settings
+from st_pipeline.sync.api_health import ApiHealth
 from st_pipeline.sync.polling import TenantPoll, poll_batch
-from st_pipeline.tenants.schedule import Grid, next_poll
+from st_pipeline.tenants.schedule import Grid, left_out_until, next_poll
 
 # A worker that ends shortly before the next tick is taken for a running one by it, and nobody would poll for an
 # interval: it waits so long for tenants that are about to be due.
 LINGER_SECONDS = 20.0
 # When fewer were due than could be claimed, nobody else becomes due within seconds.
 PAUSE_SECONDS = 5.0
+SHORTEST_PAUSE_SECONDS = 0.1  # while another worker's claim has not committed yet
 TO_STOP_SECONDS = 10.0
 
 PollBatch = Callable[..., Iterator[TenantPoll]]
@@ -45,7 +48,7 @@ class _BatchEnd:
 
 @dataclass(slots=True)
 class PollWorker:
-    """One worker. `poll`, `clock` and `sleep`: for tests."""
+    """One worker. `paused`: the APIs that it paused for all tenants. `poll` and `sleep`: for tests."""
 
     engine: Engine
     settings: Settings
@@ -53,6 +56,8 @@ class PollWorker:
     deadline: Deadline = NO_DEADLINE
     poll: PollBatch = poll_batch
     sleep: Callable[[float], None] = time.sleep
+    paused: list[ApiPause] = field(init=False, default_factory=list)
+    _health: ApiHealth = field(init=False, default_factory=ApiHealth)
     _ends: "queue.SimpleQueue[TenantPoll | _BatchEnd]" = field(init=False, default_factory=queue.SimpleQueue)
     _in_flight: int = field(init=False, default=0)
     _threads: list[threading.Thread] = field(init=False, default_factory=list)
@@ -68,8 +73,9 @@ class PollWorker:
         grid = Grid.of(self.settings)
         with transaction(self.engine, "see who was loaded since") as connection:
             poll_claims.include_loaded(connection)
+            self._health.known = api_pauses.load_all(connection)
         try:
-            while self._claim() or self._in_flight or self._linger():
+            while self._claim(grid) or self._in_flight or self._linger():
                 polled = self._ended()
                 self._note_ends(grid, polled)
                 yield from polled
@@ -78,7 +84,7 @@ class PollWorker:
         finally:
             self._stop()
 
-    def _claim(self) -> bool:
+    def _claim(self, grid: Grid) -> bool:
         """Claim a batch when half of the threads are free. Returns whether a batch was begun."""
         most = self.settings.poll_threads
         now = self.deadline.clock()
@@ -89,14 +95,25 @@ class PollWorker:
             claims = poll_claims.claim(
                 connection, run_id=self.run_id, limit=limit, budget_seconds=self.settings.poll_tenant_seconds
             )
-        if len(claims) < limit:
-            self._claim_again_at = now + PAUSE_SECONDS
+            if len(claims) < limit:
+                self._claim_again_at = now + PAUSE_SECONDS
+            claims = self._without_left_out(connection, grid, claims)
         if claims:
             self._in_flight += len(claims)
             self._threads = [thread for thread in self._threads if thread.is_alive()]
             self._threads.append(threading.Thread(target=self._poll_batch, args=(claims,), daemon=True))
             self._threads[-1].start()
         return bool(claims)
+
+    def _without_left_out(self, connection: Connection, grid: Grid, claims: Sequence[Claim]) -> list[Claim]:
+        """Without tenants whose time was due earlier, and who now leave out the day or the hour."""
+        left_out = [one for one in claims if left_out_until(one.schedule, grid.zone, one.claimed_at) is not None]
+        ends = [
+            PollEnd(one.credential_id, next_poll(one.schedule, grid, one.claimed_at, 0), overtimes=one.overtimes)
+            for one in left_out
+        ]
+        poll_claims.ended(connection, self.run_id, ends)
+        return [one for one in claims if one not in left_out]
 
     def _poll_batch(self, claims: Sequence[Claim]) -> None:
         left, error = len(claims), None
@@ -149,6 +166,7 @@ class PollWorker:
                 ends.append(PollEnd(claim.credential_id, due_at, polled_at, overtimes, poll.tokens_saved_at,
                                     poll.hourly_at))  # fmt: skip
             poll_claims.ended(connection, self.run_id, ends)
+            self.paused += self._health.note(connection, polls)
 
     def _linger(self) -> bool:
         """Wait for tenants that are due in a moment. Returns whether there are any."""
@@ -158,7 +176,7 @@ class PollWorker:
             seconds = poll_claims.seconds_until_due(connection)
         if seconds is None or seconds > min(LINGER_SECONDS, self.deadline.seconds_left):
             return False
-        self.sleep(seconds)
+        self.sleep(max(seconds, SHORTEST_PAUSE_SECONDS))
         self._claim_again_at = -math.inf
         return True
 

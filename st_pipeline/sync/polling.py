@@ -79,6 +79,7 @@ def _poll(engine: Engine, settings: Settings, claim: Claim, run_id: uuid.UUID, d
         deadline=deadline,
         budget=(seconds, f"a poll gives a tenant {seconds:g} s (ST_PIPELINE_POLL_TENANT_SECONDS)"),
         first_loads=False,
+        without=claim.entities_off,
     )
     try:
         with sync:

@@ -7,7 +7,7 @@ Here: the lease, what a failure stops, the log from running to completed or fail
 import time
 import traceback
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from types import TracebackType
 from typing import Any, Self
 
@@ -16,7 +16,7 @@ from sqlalchemy import Connection, Engine
 
 from st_pipeline.entities import ENTITIES
 from st_pipeline.errors import ConfigurationError, NotTried, OutOfTime, PipelineError, SyncStopped, without_frames
-from st_pipeline.postgres import cursors, leases, stops
+from st_pipeline.postgres import cursors, leases, stops, switches
 from st_pipeline.postgres.database import database_errors
 from st_pipeline.postgres.sync_log import SyncLog, close_abandoned
 from st_pipeline.protocol import Counts, Mode
@@ -42,7 +42,8 @@ class TenantSync:
 
     Entering takes the tenant's lease: raises TenantBusy when another run holds it for longer than `wait_seconds`.
     Leaving closes the sync log, also when the body raised. `deadline`: the run's; `budget`: the tenant's seconds and
-    where they come from. `first_loads` false: what was never read to its end is left out.
+    where they come from. `first_loads` false: what was never read to its end is left out. `without`: the entities to
+    leave out; None: those that are off, if it is a scheduled sync.
     """
 
     def __init__(
@@ -58,6 +59,7 @@ class TenantSync:
         deadline: Deadline = NO_DEADLINE,
         budget: tuple[float, str] | None = None,
         first_loads: bool = True,
+        without: Collection[str] | None = None,
         after_chunk: Callable[[str, Counts], None] = lambda _entity, _counts: None,
     ) -> None:
         update = {} if configuration.batch_size is None else {"rows_per_chunk": configuration.batch_size}
@@ -66,6 +68,7 @@ class TenantSync:
         self.configuration = configuration
         self.wait_seconds = wait_seconds
         self.first_loads = first_loads
+        self._without = without
         self._budget = budget
         self._run_deadline = self.deadline = deadline
         self.after_chunk = after_chunk
@@ -122,9 +125,16 @@ class TenantSync:
             close_abandoned(self.connection, tenant.credential_id)
             known = cursors.load_all(self.connection, [self.credential_id])
             held = {name: cursor for (_, name), cursor in known.items()}
-            self.plan = poll_policy.plan(self.configuration, self.settings, held, first_loads=self.first_loads)
+            self.plan = poll_policy.plan(
+                self.configuration, self.settings, held, first_loads=self.first_loads, without=self._left_out()
+            )
             if self.plan.logged:
                 self.log.ensure(self.connection)
+
+    def _left_out(self) -> Collection[str]:
+        if self._without is None and self.configuration.sync_type == "scheduled":
+            return switches.entities_off(self.connection, self.credential_id)
+        return self._without or ()
 
     def _client(self, tenant: store.Tenant) -> ServiceTitanClient:
         """Raises ConfigurationError: a secret does not open, there is no app key, or it cannot be sent."""

@@ -12,8 +12,9 @@ from sqlalchemy import Connection
 
 from st_pipeline.entities import ENTITIES
 from st_pipeline.errors import ConfigurationError
-from st_pipeline.postgres import poll_claims, tenant_schedules
+from st_pipeline.postgres import poll_claims, switches, tenant_schedules
 from st_pipeline.postgres.poll_claims import Poll
+from st_pipeline.postgres.switches import Switches
 from st_pipeline.postgres.tenant_schedules import DEFAULT, TenantSchedule
 from st_pipeline.protocol import Mode
 from st_pipeline.tenants.companies import unknown
@@ -77,11 +78,12 @@ def choose(
             )
         return [_named(tenant) for tenant in covered]
     schedules, polls = tenant_schedules.load_all(connection), poll_claims.load_all(connection)
+    off = switches.load(connection)
     now = now or datetime.now(UTC)
     choices = []
     for tenant in covered:
         schedule = schedules.get(tenant.credential_id, DEFAULT)
-        skipped = why_skipped(tenant, schedule, polls.get(tenant.credential_id), now, mode)
+        skipped = why_skipped(tenant, schedule, off, polls.get(tenant.credential_id), now, mode)
         choices.append(Choice(tenant, skipped is None, skipped or _due(tenant, schedule, mode)))
     return choices
 
@@ -116,10 +118,13 @@ def _due(tenant: Tenant, schedule: TenantSchedule, mode: Mode) -> str:
     return "due"
 
 
-def why_skipped(tenant: Tenant, schedule: TenantSchedule, poll: Poll | None, now: datetime, mode: Mode) -> str | None:
+def why_skipped(
+    tenant: Tenant, schedule: TenantSchedule, off: Switches, poll: Poll | None, now: datetime, mode: Mode
+) -> str | None:
     """Why schedules skip a tenant; None when they do not."""
-    if not tenant.enabled:
-        return "disabled"
+    switched_off = off.why_off(tenant.company, tenant.environment)
+    if not tenant.enabled or switched_off:
+        return switched_off or "disabled"
     if tenant.is_suspended(now):
         until = "" if tenant.retry_at is None else f"; tried again from {tenant.retry_at:%Y-%m-%d %H:%M} UTC"
         return f"suspended: ServiceTitan refuses its credentials{until}"
@@ -138,9 +143,10 @@ def _why_not_due(poll: Poll, now: datetime) -> str | None:
 
 def skipped_by_nightly_full_sync(connection: Connection) -> set[str]:
     """The partition keys that the nightly full sync skips."""
-    schedules = tenant_schedules.load_all(connection)
+    schedules, off = tenant_schedules.load_all(connection), switches.load(connection)
     return {
         tenant.partition_key
         for tenant in all_tenants(connection)
         if not (tenant.enabled and schedules.get(tenant.credential_id, DEFAULT).is_read_nightly)
+        or off.why_off(tenant.company, tenant.environment) is not None
     }

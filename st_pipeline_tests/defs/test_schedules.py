@@ -85,7 +85,7 @@ def test_the_run_keys_of_a_tick_are_the_same_when_it_is_evaluated_again(five: Pl
 
 
 @pytest.mark.parametrize(
-    "status", [dg.DagsterRunStatus.QUEUED, dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED]
+    "status", [dg.DagsterRunStatus.NOT_STARTED, dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED]
 )
 def test_a_worker_whose_run_waits_or_runs_is_not_launched_again(
     five: Platform, monkeypatch: pytest.MonkeyPatch, status: dg.DagsterRunStatus
@@ -145,6 +145,18 @@ def test_a_tenant_may_be_left_out_of_the_night_alone(five: Platform):
     assert nightly(five) == [("birch", "cedar"), ("dune", "elm")]
     assert workers(five) == ["1"]
     assert claimed(five)[:2] == ["acme", "birch"]
+
+
+def test_what_is_switched_off_is_skipped_by_polls_and_by_nightly_full_syncs_and_the_tick_says_so(five: Platform):
+    five.change("INSERT INTO switches (scope, name, because) VALUES ('company', 'birch', 'moves house')")
+    assert workers(five) == ["1"]
+    assert claimed(five) == ["acme", "cedar", "dune", "elm"]
+    assert nightly(five) == [("acme", "acme"), ("cedar", "dune"), ("elm", "elm")]
+    five.change("INSERT INTO switches (scope, name, because) VALUES ('everything', '', 'the emergency stop')")
+    assert claimed(five) == []
+    assert workers(five).endswith(
+        "; everything is switched off: the emergency stop; company birch is switched off: moves house"
+    )
 
 
 def test_nothing_is_launched_before_somebody_is_due(five: Platform):

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, Engine, text
 
 from st_pipeline.embedded_postgres.embedded import EmbeddedServer
 from st_pipeline.entities import ENTITIES
-from st_pipeline.postgres import cursors
+from st_pipeline.postgres import cursors, switches, tenant_schedules
 from st_pipeline.settings import Settings
 from st_pipeline.sync.data_types import SYNCED
 from st_pipeline.sync.first_loads import due_first_loads
@@ -105,6 +105,14 @@ def test_only_tenants_asked_for_that_lack_something_are_told(connection: Connect
     cursors.save(connection, acme.credential_id, "invoices", last_full_at=NOW)
     assert due_first_loads(connection, [acme], NOW) == []
     assert due_first_loads(connection, [], NOW) == []
+
+
+def test_an_entity_that_is_off_waits_for_its_first_load(connection: Connection, acme: Tenant, bolt: Tenant):
+    switches.turn_off(connection, "entity", "invoices", None)
+    tenant_schedules.save(connection, bolt.credential_id, entities_off=["jobs"])
+    (load,) = due_first_loads(connection, [acme, bolt], NOW)
+    assert load.tenant == bolt
+    assert {"invoices", "jobs"} == set(ENTITIES) - set(load.names)
 
 
 @pytest.mark.parametrize(

@@ -157,6 +157,20 @@ def test_what_was_never_read_to_its_end_is_no_part_of_a_poll(loaded: Acme):
     assert not [name for name in loaded.source.requests()["by_operation"] if name.startswith("invoices.")]
 
 
+def test_an_entity_that_is_off_is_no_part_of_scheduled_syncs_and_a_person_can_still_sync_it(loaded: Acme):
+    loaded.execute("INSERT INTO tenant_schedules (credential_id, entities_off) SELECT id, '{invoices}' "
+                   "FROM servicetitan_credentials")  # fmt: skip
+    loaded.execute("INSERT INTO switches (scope, name) VALUES ('entity', 'estimates')")
+    try:
+        result = polled(loaded).result
+        assert result.errors == []
+        assert set(SYNCED) - {one.entity for one in result.outcomes} == {"invoices", "estimates"}
+        assert [one.entity for one in loaded.sync(only=("invoices", "estimates")).outcomes] == ["estimates", "invoices"]
+    finally:
+        loaded.execute("DELETE FROM tenant_schedules")
+        loaded.execute("DELETE FROM switches")
+
+
 def test_of_several_lists_one_that_was_never_read_keeps_none_of_the_others_from_polls(loaded: Acme):
     loaded.execute(UNLOADED, entity="custom_fields")
     loaded.execute(UNLOADED, entity="custom_fields_jobs")

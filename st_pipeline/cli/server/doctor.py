@@ -12,12 +12,15 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import click
 
 from st_pipeline.errors import ConfigurationError, PipelineError
 from st_pipeline.settings import Settings
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
 
 PRIVATE_BITS = 0o077
 LEAST_FREE_BYTES = 2 * 1024**3
@@ -206,12 +209,14 @@ def _database(settings: Settings) -> Iterator[Finding]:
                 version = connection.execute(text("SHOW server_version")).scalar_one()
                 tenants = all_tenants(connection)
                 ends_soon = expiring(connection, settings.expiry_warning_days)
+                stopped = list(_stopped(connection))
         finally:
             engine.dispose()
     except PipelineError as error:
         yield Finding("Postgres", "wrong", str(error))
         return
     yield Finding("Postgres", "ok", f"{version}, {shown(main_url(settings))}, at the version that this code needs")
+    yield from stopped
     if not tenants:
         yield Finding("tenants", "warning", "none", "`st-pipeline companies add`, then `st-pipeline credentials add`")
     for tenant in tenants:
@@ -224,3 +229,14 @@ def _database(settings: Settings) -> Iterator[Finding]:
             yield Finding(f"tenant {tenant.partition_key}", "ok", "connected")
     for one in ends_soon:
         yield Finding(f"tenant {one.tenant}", "warning", one.message)
+
+
+def _stopped(connection: "Connection") -> Iterator[Finding]:
+    """What people have switched off, and APIs that are paused for all tenants."""
+    from st_pipeline.postgres import api_pauses, switches
+
+    for one in switches.load(connection).off:
+        fix = f"st-pipeline switch on {one.scope} {one.name}".rstrip()
+        yield Finding("switch", "warning", f"{one}, since {one.off_since:%Y-%m-%d %H:%M} UTC", fix)
+    for pause in api_pauses.current(connection):
+        yield Finding("polls", "warning", str(pause), "nothing to do: they begin again by themselves")

@@ -89,6 +89,8 @@ def _lines(f: dict[str, Any]) -> dict[str, str]:
         "token refreshes": f"{f['token_refreshes']:,}",
         "slowest": "; ".join(slowest) or "none",
         "next due": _due_line(f["next_due"]),
+        "switched off": "; ".join(f["next_due"]["switched_off"]) or "nothing",
+        "paused for all": "; ".join(f["next_due"]["paused_for_all"]) or "nothing",
         "refused": "; ".join(map(_refused_line, f["refused"])) or "none",
     }
 
