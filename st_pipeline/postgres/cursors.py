@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
+from enum import Enum
 
 from sqlalchemy import Connection, text
 
@@ -49,6 +50,15 @@ class Cursor:
 _FIELDS = ", ".join(Cursor.__slots__)
 
 
+class Clock(Enum):
+    """In place of a value to save: no text of the source can be taken for it."""
+
+    NOW = "the time on Postgres's clock"
+
+
+NOW = Clock.NOW
+
+
 def now(connection: Connection) -> datetime:
     """The time on Postgres's clock."""
     moment: datetime = connection.execute(text("SELECT clock_timestamp()")).scalar_one()
@@ -74,16 +84,17 @@ def load_all(connection: Connection, credential_ids: Collection[int]) -> default
 
 
 def save(connection: Connection, credential_id: int, entity: str, **changes: object) -> None:
-    """Set the named fields of Cursor. `"now"` stands for the time on Postgres's clock."""
+    """Set the named fields of Cursor. `NOW` stands for the time on Postgres's clock."""
     unknown = set(changes) - set(Cursor.__slots__)
     if unknown:
         raise TypeError(f"sync_cursors has no {', '.join(sorted(unknown))}")
-    values = {name: "clock_timestamp()" if value == "now" else f":{name}" for name, value in changes.items()}
+    values = {name: "clock_timestamp()" if value is NOW else f":{name}" for name, value in changes.items()}
+    bound = {name: value for name, value in changes.items() if value is not NOW}
     connection.execute(
         text(
             f"INSERT INTO sync_cursors (credential_id, entity, {', '.join(values)}) "  # noqa: S608 - fields of Cursor
             f"VALUES (:credential_id, :entity_name, {', '.join(values.values())}) ON CONFLICT (credential_id, entity) "
             f"DO UPDATE SET updated_at = clock_timestamp(), {', '.join(f'{n} = excluded.{n}' for n in values)}"
         ),
-        {**changes, "credential_id": credential_id, "entity_name": entity},
+        {**bound, "credential_id": credential_id, "entity_name": entity},
     )

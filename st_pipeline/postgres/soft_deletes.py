@@ -10,7 +10,7 @@ from datetime import datetime
 from sqlalchemy import Connection, text
 
 from st_pipeline.entities.spec import CREATED, KEY, DeletionSign, EntitySpec
-from st_pipeline.protocol import PreparedChunk
+from st_pipeline.protocol import DeletionGuard, PreparedChunk
 
 
 def forget_seen(connection: Connection, credential_id: int, entity: str) -> None:
@@ -95,6 +95,19 @@ def live_rows(connection: Connection, spec: EntitySpec, credential_id: int) -> i
     return int(connection.execute(text(query), {"id": credential_id}).scalar_one())
 
 
+def refused_by(
+    connection: Connection, spec: EntitySpec, credential_id: int, guard: DeletionGuard | None, more: int
+) -> int | None:
+    """When the guard does not let `more` rows be marked: how many live rows there are. None: it does.
+
+    Few are marked whatever their share, and the rows need not be counted for them.
+    """
+    if guard is None or guard.marked + guard.withheld + more <= guard.always:
+        return None
+    live = live_rows(connection, spec, credential_id)
+    return None if guard.allows(more, live) else live
+
+
 def mark_chunk(connection: Connection, credential_id: int, chunk: PreparedChunk) -> tuple[int, int]:
     """After a chunk's rows are written: mark those that are gone, unmark those that the source does know.
 
@@ -109,33 +122,29 @@ def mark_chunk(connection: Connection, credential_id: int, chunk: PreparedChunk)
         gone = unmarked(connection, spec, credential_id, chunk.ids, inactive=True)
     else:
         gone = unmarked(connection, spec, credential_id, chunk.gone) if chunk.gone else []
-    guard = chunk.guard
-    # Few are marked whatever their share, and the rows need not be counted for them.
-    if guard is not None and guard.marked + guard.withheld + len(gone) > guard.always:
-        live = live_rows(connection, spec, credential_id)
-        if not guard.allows(len(gone), live):
-            return 0, len(gone)
+    if refused_by(connection, spec, credential_id, chunk.guard, len(gone)) is not None:
+        return 0, len(gone)
     return mark_deleted(connection, spec, credential_id, gone), 0
 
 
 def mark_deleted(connection: Connection, spec: EntitySpec, credential_id: int, ids: Sequence[int]) -> int:
-    """Set deleted_at on these rows. Returns how many were marked."""
-    if not ids:
-        return 0
-    query = (
-        f"UPDATE {spec.table} SET deleted_at = clock_timestamp() "  # noqa: S608 - names of a spec
-        f"WHERE credential_id = :id AND {KEY} = ANY(:ids) AND deleted_at IS NULL"
-    )
-    return connection.execute(text(query), {"id": credential_id, "ids": list(ids)}).rowcount
+    """Set deleted_at of those of these rows that do not have it. Returns how many."""
+    return _mark(connection, spec, credential_id, ids, "NULL", "clock_timestamp()")
 
 
 def unmark(connection: Connection, spec: EntitySpec, credential_id: int, ids: Sequence[int]) -> int:
-    """Clear deleted_at of these rows. Returns how many had it."""
+    """Clear deleted_at of those of these rows that have it. Returns how many."""
+    return _mark(connection, spec, credential_id, ids, "NOT NULL", "NULL")
+
+
+def _mark(
+    connection: Connection, spec: EntitySpec, credential_id: int, ids: Sequence[int], was: str, becomes: str
+) -> int:
     if not ids:
         return 0
     query = (
-        f"UPDATE {spec.table} SET deleted_at = NULL "  # noqa: S608 - names of a spec
-        f"WHERE credential_id = :id AND {KEY} = ANY(:ids) AND deleted_at IS NOT NULL"
+        f"UPDATE {spec.table} SET deleted_at = {becomes} "  # noqa: S608 - names of a spec
+        f"WHERE credential_id = :id AND {KEY} = ANY(:ids) AND deleted_at IS {was}"
     )
     return connection.execute(text(query), {"id": credential_id, "ids": list(ids)}).rowcount
 

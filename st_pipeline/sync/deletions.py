@@ -8,6 +8,7 @@ of the list whether anybody else is; only then the list is read for its ids. Its
 what it did not show is asked for by id before it is marked.
 """
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -15,12 +16,13 @@ from datetime import datetime
 from st_pipeline.entities.spec import DeletionSign
 from st_pipeline.errors import DeletionRefused, ServiceUnavailable
 from st_pipeline.postgres import cursors, soft_deletes, stream_pending
-from st_pipeline.protocol import DeletionGuard
+from st_pipeline.protocol import DeletionGuard, Mode
 from st_pipeline.servicetitan.deadline import NO_DEADLINE, Deadline
 from st_pipeline.servicetitan.pages import IDS_PER_REQUEST, fetch_by_ids, iter_list
 from st_pipeline.streams import streams_of
 from st_pipeline.sync import totals
 from st_pipeline.sync.context import EntityContext, EntityResult
+from st_pipeline.validation.chunk import ValidChunk
 from st_pipeline.validation.decode import read_id
 
 # Below this many rows a share says little: 1 of 3 membership types may well be deleted.
@@ -50,7 +52,7 @@ def finish_full_sync(context: EntityContext, result: EntityResult, began: dateti
         streams = stream_pending.begun(context.connection, of, streams_of(spec.name))
         stream_pending.put_keys_of(context.connection, of, spec, streams, [*returned, *found.gone])
         soft_deletes.forget_seen(context.connection, of, spec.name)
-        _close_pass(context, last_full_at="now", complete_through=result.began_at)
+        _close_pass(context, last_full_at=cursors.NOW, complete_through=result.began_at)
         if deleted or returned:
             counts = context.counts_so_far()
             context.log.progress(context.connection, context.entity, context.mode, counts, result.cursor_before)
@@ -88,20 +90,28 @@ def _looked_up(context: EntityContext, result: EntityResult, began: datetime | N
     return None
 
 
-def gone_at_source(context: EntityContext, inactive_ids: Sequence[int]) -> list[int]:
-    """Of records that a feed shows as inactive, those that the source no longer knows by id.
+def look_up_inactive(context: EntityContext, valid: ValidChunk) -> tuple[list[int], list[int]]:
+    """Of a chunk's records that a feed shows as inactive: those that the source no longer knows by id, and the others.
 
     ServiceTitan: a feed repeats deleted records as inactive ones, so an incremental sync learns of deletions too. Most
-    that turn inactive still exist; asking takes one request for 50 of them.
+    that turn inactive still exist; asking takes one request for 50 of them. A full sync asks at its end, all at once;
+    and where a list cannot be asked by ids, only that list tells.
     """
-    settings = context.settings
+    spec, settings = context.spec, context.settings
+    is_asked = spec.feed_path is not None and spec.ids_param and spec.has("active")
+    if context.mode is not Mode.INCREMENTAL or not is_asked or spec.deletion_sign is DeletionSign.INACTIVE:
+        return [], []
+    inactive = [st_id for st_id, active in zip(valid.ids, valid.columns["active"], strict=True) if active is not True]
+    if not inactive:
+        return [], []
     seconds = settings.request_timeout_seconds * settings.max_attempts
     limit = f"the look-ups of one chunk may take {seconds:g} s"
-    return _not_found_by_id(context, inactive_ids, Deadline(clock=context.clock).within(seconds, limit))
+    gone = _not_found_by_id(context, inactive, Deadline(clock=context.clock).within(seconds, limit))
+    return gone, sorted({*inactive} - {*gone})
 
 
-def guard_of_chunk(context: EntityContext) -> DeletionGuard | None:
-    """What keeps a chunk from marking too many rows; None where a person allowed it, or nothing can be lost yet."""
+def guard_of(context: EntityContext) -> DeletionGuard | None:
+    """What keeps a sync from marking too many rows; None where a person allowed it, or nothing can be lost yet."""
     if context.allow_deletions:
         return None
     result = context.result
@@ -148,12 +158,13 @@ def _absent(context: EntityContext) -> list[int]:
 
 
 def _guard(context: EntityContext, candidates: int) -> None:
-    if context.allow_deletions:
+    guard = guard_of(context)
+    if guard is None:
         return
+    guard = dataclasses.replace(guard, withheld=0)  # what it kept the chunks from marking is among the candidates
     with context.connection.begin():
-        live = soft_deletes.live_rows(context.connection, context.spec, context.credential_id)
-    marked = context.result.counts.deleted  # by its chunks, where the feed's flag says so
-    if DeletionGuard(context.settings.deletion_guard_share, ROWS_THE_GUARD_LETS_PASS, marked).allows(candidates, live):
+        live = soft_deletes.refused_by(context.connection, context.spec, context.credential_id, guard, candidates)
+    if live is None:
         return
     with context.connection.begin():
         context.lease.extend(context.connection)

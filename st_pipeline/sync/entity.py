@@ -27,7 +27,8 @@ from st_pipeline.servicetitan.pages import Page, iter_feed, iter_list
 from st_pipeline.sync import deletions, totals, whole_reads
 from st_pipeline.sync.batches import Batch, batches
 from st_pipeline.sync.context import EntityContext, EntityResult
-from st_pipeline.sync.prepare import Checked, Reading, checked_ahead, collector_paused, prepare_chunk
+from st_pipeline.sync.prepare import Reading, checked_ahead, collector_paused, prepare_chunk
+from st_pipeline.validation.chunk import ValidChunk
 from st_pipeline.validation.timestamps import later, parse_timestamp, written
 
 log = structlog.get_logger()
@@ -97,7 +98,7 @@ def _read_lists(context: EntityContext) -> None:
         context.lease.extend(context.connection)
         read = [cursors.load(context.connection, context.credential_id, spec.name) for spec in context.spec.lists]
         lagging = {name: min(getattr(cursor, name) for cursor in read) for name in ("complete_through", "last_full_at")}
-        _save_cursor(context, last_polled_at="now", **lagging)
+        _save_cursor(context, last_polled_at=cursors.NOW, **lagging)
 
 
 def _read_full(context: EntityContext, cursor: Cursor, result: EntityResult) -> None:
@@ -129,7 +130,7 @@ def _read_full(context: EntityContext, cursor: Cursor, result: EntityResult) -> 
     newest = later(cursor.newest_modified_on, reading.newest_modified_on)
     with context.connection.begin():
         context.lease.extend(context.connection)
-        _save_cursor(context, newest_modified_on=newest, last_polled_at="now")
+        _save_cursor(context, newest_modified_on=newest, last_polled_at=cursors.NOW)
         if reading.token is not None:
             _save_cursor(context, continue_from=reading.token)
     deletions.finish_full_sync(context, result, began, is_first=cursor.last_full_at is None)
@@ -180,7 +181,7 @@ def _read_incremental(context: EntityContext, cursor: Cursor, result: EntityResu
     newest = later(cursor.newest_modified_on, reading.newest_modified_on)
     with context.connection.begin():
         context.lease.extend(context.connection)
-        _save_cursor(context, newest_modified_on=newest, last_polled_at="now")
+        _save_cursor(context, newest_modified_on=newest, last_polled_at=cursors.NOW)
         if not result.withheld:
             _save_cursor(context, complete_through=result.began_at)
 
@@ -207,7 +208,7 @@ def write_pages(reading: Reading, pages: Iterator[Page]) -> None:
             write_batch(reading, batch, checked)
 
 
-def write_batch(reading: Reading, batch: Batch, checked: Checked | None = None) -> None:
+def write_batch(reading: Reading, batch: Batch, checked: ValidChunk | None = None) -> None:
     """Prepare a batch and write it."""
     context, name = reading.context, reading.context.spec.name
     with collector_paused():

@@ -15,23 +15,14 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from threading import Event, Lock
 
-from st_pipeline.entities.spec import DeletionSign
 from st_pipeline.postgres import chunks, rejects, stream_pending
-from st_pipeline.protocol import Mode, PreparedChunk, Source, WrittenChunk
+from st_pipeline.protocol import Known, PreparedChunk, Source, WrittenChunk
 from st_pipeline.servicetitan.prefetch import prefetched
 from st_pipeline.streams import streams_of
 from st_pipeline.sync import deletions
 from st_pipeline.sync.batches import Batch
 from st_pipeline.sync.context import EntityContext
-from st_pipeline.validation.chunk import (
-    ValidChunk,
-    changed_records,
-    is_older,
-    newest_modified_on,
-    readable_ids,
-    validate_chunk,
-)
-from st_pipeline.validation.decode import RecordHead, read_head
+from st_pipeline.validation.chunk import ValidChunk, check_changed, read_heads, validate_chunk
 from st_pipeline.validation.timestamps import later
 
 
@@ -42,7 +33,7 @@ class Reading:
     `cursor_field`: the field of the cursor that holds the feed's token; it moves to the last page all of whose rows are
     committed. Lists have none: their order is not known, so their cursor moves when the walk is complete.
     `remember_seen`: note the ids, as this is a complete walk of the list. `pass_began`: when the full sync began; what
-    it shows wins over rows held before.
+    it shows wins over rows held before. `confirmed`: ids of the rows that it found unchanged.
     """
 
     context: EntityContext
@@ -55,7 +46,7 @@ class Reading:
     table_was_empty: bool = False
     streams: Sequence[tuple[str, Source]] = ()
     open_rejects: set[int] = field(default_factory=set)
-    _confirmed: "array[int]" = field(default_factory=lambda: array("q"))
+    confirmed: "array[int]" = field(default_factory=lambda: array("q"))
 
     def open(self) -> None:
         """Ask once, with the first records, what the tenant's tables hold of the entity. A quiet poll never does."""
@@ -88,57 +79,30 @@ class Reading:
         self.open_rejects |= {reject.st_id for reject in chunk.rejects if reject.st_id is not None}
         self.open_rejects |= written.refused
 
-    def compared(
-        self, records: Sequence[bytes], heads: Sequence[RecordHead | None], ids: Sequence[int]
-    ) -> tuple[list[bytes], int]:
-        """The records to write, without those the table holds already, and how many of the others are too old.
-
-        A full sync wins over what was held before it, so an older copy must not win over a version that the same sync
-        has shown. Those it wrote tell so by their time; of those that needed no writing the ids are kept, 8 bytes each.
-        """
+    def known(self, ids: Sequence[int]) -> dict[int, Known]:
+        """What the table holds of these records; nothing where it is not compared with."""
+        if not self.compares:
+            return {}
         context = self.context
         # One with a reject is compared by its bytes: the source may be back at the version that the table holds.
         asked = [st_id for st_id in ids if st_id not in self.open_rejects]
         with context.connection.begin():
-            known = chunks.known_rows(context.connection, context.spec, context.credential_id, asked)
-        changed, held = changed_records(context.spec, records, heads, known)
-        if self.pass_began is None:
-            return [records[index] for index in changed], 0
-        self._confirmed.extend(held)
-        older = [(head.id, index) for index in changed if (head := heads[index]) and is_older(head, known)]
-        confirmed = {st_id for st_id, _ in older}.intersection(self._confirmed if older else ())
-        refused = {index for st_id, index in older if st_id in confirmed}
-        return [records[index] for index in changed if index not in refused], len(refused)
+            return chunks.known_rows(context.connection, context.spec, context.credential_id, asked)
 
 
-@dataclass(frozen=True, slots=True)
-class Checked:
-    """A batch's records, decoded and checked. `valid` None: there was nothing to decode."""
-
-    valid: ValidChunk | None = None
-    seen: Sequence[int] = ()
-    newest_modified_on: str | None = None
-    older: int = 0
-
-
-def check(reading: Reading, records: Sequence[bytes]) -> Checked:
+def check(reading: Reading, records: Sequence[bytes]) -> ValidChunk:
     """Decode and check what is not held already. Without comparing it touches neither database nor API."""
-    spec, ids, newest, older = reading.context.spec, [], None, 0
+    spec = reading.context.spec
     if not records:
-        return Checked()
-    if reading.compares or reading.remember_seen:
-        heads = [read_head(record) for record in records]
-        ids, newest = readable_ids(heads), newest_modified_on(heads, records)
-        if reading.compares:
-            records, older = reading.compared(records, heads, ids)
-    seen = ids if reading.remember_seen else ()
-    if not records:
-        return Checked(None, seen, newest, older)
-    valid = validate_chunk(spec, records)
-    return Checked(valid, seen, later(newest, valid.newest_modified_on), older)
+        return ValidChunk()
+    if not reading.compares and not reading.remember_seen:
+        return validate_chunk(spec, records)
+    heads = read_heads(records)
+    confirmed = None if reading.pass_began is None else reading.confirmed
+    return check_changed(spec, heads, reading.known(heads.ids), confirmed)
 
 
-def prepare_chunk(reading: Reading, batch: Batch, checked: Checked | None = None) -> PreparedChunk:
+def prepare_chunk(reading: Reading, batch: Batch, checked: ValidChunk | None = None) -> PreparedChunk:
     """All that is to be written for a batch. `checked`: where that was done ahead.
 
     Raises the errors of a request, LeaseLost and SyncStopped; nothing is written then.
@@ -146,20 +110,18 @@ def prepare_chunk(reading: Reading, batch: Batch, checked: Checked | None = None
     context, spec = reading.context, reading.context.spec
     if batch.records:
         reading.open()
-    checked = checked or check(reading, batch.records)
-    valid = checked.valid or ValidChunk({}, [], [], [])
+    valid = checked or check(reading, batch.records)
     rows = {}
     if valid.records:
         kept = valid.records if context.settings.keeps_full_data(context.entity) else None
         rows = chunks.with_bookkeeping(valid.columns, valid.hashes, kept)
-    inactive = _inactive(context, valid)
-    gone = deletions.gone_at_source(context, inactive)
+    gone, found = deletions.look_up_inactive(context, valid) if rows else ([], [])
     cursor = {reading.cursor_field: batch.token} if reading.cursor_field and batch.token is not None else {}
     return PreparedChunk(
         spec=spec,
         received=len(batch.records),
         pages=batch.pages,
-        older=checked.older,
+        older=valid.older,
         rows=rows,
         records=valid.records,
         table_was_empty=reading.table_was_empty,
@@ -167,15 +129,15 @@ def prepare_chunk(reading: Reading, batch: Batch, checked: Checked | None = None
         pass_began=reading.pass_began,
         rejects=valid.rejects,
         passed=sorted(reading.open_rejects.intersection(valid.ids)) if rows and reading.open_rejects else (),
-        seen=checked.seen,
+        seen=valid.shown if reading.remember_seen else (),
         gone=gone,
-        found=sorted({*inactive} - {*gone}),
-        guard=deletions.guard_of_chunk(context),
+        found=found,
+        guard=deletions.guard_of(context),
         streams=reading.streams,
         drift=valid.drift,
         warnings=valid.warnings,
         nul_records=valid.nul_records,
-        newest_modified_on=checked.newest_modified_on,
+        newest_modified_on=valid.newest_modified_on,
         cursor=cursor,
         entity=context.entity,
         mode=context.mode,
@@ -185,7 +147,7 @@ def prepare_chunk(reading: Reading, batch: Batch, checked: Checked | None = None
     )
 
 
-def checked_ahead(reading: Reading, source: Iterator[Batch]) -> Generator[tuple[Batch, Checked | None]]:
+def checked_ahead(reading: Reading, source: Iterator[Batch]) -> Generator[tuple[Batch, ValidChunk | None]]:
     """Batches and, where nothing is compared with the table, what a thread has checked of them.
 
     It checks the next batch while Postgres writes this one, no further: a batch of invoices takes 40 MB. What compares
@@ -202,7 +164,7 @@ def checked_ahead(reading: Reading, source: Iterator[Batch]) -> Generator[tuple[
     del batch  # or the first one would stay in memory to the end
     is_writing = Event()
 
-    def checked(stop: Event) -> Iterator[tuple[Batch, Checked]]:
+    def checked(stop: Event) -> Iterator[tuple[Batch, ValidChunk]]:
         while not stop.is_set() and (batch := next(source, None)) is not None:
             if batch == Batch([]) and is_writing.is_set():
                 continue  # it only says that the source is at work; the chunk being written extends the lease, too
@@ -214,20 +176,6 @@ def checked_ahead(reading: Reading, source: Iterator[Batch]) -> Generator[tuple[
         is_writing.set()
         yield item
         is_writing.clear()
-
-
-def _inactive(context: EntityContext, valid: ValidChunk) -> list[int]:
-    """The rows that an incremental sync asks for by id: a feed shows deleted records as inactive ones.
-
-    A full sync asks for them at its end, all at once; and where a list cannot be asked by ids, only that list tells.
-    """
-    spec = context.spec
-    is_asked = spec.feed_path is not None and spec.ids_param and spec.has("active")
-    if not valid.records or context.mode is not Mode.INCREMENTAL or not is_asked:
-        return []
-    if spec.deletion_sign is DeletionSign.INACTIVE:
-        return []
-    return [st_id for st_id, active in zip(valid.ids, valid.columns["active"], strict=True) if active is not True]
 
 
 class _Pauses:

@@ -40,7 +40,7 @@ def build_stream(context: StreamContext) -> EntityResult:
                 pass
             with context.connection.begin():
                 context.lease.extend(context.connection)
-                _save_cursor(context, last_polled_at="now", complete_through=_sources_complete_through(context))
+                _save_cursor(context, last_polled_at=cursors.NOW, complete_through=_sources_complete_through(context))
     context.result.seconds = time.monotonic() - started
     return context.result
 
@@ -62,7 +62,7 @@ def _owner(context: StreamContext) -> Owner | None:
         context.lease.extend(context.connection)
         dropped = tables.forget_records(context.connection, context.stream, context.credential_id)
         stream_pending.forget(context.connection, context.credential_id, context.stream.name)
-        _save_cursor(context, last_full_at=None, last_polled_at="now", complete_through=None)
+        _save_cursor(context, last_full_at=None, last_polled_at=cursors.NOW, complete_through=None)
     context.result.notes.append(f"not built: {why_not}")
     if dropped:
         context.result.notes.append(f"{dropped} records of earlier are dropped")
@@ -96,7 +96,7 @@ def _begin(context: StreamContext, owner: Owner) -> None:
             tables.let_missing_wait(connection, stream, context.credential_id)
         if is_first or context.mode is Mode.FULL:
             context.result.mode = context.mode = Mode.FULL
-            _save_cursor(context, last_full_at="now")  # from here on every chunk notes what it renews
+            _save_cursor(context, last_full_at=cursors.NOW)  # from here on every chunk notes what it renews
 
 
 def _take_over(context: StreamContext, owner: Owner) -> bool:

@@ -252,7 +252,7 @@ class TenantSync:
             cursors.save(self.connection, self.credential_id, result.entity, last_failed_at=None)
             self.log.counts[result.entity] = result.counts  # for the tenant's figures, also without a row of its own
             if report:
-                cursors.save(self.connection, self.credential_id, result.entity, last_reported_at="now")
+                cursors.save(self.connection, self.credential_id, result.entity, last_reported_at=cursors.NOW)
                 self.log.progress(self.connection, result.entity, result.mode, result.counts, result.cursor_before)
             if self.log.id is not None:  # its chunks may have begun a row although it is not worth an event
                 self.log.entity_ended(self.connection, result.entity, cursor_after=result.cursor_after)
@@ -271,7 +271,7 @@ class TenantSync:
             with self.connection.begin(), self.log.forgotten_on_rollback():
                 failed_before = self._cursor(result.entity).last_failed_at
                 outcome.report = not poll_policy.is_poll(self.configuration) or failed_before is None
-                cursors.save(self.connection, self.credential_id, result.entity, last_failed_at="now")
+                cursors.save(self.connection, self.credential_id, result.entity, last_failed_at=cursors.NOW)
                 self.log.progress(self.connection, result.entity, result.mode, result.counts, result.cursor_before)
                 self.log.entity_ended(
                     self.connection, result.entity, message=outcome.message, error_kind=type(error).__name__

@@ -1,9 +1,10 @@
-"""From a chunk of record bytes to rows that may be written, and rejects.
+"""From a batch of record bytes to rows that may be written, and rejects.
 
-Here: the order of the steps: decode, keep the newest copy of a repeated key, build the table, check it. Not here: the
-steps themselves, and the database.
+Here: dropping what the table holds, and the order of the steps: decode, keep the newest copy of a repeated key, build
+the table, check it. Not here: the steps themselves, and asking the database what the table holds.
 """
 
+from array import array
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,19 +13,32 @@ from typing import Any
 
 from st_pipeline.entities.spec import KEY, MODIFIED, EntitySpec
 from st_pipeline.protocol import Columns, Drift, Known, Reject, record_hash
-from st_pipeline.validation.decode import BIGINTS, RecordHead, decode_records, modified_on_text, without_nul
+from st_pipeline.validation.decode import (
+    BIGINTS,
+    RecordHead,
+    decode_records,
+    modified_on_text,
+    read_head,
+    without_nul,
+)
 from st_pipeline.validation.drift import drift_of
-from st_pipeline.validation.timestamps import OLDEST, epoch_microseconds, parse_timestamp
+from st_pipeline.validation.timestamps import OLDEST, epoch_microseconds, later, parse_timestamp
 
 
 @dataclass(slots=True)
 class ValidChunk:
-    """`columns`: the entity's columns, one row per key; `records`, `hashes`: of each row, at the same index."""
+    """`columns`: the entity's columns, one row per key; `records`, `hashes`: of each row, at the same index.
 
-    columns: Columns
-    records: list[bytes]
-    hashes: list[int]
-    rejects: list[Reject]
+    `shown`: the ids of all records of the batch, where it was compared. `older`: how many of them gave way to a newer
+    version. `newest_modified_on`: of all its records, as the source wrote it.
+    """
+
+    columns: Columns = field(default_factory=dict)
+    records: list[bytes] = field(default_factory=list)
+    hashes: list[int] = field(default_factory=list)
+    rejects: list[Reject] = field(default_factory=list)
+    shown: Sequence[int] = ()
+    older: int = 0
     warnings: Counter[str] = field(default_factory=Counter)
     drift: Counter[Drift] = field(default_factory=Counter)
     nul_records: int = 0
@@ -36,6 +50,47 @@ class ValidChunk:
         return list(self.columns[KEY])
 
 
+@dataclass(frozen=True, slots=True)
+class Heads:
+    """What the records of a batch say of themselves, read without decoding them; None where that does not work."""
+
+    records: Sequence[bytes]
+    heads: Sequence[RecordHead | None]
+
+    @property
+    def ids(self) -> list[int]:
+        """The ids that fit a bigint."""
+        return [head.id for head in self.heads if head is not None and head.id in BIGINTS]
+
+
+def read_heads(records: Sequence[bytes]) -> Heads:
+    """The id and the modification time of each record, None where they cannot be read."""
+    return Heads(records, [read_head(record) for record in records])
+
+
+def check_changed(
+    spec: EntitySpec, heads: Heads, known: Mapping[int, Known], confirmed: "array[int] | None"
+) -> ValidChunk:
+    """Decode and check the records that differ from the rows that the table is `known` to hold.
+
+    `confirmed`: in a full sync, the ids that it found unchanged before; those found now are added. A full sync wins
+    over what was held before, so an older copy must not win over a version that the same sync has shown. Those it wrote
+    tell so by their time; of those that needed no writing the ids are kept, 8 bytes each.
+    """
+    changed, held = changed_records(spec, heads, known)
+    refused: set[int] = set()
+    if confirmed is not None:
+        confirmed.extend(held)
+        older = [(head.id, index) for index in changed if (head := heads.heads[index]) and _is_older(head, known)]
+        unchanged = {st_id for st_id, _ in older}.intersection(confirmed if older else ())
+        refused = {index for st_id, index in older if st_id in unchanged}
+    valid = validate_chunk(spec, [heads.records[index] for index in changed if index not in refused])
+    times = [None if head is None else head.modified_on for head in heads.heads]
+    valid.newest_modified_on = later(_newest(times, heads.records), valid.newest_modified_on)
+    valid.shown, valid.older = heads.ids, len(refused)
+    return valid
+
+
 def validate_chunk(spec: EntitySpec, records: Sequence[bytes]) -> ValidChunk:
     """Decode and check a chunk. Each record ends up in `columns` or `rejects`, or is an older copy of one that does."""
     decoded = decode_records(spec, records)
@@ -44,7 +99,7 @@ def validate_chunk(spec: EntitySpec, records: Sequence[bytes]) -> ValidChunk:
     kept = [decoded.records[index] for index in keep]
     if not rows:
         nothing: Columns = {column.name: [] for column in spec.columns}
-        return ValidChunk(nothing, [], [], decoded.rejects, nul_records=decoded.nul_records)
+        return ValidChunk(nothing, rejects=decoded.rejects, nul_records=decoded.nul_records)
 
     # Imported with the first row to check: pandas, pandera and pyarrow cost 0.7 CPU s, and most polls find nothing.
     import pyarrow as pa
@@ -105,23 +160,10 @@ def _newest(times: Sequence[datetime | None], records: Sequence[bytes]) -> str |
     return None if newest is None else modified_on_text(records[times.index(newest)])
 
 
-def newest_modified_on(heads: Sequence[RecordHead | None], records: Sequence[bytes]) -> str | None:
-    """`modifiedOn` of the newest record as the source wrote it, None when no record has one."""
-    times = [None if head is None else head.modified_on for head in heads]
-    return _newest(times, records)
-
-
-def readable_ids(heads: Sequence[RecordHead | None]) -> list[int]:
-    """The ids that fit a bigint."""
-    return [head.id for head in heads if head is not None and head.id in BIGINTS]
-
-
-def changed_records(
-    spec: EntitySpec, records: Sequence[bytes], heads: Sequence[RecordHead | None], known: Mapping[int, Known]
-) -> tuple[list[int], list[int]]:
+def changed_records(spec: EntitySpec, heads: Heads, known: Mapping[int, Known]) -> tuple[list[int], list[int]]:
     """Indexes of the records that differ from the table's rows, and ids of those that do not."""
     changed, held = [], []
-    for index, (record, head) in enumerate(zip(records, heads, strict=True)):
+    for index, (record, head) in enumerate(zip(heads.records, heads.heads, strict=True)):
         if head is not None and _is_held(known.get(head.id), head, record, spec.version):
             held.append(head.id)
         else:
@@ -129,7 +171,7 @@ def changed_records(
     return changed, held
 
 
-def is_older(head: RecordHead, known: Mapping[int, Known]) -> bool:
+def _is_older(head: RecordHead, known: Mapping[int, Known]) -> bool:
     """Is the table's version of the record newer?"""
     held = known.get(head.id)
     if head.modified_on is None or held is None or held.modified_on_us is None:

@@ -91,9 +91,9 @@ def test_a_lookup_follows_related_rows_to_their_end_also_in_a_circle(connection:
 
 
 def test_only_streams_that_were_built_before_have_keys_that_wait(connection: Connection):
-    cursors.save(connection, OURS, "s", last_full_at="now")
-    cursors.save(connection, OURS, "unfinished", last_failed_at="now")
-    cursors.save(connection, THEIRS, "other", last_full_at="now")
+    cursors.save(connection, OURS, "s", last_full_at=cursors.NOW)
+    cursors.save(connection, OURS, "unfinished", last_failed_at=cursors.NOW)
+    cursors.save(connection, THEIRS, "other", last_full_at=cursors.NOW)
     streams = [("s", BY_ID), ("unfinished", BY_ID), ("other", BY_ID)]
     assert stream_pending.begun(connection, OURS, streams) == (("s", BY_ID),)
     assert stream_pending.begun(connection, OURS, ()) == ()

@@ -37,8 +37,8 @@ def test_a_first_load_is_checked_without_a_word_to_the_database():
     with reading(tables, mode=Mode.FULL, table_was_empty=True) as read:
         checked = check(read, [record(1), record(2)])
         chunk = prepare_chunk(read, Batch([record(1), record(2)], pages=1), checked)
-    assert checked.valid is not None
-    assert chunk.records is checked.valid.records  # not checked a second time
+    assert checked.records
+    assert chunk.records is checked.records  # not checked a second time
     assert (tables.statements, list(chunk.ids), chunk.table_was_empty) == ([], [1, 2], True)
 
 
@@ -188,7 +188,7 @@ def test_what_the_tables_hold_is_asked_once_with_the_first_records(make_work: Ca
     assert (fresh.open_rejects, list(fresh.streams)) == (set(), [])
     with work.connection.begin():
         rejects.keep(work.connection, work.credential_id, "customers", [Reject(5, b"{}", ("why",))], None)
-        cursors.save(work.connection, work.credential_id, "members_stream", last_full_at="now")
+        cursors.save(work.connection, work.credential_id, "members_stream", last_full_at=cursors.NOW)
     fresh.open()
     assert fresh.open_rejects == set()
     again = Reading(work)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from st_pipeline.entities import ENTITIES
 from st_pipeline.entities.spec import EntitySpec, Kind
 from st_pipeline.protocol import Known, record_hash
-from st_pipeline.validation.chunk import changed_records, readable_ids, validate_chunk
+from st_pipeline.validation.chunk import Heads, changed_records, read_heads, validate_chunk
 from st_pipeline.validation.decode import MAX_NESTING, read_head, read_id
 from st_pipeline.validation.timestamps import epoch_microseconds
 
@@ -106,7 +106,7 @@ def test_only_a_record_that_is_held_in_every_respect_is_left_out():
     held = Known(epoch_microseconds(head.modified_on), record_hash(GOOD), INVOICES.version)
 
     def left(known: Known) -> int:
-        changed, unchanged = changed_records(INVOICES, [GOOD], [head], {1: known})
+        changed, unchanged = changed_records(INVOICES, Heads([GOOD], [head]), {1: known})
         assert len(changed) + len(unchanged) == 1
         return len(changed)
 
@@ -233,4 +233,4 @@ def test_a_record_at_the_limit_passes_and_brackets_in_text_or_side_by_side_are_n
 )
 def test_the_smallest_and_the_largest_id_are_read_as_postgres_stores_them(st_id: int, fits: bool):
     record = b'{"id":%d}' % st_id
-    assert (read_id(record) == st_id, readable_ids([read_head(record)]) == [st_id]) == (fits, fits)
+    assert (read_id(record) == st_id, read_heads([record]).ids == [st_id]) == (fits, fits)
