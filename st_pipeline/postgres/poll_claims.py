@@ -34,7 +34,8 @@ _POLLED = """
 """
 _DUE = f"""
     {_POLLED}
-    WHERE p.due_at <= {_NOW} AND (p.claimed_until IS NULL OR p.claimed_until < {_NOW}) AND {_MAY_BE_POLLED}
+    WHERE p.due_at <= coalesce(CAST(:due_before AS timestamptz), {_NOW})
+    AND (p.claimed_until IS NULL OR p.claimed_until < {_NOW}) AND {_MAY_BE_POLLED}
 """
 _SCHEDULE = tuple(field.name for field in fields(TenantSchedule))
 
@@ -99,7 +100,8 @@ def include_loaded(connection: Connection) -> int:
 def number_due(connection: Connection, *, now: datetime | None = None) -> int:
     """How many tenants could be claimed."""
     query = text(f"SELECT count(*) {_DUE}")
-    return int(connection.execute(query, {"now": now, "environment": None}).scalar_one())
+    bound = {"now": now, "environment": None, "due_before": None}
+    return int(connection.execute(query, bound).scalar_one())
 
 
 def seconds_until_due(connection: Connection) -> float | None:
@@ -117,9 +119,13 @@ def claim(
     limit: int,
     budget_seconds: float,
     environment: str | None = None,
+    due_before: datetime | None = None,
     now: datetime | None = None,
 ) -> list[Claim]:
-    """Claim tenants that are due, the longest waiting first. `environment`: only of this one. `now`: for tests."""
+    """Claim tenants that are due, the longest waiting first.
+
+    `environment`: only of this one. `due_before`: only who was due by then. `now`: another time than Postgres's.
+    """
     rows = connection.execute(
         text(f"""
             WITH due AS MATERIALIZED (
@@ -137,6 +143,7 @@ def claim(
             "limit": limit,
             "seconds": budget_seconds + TO_END_SECONDS,
             "environment": environment,
+            "due_before": due_before,
             "now": now,
         },
     )

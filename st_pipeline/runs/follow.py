@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import FrameType
-from typing import Literal
+from typing import Literal, Protocol
 
 from sqlalchemy import Engine
 
@@ -70,6 +70,19 @@ class TenantRun:
         self.status, self.message, self.ended_at = status, message, time.monotonic()
 
 
+class MoreRuns(Protocol):
+    """Where further runs come from."""
+
+    def claim(self, number: int) -> list[TenantRun]:
+        """Up to so many; none: there are no more."""
+
+    def keep(self) -> None:
+        """They are still wanted; called several times a second."""
+
+    def ended(self, runs: Sequence[TenantRun]) -> None:
+        """These have ended; one may be told several times."""
+
+
 @dataclass(slots=True)
 class Interrupts:
     """Counts how often a person has asked the command to end."""
@@ -94,13 +107,14 @@ class Interrupts:
 
 @dataclass(slots=True)
 class SyncRunner:
-    """Runs of tenants through a run backend."""
+    """Runs of tenants through a run backend. `due`: where more of them come from when there is room."""
 
     engine: Engine
     backend: RunBackend
-    runs: Sequence[TenantRun]
+    runs: list[TenantRun]
     max_concurrent: int
     timeout_seconds: float
+    due: MoreRuns | None = None
     interrupts: Interrupts = field(default_factory=Interrupts)
     obey_seconds: float = OBEY_SECONDS
     silence_seconds: float = SILENCE_SECONDS
@@ -108,6 +122,8 @@ class SyncRunner:
     sleep: Callable[[float], None] = time.sleep
     _waiting: deque[TenantRun] = field(init=False)
     _active: list[TenantRun] = field(init=False, default_factory=list)
+    _all_taken: bool = field(init=False, default=False)
+    _told: int = field(init=False, default=0)
     _silent_since: float | None = field(init=False, default=None)
     _pause_seconds: float = field(init=False, default=FIRST_PAUSE_SECONDS)
     _ask_again_at: float = field(init=False, default=0.0)
@@ -120,6 +136,7 @@ class SyncRunner:
         with self.interrupts.listening():
             while self._waiting or self._active:
                 self._unless_silent(self._step)
+                self._tell_ends()
                 on_poll()
                 if self._active or self._silent_since is not None:
                     self.sleep(POLL_SECONDS)
@@ -130,6 +147,26 @@ class SyncRunner:
         while len(self._active) < self.max_concurrent and (run := self._next()) is not None:
             self._start(run)
         self._follow()
+        self._take_more()
+
+    def _take_more(self) -> None:
+        """Fill the room with what else is due."""
+        room = self.max_concurrent - len(self._active)
+        if self.due is None or self._all_taken or self._waiting or room < 1 or self.interrupts.number:
+            return
+        more = self.due.claim(room)
+        self._all_taken = not more
+        self.runs.extend(more)
+        self._waiting.extend(more)
+
+    def _tell_ends(self) -> None:
+        """Tell where the runs came from which of them have ended."""
+        if self.due is None:
+            return
+        self.due.ended([run for run in self.runs[self._told :] if run.ended_at is not None])
+        while self._told < len(self.runs) and self.runs[self._told].ended_at is not None:
+            self._told += 1
+        self.due.keep()
 
     def _unless_silent(self, step: Callable[[], None]) -> None:
         """Do a step that asks Dagster; while it is silent, only at growing intervals."""

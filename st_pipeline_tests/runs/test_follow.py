@@ -1,5 +1,6 @@
 """Following runs in a Dagster whose webserver is silent for a while."""
 
+from collections.abc import Sequence
 from typing import cast
 
 import pytest
@@ -94,6 +95,43 @@ def test_when_the_silence_lasts_every_tenant_is_named_with_where_it_is():
         "birch": ("unknown", f"{NOBODY}; its run was queued {continues}"),
         "cedar": ("failed", f"{NOBODY}; it was not started: sync it again once Dagster answers"),
     }
+
+
+class Due:
+    """Three tenants that are due; the last has nobody behind it."""
+
+    def __init__(self) -> None:
+        self.left = ["acme", "birch", "cedar"]
+        self.asked: list[int] = []
+        self.told: list[tuple[str, str]] = []
+        self.kept = 0
+
+    def claim(self, number: int) -> list[TenantRun]:
+        """The next ones."""
+        self.asked.append(number)
+        taken, self.left = self.left[:number], self.left[number:]
+        return [TenantRun(len(name), RunRequest(name, "request")) for name in taken]
+
+    def keep(self) -> None:
+        """Counted."""
+        self.kept += 1
+
+    def ended(self, runs: Sequence[TenantRun]) -> None:
+        """Kept, each once."""
+        self.told += [end for run in runs if (end := (run.tenant, run.status)) not in self.told]
+
+
+def test_what_is_due_is_claimed_as_there_is_room_and_each_end_is_told():
+    dagster, due = Dagster(), Due()
+    following = runner(dagster, "elm", at_once=2)
+    following.due = due
+    following.run()
+    assert dagster.started == ["elm", "acme", "birch", "cedar"]
+    assert [run.status for run in following.runs] == ["completed"] * 4
+    assert sorted(due.told) == [(name, "completed") for name in ("acme", "birch", "cedar", "elm")]
+    assert due.asked[-1] > 0
+    assert due.left == []
+    assert due.kept > 1
 
 
 def test_runs_that_are_only_queued_survive_a_silence_too():

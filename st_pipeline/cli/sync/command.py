@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Engine
 
     from st_pipeline.cli.sync.request import SyncRequest
+    from st_pipeline.operations.due_polls import DuePolls
     from st_pipeline.runs.follow import TenantRun
     from st_pipeline.settings import Settings
     from st_pipeline.tenants.selection import Choice
@@ -119,19 +120,34 @@ def sync(
             choices = choose(connection, selection, request.configuration.mode)
         if dry_run:
             return _show_plan(engine, settings, request, choices, as_json=as_json)
-        runs = request.runs(choices)
+        runs, due = request.runs(choices), None
+        if request.is_poll:
+            due = _due_polls(engine, settings, request)
+            until_done.callback(due.close)
+            runs += due.claim(max_concurrent if wait else len(choices))
         if wait or not runs:
             return sync_tenants(
-                engine, settings, runs, choices, max_concurrent=max_concurrent, timeout=timeout, as_json=as_json
+                engine, settings, runs, choices, due, max_concurrent=max_concurrent, timeout=timeout, as_json=as_json
             )
-        return _submit(engine, settings, runs, as_json=as_json)
+        return _submit(engine, settings, runs, due, as_json=as_json)
+
+
+def _due_polls(engine: "Engine", settings: "Settings", request: "SyncRequest") -> "DuePolls":
+    """The tenants that are due, to be claimed."""
+    from uuid import UUID
+
+    from st_pipeline.operations.due_polls import DuePolls
+
+    environment, whole = request.selection.environment, request.is_of_everything
+    return DuePolls(engine, settings, UUID(request.request_id), request.run_of, environment, whole)
 
 
 def sync_tenants(
     engine: "Engine",
     settings: "Settings",
-    runs: "Sequence[TenantRun]",
+    runs: "list[TenantRun]",
     choices: "Sequence[Choice]" = (),
+    due: "DuePolls | None" = None,
     *,
     max_concurrent: int,
     timeout: float,
@@ -146,7 +162,7 @@ def sync_tenants(
     started = time.monotonic()
     if runs:
         with contextlib.closing(choose_run_backend(settings, engine)) as backend:
-            runner = SyncRunner(engine, backend, runs, max_concurrent, timeout)
+            runner = SyncRunner(engine, backend, runs, max_concurrent, timeout, due)
             if as_json:
                 runner.run()
             else:
@@ -246,8 +262,10 @@ def _show_plan(
     return 0
 
 
-def _submit(engine: "Engine", settings: "Settings", runs: "Sequence[TenantRun]", *, as_json: bool) -> int:
-    """Queue the runs in the running Dagster."""
+def _submit(
+    engine: "Engine", settings: "Settings", runs: "list[TenantRun]", due: "DuePolls | None", *, as_json: bool
+) -> int:
+    """Queue the runs in the running Dagster. Their tenants are due again at their next time."""
     from st_pipeline.cli.output import print_json, print_text
     from st_pipeline.cli.sync.run_backend import choose_run_backend
     from st_pipeline.errors import ConfigurationError
@@ -260,6 +278,8 @@ def _submit(engine: "Engine", settings: "Settings", runs: "Sequence[TenantRun]",
             "--no-wait needs a running Dagster to queue the syncs in: start it with `st-pipeline up`, or omit --no-wait"
         )
     SyncRunner(engine, backend, runs, max_concurrent=len(runs), timeout_seconds=0).submit()
+    if due is not None:
+        due.ended(runs)
     queued = [
         {
             "tenant": run.tenant,

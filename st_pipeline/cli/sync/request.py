@@ -43,18 +43,28 @@ class SyncRequest:
         mode = self.configuration.mode
         return asked | ({} if mode is Mode.INCREMENTAL else {"mode": str(mode)})
 
+    @property
+    def is_poll(self) -> bool:
+        """Whether it polls what is due, and so claims it."""
+        return self.is_due and self.configuration.mode is Mode.INCREMENTAL
+
+    @property
+    def is_of_everything(self) -> bool:
+        """Whether it is about all entities."""
+        return set(self.configuration.entities) == set(SyncConfiguration().entities)
+
     def runs(self, choices: Iterable[Choice]) -> list[TenantRun]:
-        """One for each selected tenant."""
-        everything = set(self.configuration.entities) == set(SyncConfiguration().entities)
-        entities = () if everything else self.configuration.entities
+        """One for each selected tenant; of a poll, for those that nobody can claim, as they were never synced."""
         return [
-            TenantRun(
-                choice.tenant.credential_id,
-                RunRequest(choice.tenant.partition_key, self.request_id, entities, self.options(), self.is_due),
-            )
+            self.run_of(choice.tenant.credential_id, choice.tenant.partition_key)
             for choice in choices
-            if choice.taken
+            if choice.taken and not (self.is_poll and choice.tenant.last_sync_at is not None)
         ]
+
+    def run_of(self, credential_id: int, tenant: str) -> TenantRun:
+        """The run of a tenant."""
+        entities = () if self.is_of_everything else self.configuration.entities
+        return TenantRun(credential_id, RunRequest(tenant, self.request_id, entities, self.options(), self.is_due))
 
 
 def read_request(

@@ -118,6 +118,23 @@ def test_a_dry_run_says_which_tenants_why_and_from_where_and_contacts_nobody(
     assert installation.value("SELECT count(*) FROM servicetitan_sync_logs") == 1
 
 
+def test_what_is_due_is_claimed_and_then_due_at_its_next_time(installation: Installation, command: Command):
+    """By the statement by which workers claim, so that a crontab and Dagster do not poll a tenant twice."""
+    installation.add("acme", "birch", customers=0, invoices=0)
+    installation.synced("acme", "birch")
+    installation.change(
+        "INSERT INTO tenant_polls (credential_id, due_at) SELECT id, now() FROM servicetitan_credentials"
+    )
+    taken = "UPDATE tenant_polls SET claimed_by = gen_random_uuid(), claimed_until = now() + interval '1 hour' "
+    installation.change(f"{taken} WHERE credential_id = :id", id=installation.credential_id("birch"))
+    said = command("sync", "--json").json
+    assert [one["tenant"] for one in said["tenants"]] == ["acme"]
+    assert {one["tenant"]: one["reason"] for one in said["not_selected"]} == {"birch": "being polled"}
+    acme = "SELECT due_at > now(), claimed_by, polled_at IS NOT NULL FROM tenant_polls WHERE credential_id = :id"
+    assert installation.rows(acme, id=installation.credential_id("acme")) == [(True, None, True)]
+    assert command("sync").out.startswith("acme: skipped: not due before ")
+
+
 def test_a_busy_tenant_is_skipped_by_what_is_due_and_named_in_vain(installation: Installation, command: Command):
     """Two copies of a line of a crontab do no harm; a person hears who has the tenant."""
     installation.add("acme")
