@@ -184,7 +184,7 @@ class Settings(BaseSettings):
     # The schedules
     time_zone: Annotated[ZoneInfo, NoDecode, PlainValidator(_read_zone)] = Field(
         default=ZoneInfo("America/Chicago"),
-        description="Time zone of the schedules: of both cron expressions, and of each tenant's own times, days and "
+        description="Time zone of the schedules: of the cron expressions, and of each tenant's own times, days and "
         "holidays. The middle of the US.",
     )
     incremental_cron: str = Field(default="*/5 * * * *", description="When every tenant is polled.")
@@ -247,34 +247,26 @@ class Settings(BaseSettings):
 
     # Retention. What is older is deleted once a day, in small batches; 0 keeps it for ever.
     sync_log_days: float = Field(
-        default=30,
-        ge=0,
-        description="How long the sync log has a row of each sync. Its figures stay, by hour and by day, and so does "
-        "each tenant's newest row.",
+        default=30, ge=0, description="Syncs in the log. Their figures stay, and so does each tenant's newest sync."
     )
     hourly_figures_days: float = Field(
-        default=90, ge=0, description="How long figures stay by hour; older ones are added up by day and stay."
+        default=90, ge=0, description="Figures of syncs by hour; older ones are added up by day and stay."
     )
     dagster_history_days: float = Field(
         default=14,
         ge=0,
-        description="How long Dagster keeps ended runs, their events, output and check evaluations. What the UI shows "
-        "as the state of a partition stays. At 10,000 tenants with changes in a third of them, events take 4 GB a day.",
+        description="Dagster's ended runs, their events and output, and check evaluations. What the UI takes a "
+        "partition's state from stays. 10,000 tenants, a third of them changing, make 4 GB of events a day.",
     )
     dismissed_rejects_days: float = Field(
-        default=90,
-        ge=0,
-        description="How long a dismissed reject is kept after ServiceTitan last sent it.",
+        default=90, ge=0, description="Dismissed rejects, counted from when ServiceTitan last sent the record."
     )
     archive_folder: Path | None = Field(
         default=None,
-        description="Folder into which deleted rows are written first, as gzip files with a JSON document a line. They "
-        "hold what the rows held, rejects also customers' data. Not set: they are not kept.",
+        description="Folder in which deleted rows are kept, as gzip files with a JSON document a line. They hold what "
+        "the rows held; those of rejects hold customers' data. Not set: they are not kept.",
     )
-    retention_cron: str = Field(default="0 11 * * *", description="When old rows are deleted. UTC.")
-    retention_minutes: float = Field(
-        default=60, gt=0, description="Longest time this takes in one day; the next day continues with what is left."
-    )
+    retention_cron: str = Field(default="30 12 * * *", description="When old rows are deleted.")
 
     # Logs
     log_format: Literal["console", "json"] = Field(default="console", description="How log lines are written.")

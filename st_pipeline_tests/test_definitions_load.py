@@ -105,12 +105,14 @@ def test_the_definitions_are_these(offered: dict[str, Any]):
             "incremental_sync": ["sync_tenants"],
             "full_sync": ["sync_tenants"],
             "incremental_poll": ["poll_tenants"],
+            "retention": ["delete_old_history"],
         },
         "executors": ["in_process"],
         # Running without anybody switching them on.
         "schedules": {
             "poll_every_tenant": ["incremental_poll", "*/5 * * * *", "RUNNING"],
             "full_sync_every_night": ["full_sync", "0 2 * * *", "RUNNING"],
+            "retention_every_day": ["retention", "30 12 * * *", "RUNNING"],
         },
         "sensors": {"tenants_from_credentials": ["full_sync", 30, "RUNNING"]},
         # Dagster does not check their types: a wrong one would run until an attribute is missing.

@@ -36,6 +36,7 @@ COMMANDS = {
     "explain": ("records.explain", "explain"),
     "keys": ("credentials.keys", "keys"),
     "audit": ("tenants.audit", "audit"),
+    "retention": ("server.retention", "retention"),
     "simulator": ("demo.simulator", "simulator"),
     "completion": ("completion_command", "completion"),
 }

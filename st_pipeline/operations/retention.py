@@ -8,7 +8,7 @@ begins with the oldest rows that are left. A sync's figures move to `sync_figure
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -18,7 +18,8 @@ from sqlalchemy import Connection, Engine, text
 from st_pipeline.errors import ConfigurationError
 from st_pipeline.operations.archive import Archive
 from st_pipeline.postgres import dagster_history, sync_figures
-from st_pipeline.postgres.database import database_errors
+from st_pipeline.postgres.dagster_database import check_deployment, storage_url
+from st_pipeline.postgres.database import DRIVER, database_errors, open_engine
 from st_pipeline.postgres.old_rows import ROWS_PER_BATCH, LockedByOthers, OldRows, delete_batch, holds
 from st_pipeline.postgres.stops import KEPT as STOPS_KEPT
 from st_pipeline.settings import Settings
@@ -69,6 +70,18 @@ def delete_old_rows(
                 job.archive.settle(lambda kind, id_: holds(theirs, DAGSTER_TABLES[kind], id_), DAGSTER_TABLES)
                 _delete_dagster_s(job, forget_compute_logs)
     return report
+
+
+@contextmanager
+def dagster_engine(engine: Engine, settings: Settings, environment: Mapping[str, str]) -> Iterator[Engine | None]:
+    """An engine on Dagster's database; None while it has no tables. Raises ConfigurationError: another deployment's."""
+    url = storage_url(settings, engine, environment)
+    check_deployment(url, engine)
+    found = open_engine(url.set(drivername=DRIVER))
+    try:
+        yield found if dagster_history.has_tables(found) else None
+    finally:
+        found.dispose()
 
 
 @dataclass(slots=True)

@@ -6,7 +6,7 @@ It is named after the main database. Older deployments have one named `dagster` 
 mark, or by a run that their sync log names, too.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 from sqlalchemy import URL, Connection, Engine, text
@@ -25,6 +25,7 @@ from st_pipeline.postgres.database import (
 from st_pipeline.settings import Settings
 
 SETTING = "ST_PIPELINE_DAGSTER_DATABASE_URL"
+STORAGE_VARIABLE = "ST_PIPELINE_DAGSTER_STORAGE"  # from which dagster.yaml takes the address; `up` writes it
 SUFFIX = "_dagster"
 FORMER_NAME = "dagster"  # of older deployments
 LONGEST_NAME_BYTES = 63
@@ -58,6 +59,12 @@ def dagster_url(settings: Settings, engine: Engine) -> URL:
             f"{SETTING} to a database with a shorter name"
         )
     return before.set(database=name)
+
+
+def storage_url(settings: Settings, engine: Engine, environment: Mapping[str, str]) -> URL:
+    """The address that Dagster's processes use in this environment."""
+    written = environment.get(STORAGE_VARIABLE)
+    return read_url(STORAGE_VARIABLE, written) if written else dagster_url(settings, engine)
 
 
 def _belongs_to(engine: Engine, url: URL) -> bool:

@@ -12,7 +12,8 @@ pyproject.toml names.
 from collections.abc import Sequence
 from datetime import datetime
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, Engine, text
+from sqlalchemy.exc import OperationalError
 
 from st_pipeline.postgres.old_rows import OldRows
 
@@ -38,6 +39,15 @@ SHOWS_STATUS = f"""(
     AND (t.dagster_event_type IN ({MATERIALIZATION}, 'ASSET_OBSERVATION') OR NOT {_newer(MATERIALIZATION)})
 )"""
 OF_KEPT_CHECK = "EXISTS (SELECT FROM kept_checks k WHERE k.event_id = t.id)"
+
+
+def has_tables(engine: Engine) -> bool:
+    """Is there a database, and has Dagster made its tables in it?"""
+    try:
+        with engine.connect() as connection:
+            return connection.execute(text("SELECT to_regclass('event_logs')")).scalar() is not None
+    except OperationalError:
+        return False
 
 
 def note_kept_checks(connection: Connection) -> None:

@@ -10,9 +10,10 @@ import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
-from st_pipeline.cli.server.setup import STORAGE_VARIABLE, project_folder
+from st_pipeline.cli.server.setup import project_folder
 from st_pipeline.environment_file import read_file
 from st_pipeline.errors import ConfigurationError
+from st_pipeline.postgres.dagster_database import STORAGE_VARIABLE
 from st_pipeline.simulator.demo import APP_KEY
 
 FOLDER = Path(".st-pipeline-demo")

@@ -55,8 +55,9 @@ def webserver(host: str | None, port: int | None, read_only: bool) -> None:
 
 def _become_web_server(host: str, port: int, *options: str) -> None:
     from st_pipeline.cli.server.ports import refuse_taken_port
-    from st_pipeline.cli.server.setup import STORAGE_VARIABLE, project_folder
+    from st_pipeline.cli.server.setup import project_folder
     from st_pipeline.environment_file import read_file
+    from st_pipeline.postgres.dagster_database import STORAGE_VARIABLE
 
     refuse_taken_port(host, port, "ST_PIPELINE_DAGSTER_PORT")
     folder = project_folder()

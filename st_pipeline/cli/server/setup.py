@@ -13,6 +13,7 @@ from st_pipeline.embedded_postgres import embedded
 from st_pipeline.environment_file import read_file, write_values
 from st_pipeline.errors import ConfigurationError
 from st_pipeline.postgres.dagster_database import (
+    STORAGE_VARIABLE,
     claimed,
     dagster_url,
     dagster_version_of,
@@ -31,7 +32,6 @@ from st_pipeline.postgres.migrations import migrate
 from st_pipeline.settings import Settings, load_settings
 from st_pipeline.vault.encryption import generate_key
 
-STORAGE_VARIABLE = "ST_PIPELINE_DAGSTER_STORAGE"
 KEYS_VARIABLE = "ST_PIPELINE_ENCRYPTION_KEYS"
 
 

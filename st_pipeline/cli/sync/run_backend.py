@@ -8,10 +8,10 @@ from pathlib import Path
 
 from sqlalchemy import Engine
 
-from st_pipeline.cli.server.setup import STORAGE_VARIABLE, project_folder, ready_storage
+from st_pipeline.cli.server.setup import project_folder, ready_storage
 from st_pipeline.environment_file import read_file
 from st_pipeline.errors import ConfigurationError, PipelineError
-from st_pipeline.postgres.dagster_database import dagster_url
+from st_pipeline.postgres.dagster_database import STORAGE_VARIABLE, dagster_url
 from st_pipeline.postgres.database import read_url
 from st_pipeline.runs.backend import RunBackend
 from st_pipeline.settings import Settings
@@ -38,7 +38,7 @@ def choose_run_backend(settings: Settings, engine: Engine) -> RunBackend:
     except PipelineError:
         pass  # something else listens there, or Dagster is just stopping
     running.close()
-    environment = _environment(settings, engine, home)
+    environment = dagster_environment(settings, engine, home)
     ready_storage(read_url(STORAGE_VARIABLE, environment[STORAGE_VARIABLE]), engine)
     return LocalProcesses(LOCAL_RUN, environment, Path.cwd(), settings.home)
 
@@ -48,7 +48,7 @@ def dagster_address(settings: Settings) -> str:
     return f"http://{settings.dagster_host}:{settings.dagster_port}"
 
 
-def _environment(settings: Settings, engine: Engine, home: Path) -> dict[str, str]:
+def dagster_environment(settings: Settings, engine: Engine, home: Path) -> dict[str, str]:
     """What `up` writes into `.env` for Dagster, and this process's own variables, which take precedence."""
     environment = {**read_file(), **os.environ, "DAGSTER_HOME": str(home)}
     if STORAGE_VARIABLE not in environment:
