@@ -13,11 +13,14 @@ from sqlalchemy import Engine
 
 from st_pipeline.postgres import run_sessions
 from st_pipeline.postgres.database import transaction
-from st_pipeline.runs.tags import PREFIX
+from st_pipeline.runs.tags import PREFIX, WORKER_TAG
 
 # A living run has no session for some seconds before its body begins and after it ended, and, after a restart of
 # Postgres, until its request at hand has ended.
 SILENT_SECONDS = 180.0
+# A worker that polls has a session all the time, that of its number's lock: as the sensor looks twice a minute, the
+# number of a dead one is free within a minute.
+WORKER_SILENT_SECONDS = 25.0
 # Between two tries a run pauses for RETRY_DELAY_SECONDS, then for twice as long; jitter may double each.
 PAUSED_SECONDS = 480.0
 PAUSE = dg.DagsterEventType.STEP_UP_FOR_RETRY
@@ -39,17 +42,18 @@ def fail_abandoned(instance: dg.DagsterInstance, engine: Engine, now: float | No
     with transaction(engine, "look for runs whose process is gone") as connection:
         gone = runs.keys() - run_sessions.living_runs(connection, runs)
     now = time.time() if now is None else now
-    failed = [runs[run_id] for run_id in gone if _is_silent(instance, str(run_id), now)]
+    failed = [runs[run_id] for run_id in gone if _is_silent(instance, runs[run_id], now)]
     for run in failed:
         instance.report_run_failed(run, MESSAGE)
     return [run.run_id for run in failed]
 
 
-def _is_silent(instance: dg.DagsterInstance, run_id: str, now: float) -> bool:
+def _is_silent(instance: dg.DagsterInstance, run: dg.DagsterRun, now: float) -> bool:
     """Whether it has logged nothing for longer than a living run without a session would."""
-    last = instance.get_records_for_run(run_id, limit=1, ascending=False).records
+    last = instance.get_records_for_run(run.run_id, limit=1, ascending=False).records
     if not last:
         return False
     event = last[0].event_log_entry
     is_paused = event.is_dagster_event and event.get_dagster_event().event_type is PAUSE
-    return now - event.timestamp > (PAUSED_SECONDS if is_paused else SILENT_SECONDS)
+    silent_seconds = WORKER_SILENT_SECONDS if WORKER_TAG in run.tags else SILENT_SECONDS
+    return now - event.timestamp > (PAUSED_SECONDS if is_paused else silent_seconds)

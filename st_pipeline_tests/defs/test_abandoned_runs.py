@@ -2,6 +2,9 @@
 
 import time
 import uuid
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
 
 import dagster as dg
 import pytest
@@ -9,7 +12,9 @@ import pytest
 from st_pipeline.defs.abandoned_runs import PAUSED_SECONDS, SILENT_SECONDS, fail_abandoned
 from st_pipeline.defs.active_runs import active_workers
 from st_pipeline.defs.resources import Postgres
-from st_pipeline.runs.tags import MODE_TAG, WORKER_TAG
+from st_pipeline.defs.schedules import poll_request
+from st_pipeline.defs.sensors import INTERVAL_SECONDS
+from st_pipeline.runs.tags import MODE_TAG
 from st_pipeline_tests.defs.platform import QUICK, Platform
 
 MOMENT = 1.0
@@ -21,9 +26,15 @@ def instance(emptied_instance: dg.DagsterInstance) -> dg.DagsterInstance:
     return emptied_instance
 
 
-def started(platform: Platform, job: str = "full_sync", tag: str = MODE_TAG, value: str = "full") -> dg.DagsterRun:
+def started(
+    platform: Platform,
+    job: str = "full_sync",
+    run_config: Mapping[str, Any] | None = None,
+    tags: Mapping[str, str] | None = None,
+) -> dg.DagsterRun:
     """A run that has begun, and whose last word that was."""
-    run = platform.instance.create_run_for_job(QUICK.resolve_job_def(job), tags={tag: value})
+    of = {MODE_TAG: "full"} if tags is None else tags
+    run = platform.instance.create_run_for_job(QUICK.resolve_job_def(job), run_config=run_config, tags=of)
     platform.instance.report_dagster_event(
         dg.DagsterEvent(dg.DagsterEventType.RUN_START.value, job_name=run.job_name), run.run_id
     )
@@ -37,16 +48,26 @@ def status(platform: Platform, run: dg.DagsterRun) -> str:
     return found.status.value
 
 
+def test_a_worker_that_is_killed_frees_its_number_within_a_minute(platform: Platform):
+    """The sensor looks twice a minute; the next tick launches the worker again."""
+    request = poll_request(1, datetime(2026, 1, 31, tzinfo=UTC))
+    run = started(platform, "incremental_poll", request.run_config, request.tags)
+    between_two_looks = time.time() + 60 - INTERVAL_SECONDS
+    with Postgres().engine(run.run_id):
+        assert fail_abandoned(platform.instance, platform.engine, between_two_looks) == []
+    assert fail_abandoned(platform.instance, platform.engine, time.time()) == []
+    assert fail_abandoned(platform.instance, platform.engine, between_two_looks) == [run.run_id]
+    assert active_workers(platform.instance) == set()
+
+
 def test_a_run_whose_session_is_gone_is_failed_and_its_tenants_are_free(platform: Platform):
-    run = started(platform, "incremental_poll", WORKER_TAG, "1")
+    run = started(platform)
     long_after = time.time() + SILENT_SECONDS + MOMENT
     with Postgres().engine(run.run_id):
         assert fail_abandoned(platform.instance, platform.engine, long_after) == []
-    assert active_workers(platform.instance) == {"1"}
     assert fail_abandoned(platform.instance, platform.engine, time.time()) == []  # it may be about to say how it ended
     assert fail_abandoned(platform.instance, platform.engine, long_after) == [run.run_id]
     assert status(platform, run) == "FAILURE"
-    assert active_workers(platform.instance) == set()
     assert fail_abandoned(platform.instance, platform.engine, long_after) == []
 
 

@@ -104,6 +104,7 @@ def test_a_dry_run_says_which_tenants_why_and_from_where_and_contacts_nobody(
     assert said.out.startswith("acme: skipped: not due before ")
     assert "birch: due: never synced, at least " in said.out
     command("tenants", "schedule", "acme", "--every", "default")
+    installation.change("UPDATE tenant_polls SET due_at = now()")
     plans = {one["tenant"]: one for one in command("sync", "--dry-run", "--json").json["tenants"]}
     entities = {one["entity"]: one for one in plans["acme"]["entities"]}
     assert entities["customers"]["from"].startswith("a feed token of 20")
