@@ -128,4 +128,5 @@ INVOICES_STREAM = StreamSpec(
         Source("customers", facts=("name", "type", "merged_to_id"), lookup=OF_CUSTOMERS),
     ),
     map_records=map_invoices,
+    version=2,
 )

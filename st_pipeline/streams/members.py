@@ -198,4 +198,5 @@ MEMBERS_STREAM = StreamSpec(
         ),
     ),
     map_records=map_members,
+    version=2,
 )

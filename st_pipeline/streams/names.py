@@ -60,7 +60,7 @@ def split_name(name: str | None, *, commercial: bool) -> Name:
     if STAYS_WHOLE.search(whole) or any(_bare(word) in COMPANY_WORDS for word in whole.split()):
         return None, whole
     note = NOTE.search(whole)
-    if note and note.start():  # John Smith (landlord)
+    if note:  # John Smith (landlord)
         first, last = split_name(whole[: note.start()], commercial=False)
         return first, f"{last}{note[0]}"
     return (_at_comma(whole) if "," in whole else _persons(whole.split())) or (None, whole)
@@ -75,7 +75,7 @@ def _at_comma(whole: str) -> Name | None:
     while len(parts) > 1 and all(_bare(word) in SUFFIXES for word in parts[-1]):
         suffixes = parts.pop() + suffixes
     if len(parts) == 1:
-        name = _persons(parts[0])
+        name = _persons(*parts)
         return name and (name[0], f"{name[1]}, {' '.join(suffixes)}")
     if len(parts) != 2 or CONNECTIVES.intersection(map(_bare, parts[0])):  # noqa: PLR2004 - last and first
         return None
@@ -100,11 +100,13 @@ def _first_names(words: list[str]) -> list[str] | None:
         begins = not kept or _bare(kept[-1]) in CONNECTIVES
         if not (begins and (_is_title(word) or (is_joint and index > 0))):
             kept.append(word)
-    while len(kept) > 1 and _is_title(kept[-1]):  # John Dr.
+    while kept and _is_title(kept[-1]):  # John Dr.
         kept.pop()
     joints = [index for index, word in enumerate(kept) if _bare(word) in CONNECTIVES]
-    is_couple = len(joints) == 1 and joints[0] > 0 and _is_given(kept[joints[0] + 1 :])
-    return kept if words and (is_couple or not joints) else None  # John, Mary and Bob Smith
+    if not joints:
+        return kept
+    joint, *more = joints
+    return kept if joint > 0 and not more and _is_given(kept[joint + 1 :]) else None  # John, Mary and Bob Smith
 
 
 def _persons(words: list[str]) -> Name | None:
@@ -113,10 +115,11 @@ def _persons(words: list[str]) -> Name | None:
     if not joints:
         named = _without_titles(words)
         return _person(named) if named else None
-    left, right = _without_titles(words[: joints[0]]), _without_titles(words[joints[0] + 1 :])
-    if len(joints) > 1 or not right or not words[: joints[0]]:
+    joint, *more = joints
+    left, right = _without_titles(words[:joint]), _without_titles(words[joint + 1 :])
+    if more or not right or joint == 0:
         return None
-    return _couple(left, words[joints[0]], right) if left else _person(right)  # Mr. & Mrs. John Smith
+    return _couple(left, words[joint], right) if left else _person(right)  # Mr. & Mrs. John Smith
 
 
 def _couple(left: list[str], joint: str, right: list[str]) -> Name | None:
@@ -143,11 +146,13 @@ def _person(words: list[str]) -> Name:
     end = len(words)
     while end > 1 and (_bare(words[end - 1]) in SUFFIXES or (words[end - 1] == "V" and end > 2)):  # noqa: PLR2004
         end -= 1
+    if end == 1:
+        return None, " ".join(words)
     first_is_given = words[0][0].isupper() and (
-        _bare(words[0]) in ALSO_GIVEN if end == 2 else _bare(words[min(1, end - 1)]) not in PARTICLES  # noqa: PLR2004
+        _bare(words[0]) in ALSO_GIVEN if end == 2 else _bare(words[1]) not in PARTICLES  # noqa: PLR2004
     )
-    begin = next((index for index in range(first_is_given, end - 1) if _bare(words[index]) in PARTICLES), end - 1)
-    if begin > 2 and words[begin - 1].lower() == "y":  # noqa: PLR2004 - José Ortega y Gasset
+    begin = next((index for index in range(first_is_given, end) if _bare(words[index]) in PARTICLES), end - 1)
+    if begin > 1 and words[begin - 1].lower() == "y":  # José Ortega y Gasset; all of "Ortega y Gasset" is a last name
         begin -= 2
     return " ".join(words[:begin]) or None, " ".join(words[begin:])
 
