@@ -89,7 +89,7 @@ def looked_up(connection: Connection, credential_id: int, lookup: KeyLookup, ids
         return set(connection.execute(text(query), bound).scalars())
 
     found, new = set(ids), set(ids)
-    while lookup.related and new:
+    while new:
         new = set().union(*(ask(query, new) for query in lookup.related)) - found - {None}
         found |= new
     return ask(lookup.keys, found)

@@ -96,9 +96,9 @@ def _may_hold_code(node: ast.AST) -> bool:
 
 
 def _is_no_behaviour(node: ast.AST) -> bool:
-    """A docstring, a line of the log, or a function's parameters with their defaults."""
+    """A docstring, a line of the log, a function's parameters with their defaults, or `strict=`, which only asserts."""
     if not isinstance(node, ast.Expr):
-        return isinstance(node, ast.arguments)
+        return isinstance(node, ast.arguments) or (isinstance(node, ast.keyword) and node.arg == "strict")
     if isinstance(node.value, ast.Constant):
         return True
     return isinstance(node.value, ast.Call) and ast.unparse(node.value.func).split(".")[0] in ("log", "logger")

@@ -27,6 +27,9 @@ OUTSIDE = {
 ANY_NUMBER = "one number is as good as another, if it is used nowhere else"
 THE_CLOCK = "a moment exactly at the limit, by a clock that no test can stop"
 ONE_TENANT = "a holder is drawn anew for each lease, so it says which tenant's; the other is for the index"
+ONE_MOMENT = "of two spellings of one moment either serves"
+MORE_READ = "more rows are read than are used"
+NO_LZ4 = "the embedded server has no lz4"
 ACCEPTED: dict[str, str] = {
     f"st_pipeline.{name}": reason
     for reason, names in {
@@ -47,6 +50,21 @@ ACCEPTED: dict[str, str] = {
             "postgres.leases.Lease.extend: SQL: condition dropped: credential_id = :id",
             "postgres.leases.Lease.release: SQL: condition dropped: credential_id = :id",
         ),
+        ONE_MOMENT: (
+            (
+                "sync.prepare.Reading.note: later(self.newest_modified_on, chunk.newest_modified_on) becomes "
+                "later(chunk.newest_modified_on, self.newest_modified_on)"
+            ),
+            (
+                "sync.prepare.check: later(newest, valid.newest_modified_on) becomes "
+                "later(valid.newest_modified_on, newest)"
+            ),
+        ),
+        MORE_READ: (
+            "postgres.stream_pending._facts: SQL: condition dropped: {KEY} = ANY(:ids)",
+            "postgres.stream_pending.begun: SQL: condition dropped: entity = ANY(:streams)",
+        ),
+        NO_LZ4: ("sync.prepare.Reading.open: left out: chunks.compress_quickly(context.connection)",),
     }.items()
     for name in names
 }

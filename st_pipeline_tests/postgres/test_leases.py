@@ -150,6 +150,16 @@ def test_an_expired_lease_goes_to_the_next_although_its_holder_lives(engine: Eng
         assert take(holder, tenant) is None
 
 
+def test_a_tenant_that_was_taken_over_shows_its_new_holder_and_since_when(engine: Engine, tenant: int):
+    with engine.connect() as holder, engine.connect() as other:
+        assert take(holder, tenant, seconds=0) is not None
+        with other.begin():
+            before = other.exec_driver_sql("SELECT taken_at FROM tenant_leases").scalar_one()
+            assert leases.take(other, tenant, "acme", "the next run", 600) is not None
+            assert str(leases.holder_name(other, tenant)).startswith("the next run (process ")
+            assert other.exec_driver_sql("SELECT taken_at FROM tenant_leases").scalar_one() > before
+
+
 def test_taking_over_a_tenant_takes_no_other_tenant(engine: Engine, tenant: int):
     with engine.begin() as connection:
         connection.exec_driver_sql(
@@ -225,6 +235,10 @@ def test_a_lease_that_ran_out_or_whose_holder_is_gone_is_not_held(engine: Engine
         with other.begin():
             other.exec_driver_sql("UPDATE tenant_leases SET expires_at = clock_timestamp() + interval '1 h'")
             assert list(leases.held_tenants(other)) == [tenant]
+            with other.begin_nested() as nobody:
+                other.exec_driver_sql("UPDATE tenant_leases SET holder = gen_random_uuid()")
+                assert leases.held_tenants(other) == {}
+                nobody.rollback()
         holder.invalidate()
         leases.take_or_wait(other, tenant, "acme", "test", 600, wait_seconds=10)  # once Postgres has seen it go
         other.invalidate()

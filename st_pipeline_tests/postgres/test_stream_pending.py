@@ -65,6 +65,24 @@ def test_where_a_row_is_the_record_every_write_of_it_renews_it(connection: Conne
     assert renews(connection, OURS, BY_ID, job(2, "b", 7)) == [2]
 
 
+def test_where_a_row_is_the_record_it_need_not_be_there_to_renew_it(connection: Connection):
+    stream_pending.put_keys_of(connection, OURS, JOBS, [("s", BY_ID)], [99])
+    assert waiting(connection, OURS) == [99]
+
+
+def test_with_columns_that_matter_only_their_change_renews_the_row_s_record(connection: Connection):
+    source = Source("jobs", facts=("job_number",), keys=("st_id",))
+    assert renews(connection, OURS, source, job(1, "a", 7)) == [1]
+    assert renews(connection, OURS, source, job(1, "a", 8)) == []
+    assert renews(connection, OURS, source, job(1, "A", 8)) == [1]
+
+
+def test_without_columns_that_matter_any_write_renews_the_keys_in_the_row(connection: Connection):
+    source = Source("jobs", keys=("customer_id",))
+    assert renews(connection, OURS, source, job(1, "a", 7)) == [7]
+    assert renews(connection, OURS, source, job(1, "a", 7)) == [7]
+
+
 def test_a_row_that_changed_or_moved_renews_the_keys_it_had_and_has(connection: Connection):
     put(connection, THEIRS, JOBS, job(1, "a", 99))
     assert renews(connection, OURS, BY_CUSTOMER, job(1, "a", 7), job(2, "b", None)) == [7]

@@ -147,6 +147,45 @@ def test_a_row_that_postgres_refuses_becomes_a_reject_and_does_not_count_as_pass
     assert tenant.rows("SELECT st_id, record FROM sync_rejects") == [(2, bad)]
 
 
+def test_what_passed_leaves_the_rejects_also_when_nothing_failed(tenant: Tenant):
+    tenant.write(prepared(INVOICES, rejects=[Reject(1, b"{}", ("why",)), Reject(2, b"{}", ("why",))], received=2))
+    tenant.write(prepared(INVOICES, {"id": 1}, passed=[1]))
+    assert tenant.rows("SELECT st_id FROM sync_rejects") == [(2,)]
+
+
+def test_every_record_counts_once(tenant: Tenant):
+    """Of five records one is new, one differs, one failed, and two were left out as the table holds them."""
+    tenant.write(prepared(CUSTOMERS, {"id": 1, "name": "Ann"}))
+    chunk = prepared(
+        CUSTOMERS, {"id": 1, "name": "Anna"}, {"id": 2, "name": "Bob"}, received=5, older=1,
+        rejects=[Reject(3, b"{}", ("why",))],
+    )  # fmt: skip
+    counts = Counts(processed=5, created=1, updated=1, unchanged=2, failed=1, pages=1, older=1)
+    assert tenant.write(chunk).counts == counts
+
+
+@pytest.mark.parametrize(
+    ("chunk", "is_logged"),
+    [
+        ({"received": 1, "pages": 0, "always_logged": True}, True),
+        ({"received": 0, "pages": 1, "always_logged": True}, True),
+        ({"received": 0, "pages": 0, "always_logged": True}, False),
+        ({"received": 1, "pages": 1}, False),
+        ({"received": 1, "pages": 1, "rejects": [Reject(3, b"{}", ("why",))]}, True),
+    ],
+)
+def test_a_chunk_is_logged_when_it_found_something_or_its_sync_is_logged_whatever_it_finds(
+    tenant: Tenant, chunk: dict[str, Any], is_logged: bool
+):
+    tenant.write(prepared(CUSTOMERS, **{"always_logged": False, **chunk}))
+    assert (tenant.log.id is not None) == is_logged
+
+
+def test_a_quiet_poll_s_chunk_that_changes_a_row_is_logged(tenant: Tenant):
+    tenant.write(prepared(CUSTOMERS, {"id": 1, "name": "Ann"}, always_logged=False))
+    assert tenant.rows("SELECT records_created FROM sync_log_entities") == [(1,)]
+
+
 def test_contacts_go_by_the_flag_that_the_table_then_has_and_not_by_an_older_copy(tenant: Tenant):
     newer = {"id": 1, "active": True, "modifiedOn": "2026-02-01T00:00:00Z"}
     older = {"id": 1, "active": False, "modifiedOn": "2026-01-01T00:00:00Z"}
@@ -188,7 +227,7 @@ def test_the_invoices_of_a_customer_wait_with_those_of_all_it_was_merged_with(te
 def test_a_chunk_without_anything_only_extends_the_lease(tenant: Tenant):
     before = tenant.rows("SELECT expires_at FROM tenant_leases")
     written = tenant.write(PreparedChunk(spec=CUSTOMERS, received=0, pages=0, entity="customers", mode=Mode.FULL))
-    assert written.counts == Counts()
+    assert written == WrittenChunk(Counts(), new_drift=[], refused=frozenset(), withheld=0)
     assert tenant.rows("SELECT expires_at FROM tenant_leases") > before
     assert tenant.log.id is None
 

@@ -46,12 +46,12 @@ class Tables:
         yield
         self.is_open = False
 
-    def execute(self, statement: object, _bound: object = None) -> Any:
-        """What it holds, to whatever query."""
+    def execute(self, statement: object, bound: Any = None) -> Any:
+        """What it holds of the rows that are asked for."""
         assert self.is_open
         self.statements.append(str(statement))
         if "tenant_leases" not in str(statement):
-            return iter(self.held)
+            return iter([row for row in self.held if row[0] in bound["ids"]])
         self.extensions -= 1
         return _Extended(None if self.extensions < 0 else _Extended.Row())
 
@@ -94,6 +94,7 @@ def reading(
     clock: Callable[[], float] = lambda: 0.0,
     spec: EntitySpec = CUSTOMERS,
     quiet: bool = False,
+    rewrite: bool = False,
     **options: Any,
 ) -> Iterator[Reading]:
     settings = Settings(rate_limit=Rate(1_000_000, 1), request_timeout_seconds=10, max_attempts=2)
@@ -115,6 +116,7 @@ def reading(
             client=client,
             clock=clock,
             quiet=quiet,
+            rewrite=rewrite,
         )
         yield Reading(context, is_open=True, **options)
 

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -39,7 +40,7 @@ def test_a_first_load_is_checked_without_a_word_to_the_database():
         chunk = prepare_chunk(read, Batch([record(1), record(2)], pages=1), checked)
     assert checked.records
     assert chunk.records is checked.records  # not checked a second time
-    assert (tables.statements, list(chunk.ids), chunk.table_was_empty) == ([], [1, 2], True)
+    assert (tables.statements, list(chunk.ids), chunk.table_was_empty, chunk.older) == ([], [1, 2], True, 0)
 
 
 def test_inactive_records_are_looked_up_by_id_fifty_at_a_time_and_the_lease_is_extended_in_between():
@@ -96,6 +97,13 @@ def test_inactive_records_are_looked_up_where_a_feed_shows_them_and_ids_may_be_a
     assert (source.asked, list(chunk.gone)) == (([[7]], [7]) if entity == "customers" else ([], []))
 
 
+def test_records_without_a_flag_are_not_looked_up():
+    flagless = replace(CUSTOMERS, columns=tuple(column for column in CUSTOMERS.columns if column.name != "active"))
+    with reading(Tables(), source := Source(), spec=flagless) as read:
+        assert list(prepare_chunk(read, Batch([record(7, active=False)], pages=1)).ids) == [7]
+    assert source.asked == []
+
+
 @pytest.mark.parametrize("mode", [Mode.FULL, Mode.WINDOW])
 def test_only_an_incremental_sync_looks_inactive_records_up(mode: Mode):
     source = Source()
@@ -106,10 +114,18 @@ def test_only_an_incremental_sync_looks_inactive_records_up(mode: Mode):
 
 def test_a_record_with_an_open_reject_is_written_though_the_table_holds_it_and_its_reject_goes():
     same = record(1)
-    tables = Tables()
+    tables = Tables(held=(held(same), held(record(2))))
     with reading(tables, open_rejects={1}) as read:
         chunk = prepare_chunk(read, Batch([same], pages=1))
+        other = prepare_chunk(read, Batch([record(2)], pages=1))
     assert (list(chunk.ids), list(chunk.passed)) == ([1], [1])
+    assert (list(other.ids), list(other.passed)) == ([], [])
+
+
+def test_a_rewrite_writes_what_the_table_holds_as_well():
+    with reading(Tables(held=(held(record(1)),)), mode=Mode.FULL, rewrite=True) as read:
+        chunk = prepare_chunk(read, Batch([record(1)], pages=1))
+    assert (list(chunk.ids), chunk.rewrite) == ([1], True)
 
 
 def test_what_a_chunk_was_refused_is_known_to_the_next_one():
@@ -128,8 +144,10 @@ def test_a_full_sync_s_older_copy_wins_over_what_was_held_and_not_over_what_the_
     now = datetime(2026, 2, 1, tzinfo=UTC)
     with reading(Tables(held=(held(record(1)), held(record(2)))), mode=Mode.FULL, pass_began=now) as read:
         first = prepare_chunk(read, Batch([record(1)], pages=1))
+        newer = prepare_chunk(read, Batch([record(1, modifiedOn="2026-03-01T00:00:00Z")], pages=1))
         second = prepare_chunk(read, Batch([*older, record(3, name="unreadable id: none"), b"{}"], pages=1))
     assert (list(first.ids), first.older) == ([], 0)
+    assert (list(newer.ids), newer.older) == ([1], 0)
     assert (sorted(second.ids), second.older, len(second.rejects)) == ([2, 3], 1, 1)
 
 
