@@ -7,7 +7,7 @@ from st_pipeline_tests.mirror import PACKAGE, ROOMS, TESTED_BY, TESTS, WHOLE, WI
 ROOT = Path(__file__).parents[1]
 
 
-def test_each_module_of_the_core_has_own_tests_its_own_or_names_those_that_test_it():
+def test_each_module_of_the_core_has_tests_of_its_own_or_names_those_that_test_it():
     modules = {
         f"{room}/{path.stem}": path
         for room in ROOMS

@@ -55,10 +55,6 @@ ACCEPTED: dict[str, str] = {
                 "sync.prepare.Reading.note: later(self.newest_modified_on, chunk.newest_modified_on) becomes "
                 "later(chunk.newest_modified_on, self.newest_modified_on)"
             ),
-            (
-                "sync.prepare.check: later(newest, valid.newest_modified_on) becomes "
-                "later(valid.newest_modified_on, newest)"
-            ),
         ),
         MORE_READ: (
             "postgres.stream_pending._facts: SQL: condition dropped: {KEY} = ANY(:ids)",
