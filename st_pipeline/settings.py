@@ -230,12 +230,6 @@ class Settings(BaseSettings):
         "membership types) until its last poll is this old. `members_stream`, which shows the names of membership "
         "types, is known to be complete up to that poll.",
     )
-    report_unchanged_minutes: float = Field(
-        default=60,
-        ge=0,
-        description="How often, at most, polls that find nothing are reported as a materialization and in the sync "
-        "log.",
-    )
     dagster_host: str = Field(default="127.0.0.1", description="Address the UI listens on. It has no login.")
     dagster_port: int = Field(default=3000, ge=1, le=65535, description="Port of the UI.")
     dagster_host_names: Annotated[frozenset[str], NoDecode] = Field(

@@ -25,7 +25,7 @@ class Postgres(dg.ConfigurableResource[None]):
     def engine(self, run_id: str) -> Iterator[Engine]:
         """An engine for the run. Raises ConfigurationError when the database is not at this code's version."""
         settings = load_settings()
-        engine = open_engine(main_url(settings))
+        engine = open_engine(main_url(settings), threads=settings.poll_threads)
         try:
             check_current(engine)
             with database_errors("begin the run"):

@@ -44,7 +44,7 @@ def spec_of(name: str) -> EntitySpec | StreamSpec:
 
 def _facts(connection: Connection, tenant: Tenant, name: str, st_id: int, asked: Asked | None) -> dict[str, Any]:
     """What is known of any record, of an entity or a stream."""
-    cursor = cursors.load(connection, tenant.credential_id, name)
+    cursor = cursors.load_known(connection, [tenant.credential_id])[tenant.credential_id, name]
     return {
         "tenant": tenant,
         "name": name,

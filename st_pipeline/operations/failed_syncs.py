@@ -107,7 +107,7 @@ def failed_since(
     why_not: dict[int, str | None] = {}
     found: dict[tuple[int, str], _Asked] = {}
     logs = _failed_logs(connection, max_age)
-    known = cursors.load_all(connection, {log.credential_id for log in logs})
+    known = cursors.load_known(connection, {log.credential_id for log in logs})
     for log in logs:
         paused = schedules.get(log.credential_id, DEFAULT).paused_at is not None
         busy = held.get(log.credential_id)

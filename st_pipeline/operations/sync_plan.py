@@ -50,7 +50,7 @@ def plan(
 ) -> list[Plan]:
     """One for each tenant, selected or not; three queries, however many tenants there are."""
     taken = [choice.tenant.credential_id for choice in choices if choice.taken]
-    estimate = _Estimate(settings, configuration, cursors.load_all(connection, taken))
+    estimate = _Estimate(settings, configuration, cursors.load_known(connection, taken))
     estimate.rows = _count_rows(connection, estimate.to_count(taken))
     needs_token = _without_fresh_token(connection, settings, taken)
     plans = []

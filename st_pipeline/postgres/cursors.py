@@ -4,7 +4,7 @@ Here: the table sync_cursors. Not here: what a cursor means to the API (servicet
 """
 
 from collections import defaultdict
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
@@ -31,7 +31,6 @@ class Cursor:
     full_started_at: datetime | None = None
     last_full_at: datetime | None = None
     last_polled_at: datetime | None = None
-    last_reported_at: datetime | None = None
     last_failed_at: datetime | None = None
     complete_through: datetime | None = None
     full_spec_version: int | None = None
@@ -74,6 +73,18 @@ def load(connection: Connection, credential_id: int, entity: str) -> Cursor:
     return Cursor(*row) if row is not None else Cursor()
 
 
+def load_known(connection: Connection, credential_ids: Collection[int]) -> defaultdict[tuple[int, str], Cursor]:
+    """The cursors as people read them: `complete_through` and `last_polled_at` also by polls that moved no cursor."""
+    moved = ("complete_through", "last_polled_at")
+    fields = ", ".join(f"{'m' if name in moved else 'c'}.{name}" for name in Cursor.__slots__)
+    query = text(
+        f"SELECT c.credential_id, c.entity, {fields} FROM sync_cursors c "  # noqa: S608 - fields of Cursor
+        "JOIN completeness m USING (credential_id, entity) WHERE c.credential_id = ANY(:ids)"
+    )
+    rows = connection.execute(query, {"ids": list(credential_ids)})
+    return defaultdict(Cursor, {(credential_id, entity): Cursor(*rest) for credential_id, entity, *rest in rows})
+
+
 def load_all(connection: Connection, credential_ids: Collection[int]) -> defaultdict[tuple[int, str], Cursor]:
     """The cursors of these tenants by credential and entity, empty for an entity never synced."""
     rows = connection.execute(
@@ -97,4 +108,33 @@ def save(connection: Connection, credential_id: int, entity: str, **changes: obj
             f"DO UPDATE SET updated_at = clock_timestamp(), {', '.join(f'{n} = excluded.{n}' for n in values)}"
         ),
         {**bound, "credential_id": credential_id, "entity_name": entity},
+    )
+
+
+def note_unchanged(connection: Connection, credential_id: int, names: Collection[str], began_at: datetime) -> None:
+    """Save that nothing of these entities and lists differed when they were asked, which was after `began_at`."""
+    connection.execute(
+        text("""
+            UPDATE sync_cursors SET last_polled_at = :began_at, updated_at = clock_timestamp(),
+                complete_through = CASE WHEN complete_through IS NOT NULL THEN greatest(complete_through, :began_at) END
+            WHERE credential_id = :id AND entity = ANY(:names)
+        """),
+        {"id": credential_id, "names": list(names), "began_at": began_at},
+    )
+
+
+def save_tokens(connection: Connection, credential_id: int, tokens: Mapping[str, tuple[str, str]]) -> None:
+    """Save new feed tokens by entity, each after the one it was asked with: only where that still stands."""
+    connection.execute(
+        text("""
+            UPDATE sync_cursors c SET continue_from = n.new, updated_at = clock_timestamp()
+            FROM unnest(CAST(:entities AS text[]), CAST(:old AS text[]), CAST(:new AS text[])) AS n (entity, old, new)
+            WHERE c.credential_id = :id AND c.entity = n.entity AND c.continue_from = n.old
+        """),
+        {
+            "id": credential_id,
+            "entities": list(tokens),
+            "old": [old for old, _ in tokens.values()],
+            "new": [new for _, new in tokens.values()],
+        },
     )

@@ -79,13 +79,14 @@ def embedded_url(settings: Settings, database: str) -> URL:
     return make_url(server.url(database))
 
 
-def open_engine(url: URL) -> Engine:
-    """An engine. Pooled connections are tested before use; sessions use UTC."""
+def open_engine(url: URL, *, threads: int = 1) -> Engine:
+    """An engine. Pooled connections are tested before use; sessions use UTC. `threads`: that sync tenants."""
     return create_engine(
         url,
         pool_pre_ping=True,
         hide_parameters=True,  # an error's text would show a record's values in tracebacks
-        pool_size=4,
+        pool_size=max(4, threads),
+        max_overflow=10 + threads,  # a sync's own connection, and one for a moment to store a token
         connect_args={
             "connect_timeout": CONNECT_TIMEOUT_SECONDS,
             **CLIENT_KEEPALIVES,

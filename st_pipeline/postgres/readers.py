@@ -12,11 +12,13 @@ TABLES = (
     "companies",
     "field_drift",
     "servicetitan_sync_logs",
+    "stream_owners",
     "stream_pending",
     "sync_cursors",
     "sync_figures",
     "sync_figures_entities",
     "sync_log_entities",
+    "tenant_polls",
     "token_refreshes",
 )
 # The columns that views need of tables with more than a reader may see: secrets, and the bytes of rejected records.

@@ -19,7 +19,7 @@ import structlog
 from st_pipeline.errors import ConfigurationError, InvalidApiResponseFormat, OutOfTime, ServiceUnavailable
 from st_pipeline.servicetitan.addresses import check_api_address, check_token_address
 from st_pipeline.servicetitan.deadline import NO_DEADLINE, Deadline, out_of_time
-from st_pipeline.servicetitan.network import TimeLimits, open_http_client
+from st_pipeline.servicetitan.network import SharedConnections, TimeLimits, open_http_client
 from st_pipeline.servicetitan.rate_limit import RateLimiter
 from st_pipeline.servicetitan.responses import error_for
 from st_pipeline.servicetitan.retry import Sleep, retrying
@@ -48,8 +48,9 @@ class ServiceTitanClient:
     """The client for one tenant: `with ServiceTitanClient(authentication, settings) as client: client.get(...)`.
 
     Safe for use by several threads. `store`: where the token is shared with other processes. `deadline`: for every
-    request and every wait between two tries. `clock`, `sleep` and `transport` are for tests. Raises ConfigurationError
-    for an app key that cannot be sent, and for an address that no secret may be sent to.
+    request and every wait between two tries. `connections`: of the caller, who closes them; `token`: the stored one,
+    where it was read already. `clock`, `sleep` and `transport` are for tests. Raises ConfigurationError for an app key
+    that cannot be sent, and for an address that no secret may be sent to.
     """
 
     def __init__(
@@ -59,6 +60,8 @@ class ServiceTitanClient:
         *,
         store: TokenStore | None = None,
         deadline: Deadline = NO_DEADLINE,
+        connections: SharedConnections | None = None,
+        token: Token | None = None,
         clock: Callable[[], datetime] = now_utc,
         sleep: Sleep = threading.Event.wait,
         transport: httpx.BaseTransport | None = None,
@@ -72,13 +75,16 @@ class ServiceTitanClient:
         _check_app_key(authentication)
         schemes = {check_api_address(authentication), check_token_address(authentication)}
         self._limits = TimeLimits.of(settings, deadline)
-        self._http = open_http_client(no_tls() if schemes == {"http"} else tls(), transport)
+        context = no_tls() if schemes == {"http"} else tls()
+        self._owns_connections = connections is None
+        self._http = open_http_client(context, transport) if connections is None else connections.client(context)
         self._tokens = TokenSource(
             authentication,
             self._http,
             threshold_seconds=settings.token_refresh_threshold_seconds,
             limits=self._limits,
             store=store,
+            token=token,
             clock=clock,
             on_fetch=lambda: self.statistics.count("token_requests"),
         )
@@ -92,8 +98,9 @@ class ServiceTitanClient:
         self.close()
 
     def close(self) -> None:
-        """Close the connections."""
-        self._http.close()
+        """Close the connections, unless the caller shares them."""
+        if self._owns_connections:
+            self._http.close()
 
     def get(
         self,

@@ -11,6 +11,7 @@ import math
 import ssl
 from collections.abc import Iterable
 from dataclasses import dataclass
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Self
 
 import httpcore
@@ -77,6 +78,8 @@ def open_http_client(
         timeout=timeout,
         verify=verify,
         transport=transport,
+        # None is kept: connections are shared by tenants, and no tenant may send what another one was given.
+        cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
         mounts={"http://": None},
     )
     # httpx has no public way to give its connections a backend; a transport of our own would lose its proxies.
@@ -84,6 +87,27 @@ def open_http_client(
         if isinstance(one, httpx.HTTPTransport):
             one._pool._network_backend = _Backend(one._pool._network_backend)  # noqa: SLF001
     return http
+
+
+class SharedConnections:
+    """The HTTP clients that tenants share, one for each TLS context.
+
+    Connections stay open from one tenant to the next: with TLS a new one costs 100 ms and some 2 ms of CPU.
+    """
+
+    def __init__(self) -> None:
+        self._clients: dict[ssl.SSLContext, httpx.Client] = {}
+
+    def client(self, verify: ssl.SSLContext) -> httpx.Client:
+        """The client with this TLS context."""
+        if verify not in self._clients:
+            self._clients[verify] = open_http_client(verify)
+        return self._clients[verify]
+
+    def close(self) -> None:
+        """Close them all."""
+        for client in self._clients.values():
+            client.close()
 
 
 class _Backend(httpcore.NetworkBackend):

@@ -44,6 +44,38 @@ def iter_feed(client: ServiceTitanClient, spec: EntitySpec, *, start: str | None
     return prefetched(partial(_feed_pages, client, spec, start), prefetch)
 
 
+class BegunRead:
+    """A read of a feed or a list whose first page is here; the read goes on after it, where it goes on at all."""
+
+    def __init__(self, rest: Iterator[Page], stop: Event) -> None:
+        self._rest, self._stop = rest, stop
+        self.first = next(rest)
+
+    @property
+    def is_whole(self) -> bool:
+        """Is the first page the last one, and does it show all that its total promises?"""
+        return not self.first.has_more and len(self.first.records) >= (self.first.total or 0)
+
+    def pages(self, prefetch: int) -> Iterator[Page]:
+        """The first page, then the others."""
+        yield self.first
+        if not self.is_whole:
+            yield from prefetched(lambda _stop: self._rest, prefetch, self._stop)
+
+
+def begin_feed(client: ServiceTitanClient, spec: EntitySpec, *, start: str | None) -> BegunRead:
+    """The first page of a feed, to be read on from there or not. Raises what iter_feed raises for a first page."""
+    stop = Event()
+    return BegunRead(_feed_pages(client, spec, start, stop), stop)
+
+
+def begin_list(client: ServiceTitanClient, spec: EntitySpec, *, modified_from: str | None) -> BegunRead:
+    """The first page of a list, as of a complete `iter_list`."""
+    stop = Event()
+    params = _list_params(client, spec, modified_from, None)
+    return BegunRead(_walks(client, spec, params, MAX_WALKS, stop), stop)
+
+
 def _feed_pages(client: ServiceTitanClient, spec: EntitySpec, start: str | None, stop: Event) -> Iterator[Page]:
     if spec.feed_path is None:
         raise ValueError(f"{spec.name} has no feed")
@@ -85,6 +117,13 @@ def iter_list(
     while pages are read shifts those behind it, so the first one of the next page is never shown.
     Raises InvalidApiResponseFormat when a page repeats, and after MAX_EMPTY_PAGES_IN_A_ROW that say there is more.
     """
+    params = _list_params(client, spec, modified_from, modified_before)
+    return prefetched(partial(_walks, client, spec, params, MAX_WALKS if complete else 1), prefetch)
+
+
+def _list_params(
+    client: ServiceTitanClient, spec: EntitySpec, modified_from: str | None, modified_before: str | None
+) -> dict[str, str]:
     params = {**spec.list_params, "pageSize": str(client.settings.list_page_size)}
     if spec.sort is not None:
         params["sort"] = spec.sort
@@ -92,7 +131,7 @@ def iter_list(
         params["modifiedOnOrAfter"] = modified_from
     if modified_before is not None:
         params["modifiedBefore"] = modified_before
-    return prefetched(partial(_walks, client, spec, params, MAX_WALKS if complete else 1), prefetch)
+    return params
 
 
 def _walks(

@@ -15,13 +15,15 @@ END_SECONDS = 1.0
 """How long a consumer that stops early waits for the request in flight; the thread ends with that request anyway."""
 
 
-def prefetched(source: Callable[[threading.Event], Iterator[T]], ahead: int) -> Iterator[T]:
+def prefetched(
+    source: Callable[[threading.Event], Iterator[T]], ahead: int, stop: threading.Event | None = None
+) -> Iterator[T]:
     """The items of `source(stop)`, up to `ahead` of them fetched while the consumer works on the one before.
 
     An error of the source is raised here, after the items before it. Closing this generator sets `stop`, and the source
     starts no new request. With `ahead` 0 there is no thread.
     """
-    stop = threading.Event()
+    stop = stop or threading.Event()
     if ahead == 0:
         yield from source(stop)
         return

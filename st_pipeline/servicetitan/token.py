@@ -66,6 +66,7 @@ class TokenSource:
         threshold_seconds: float,
         limits: TimeLimits,
         store: TokenStore | None = None,
+        token: Token | None = None,
         clock: Callable[[], datetime] = now_utc,
         on_fetch: Callable[[], None] = lambda: None,
     ) -> None:
@@ -79,7 +80,7 @@ class TokenSource:
         self._clock = clock
         self._on_fetch = on_fetch
         self._lock = threading.Lock()
-        self._held: Token | None = None
+        self._held: Token | None = token
 
     def token(self) -> Token:
         """A token with more than the threshold left before it expires. Raises AuthError and TransientApiError."""

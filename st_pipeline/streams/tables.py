@@ -114,13 +114,19 @@ def adopt_trade(connection: Connection, spec: StreamSpec, owner: Owner) -> None:
 
 
 def note_owner(connection: Connection, spec: StreamSpec, owner: Owner) -> None:
-    """Note under whose name and trade the records stand, so that a poll need not read them to know."""
+    """Note under whose name and trade the records stand, and what they are made of, so that a poll need not read them.
+
+    The view completeness reads the sources.
+    """
+    bound = {"id": owner.credential_id, "stream": spec.name, "tenant": owner.tenant, "trade": owner.trade}
     connection.execute(
         text("""
-            INSERT INTO stream_owners (credential_id, stream, tenant, trade) VALUES (:id, :stream, :tenant, :trade)
-            ON CONFLICT (credential_id, stream) DO UPDATE SET tenant = excluded.tenant, trade = excluded.trade
+            INSERT INTO stream_owners (credential_id, stream, tenant, trade, version, sources)
+            VALUES (:id, :stream, :tenant, :trade, :version, :sources)
+            ON CONFLICT (credential_id, stream) DO UPDATE SET
+                tenant = excluded.tenant, trade = excluded.trade, version = excluded.version, sources = excluded.sources
         """),
-        {"id": owner.credential_id, "stream": spec.name, "tenant": owner.tenant, "trade": owner.trade},
+        {**bound, "version": spec.version, "sources": list(spec.after)},
     )
 
 

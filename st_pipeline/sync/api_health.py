@@ -48,7 +48,7 @@ class ApiHealth:
 def _says(poll: TenantPoll) -> Literal["answers", "is silent", "nothing"]:
     """A busy tenant or one whose secret does not open says nothing of the API. A refusal is an answer."""
     errors = [poll.error] if poll.result is None else [outcome.error for outcome in poll.result.outcomes]
-    if poll.all_feeds_answered or any(error is None for error in errors if poll.result is not None):
+    if poll.all_feeds_answered or (poll.result is not None and (poll.result.unchanged or None in errors)):
         return "answers"
     return "is silent" if any(is_outage(error) for error in errors) else "nothing"
 

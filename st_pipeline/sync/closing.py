@@ -17,24 +17,31 @@ from st_pipeline.tenants import audit, store, suspension
 
 
 def note_connection(
-    connection: Connection, credential_id: int, outcomes: Sequence[EntityOutcome], resting: Collection[str]
+    connection: Connection,
+    credential_id: int,
+    outcomes: Sequence[EntityOutcome],
+    resting: Collection[str],
+    unchanged: Collection[str] = (),
 ) -> None:
     """Does the credential work, as far as this sync tells? An outage and a sync that was cut off say nothing.
 
     Nor does a refused sync of a few entities: some apps get a 403 for a single one with everything else in order. Only
-    refused keys do, whatever was asked for. `resting`: the entities that a poll leaves out.
+    refused keys do, whatever was asked for. `resting`: the entities that a poll leaves out. `unchanged`: those of
+    which its look has found nothing new.
     """
-    refusal = refusal_of(outcomes)
+    refusal = refusal_of(outcomes, unchanged)
     is_whole = ENTITIES.keys() <= {outcome.entity for outcome in outcomes} | set(resting)
-    if any(outcome.error is None for outcome in _asked(outcomes)):
+    if unchanged or any(outcome.error is None for outcome in _asked(outcomes)):
         missing = "; ".join(str(one.error) for one in outcomes if isinstance(one.error, AuthError)) or None
         store.mark_synced(connection, credential_id, entities=ENTITIES, refused=missing)
     elif refusal is not None and (is_whole or refusal.ends_tenant):
         suspension.refused(connection, credential_id, str(refusal))
 
 
-def refusal_of(outcomes: Sequence[EntityOutcome]) -> PipelineError | None:
+def refusal_of(outcomes: Sequence[EntityOutcome], unchanged: Collection[str] = ()) -> PipelineError | None:
     """The refusal, where ServiceTitan refused everything that it was asked for."""
+    if unchanged:
+        return None
     errors = [outcome.error for outcome in _asked(outcomes)]
     refusals = [error for error in errors if isinstance(error, PipelineError) and error.refuses_tenant]
     return refusals[0] if refusals and len(refusals) == len(errors) else None
@@ -55,7 +62,11 @@ def note_in_the_trail(
             "sync",
             tenant=result.tenant,
             credential_id=credential_id,
-            result="done" if result.success else "refused" if refusal_of(result.outcomes) else "failed",
+            result="done"
+            if result.success
+            else "refused"
+            if refusal_of(result.outcomes, result.unchanged)
+            else "failed",
             details={
                 "mode": configuration.mode.value,
                 "type": configuration.sync_type,

@@ -108,8 +108,8 @@ def moment(name: str, written: str) -> datetime | None:
 class EntityOutcome:
     """An entity's result, or why it failed.
 
-    `report`: is it worth an event? In a poll: something changed, failed for the first time, recovered, or was last
-    reported long ago. Always in any other sync.
+    `report`: is it worth an event? In a poll: something changed, failed for the first time, or recovered. Always in any
+    other sync.
     """
 
     entity: str
@@ -134,7 +134,8 @@ class EntityOutcome:
 class SyncResult:
     """What a tenant's sync did. `sync_log_id` None: a poll that found nothing and left no row.
 
-    `stopped`: why it did not begin with what was left of its entities.
+    `stopped`: why it did not begin with what was left of its entities. `unchanged`: the entities that a poll's look has
+    found as they were; they have no outcome.
     """
 
     tenant: str
@@ -143,6 +144,7 @@ class SyncResult:
     outcomes: list[EntityOutcome] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
     stopped: str | None = None
+    unchanged: set[str] = field(default_factory=set)
     seconds: float = 0.0
 
     @property

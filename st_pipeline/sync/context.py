@@ -5,17 +5,19 @@ Here: the values. Not here: doing it (entity.py, stream.py), a whole tenant (ten
 
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 
 from sqlalchemy import Connection
 
 from st_pipeline.entities.spec import EntitySpec
+from st_pipeline.postgres.cursors import Cursor
 from st_pipeline.postgres.leases import Lease
 from st_pipeline.postgres.sync_log import SyncLog
 from st_pipeline.protocol import Counts, Drift, Mode
 from st_pipeline.servicetitan.client import ServiceTitanClient
+from st_pipeline.servicetitan.pages import BegunRead
 from st_pipeline.settings import Settings
 from st_pipeline.streams.spec import StreamSpec
 
@@ -65,6 +67,21 @@ class EntityResult:
         self.notes += [f"{part.entity}: {note}" for note in part.notes]
 
 
+@dataclass(frozen=True, slots=True)
+class Looked:
+    """What a poll's look saw of an entity, or of one of its lists, before the tenant was entered.
+
+    `cursor`: the one it was asked with; `began_at`: a time before it was asked, by Postgres's clock. `begun`: the read
+    whose first page it fetched; None: that failed with `error`, or what was wrong is found out when it is read.
+    """
+
+    cursor: Cursor
+    began_at: datetime
+    begun: BegunRead | None = None
+    error: Exception | None = None
+    has_news: bool = True
+
+
 @dataclass(slots=True, kw_only=True)
 class SyncContext:
     """A tenant, and what it takes to bring any of its tables up to date. `after_chunk` hears of each committed chunk.
@@ -111,7 +128,8 @@ class StreamContext(SyncContext):
 class EntityContext(SyncContext):
     """One of the tenant's entities to sync, or one of its lists: then `whole` is what the others before it did.
 
-    `night`: of a full sync that need not read everything, as whole reads are spread over several nights.
+    `night`: of a full sync that need not read everything, as whole reads are spread over several nights. `looked`: what
+    a look has seen, by entity or list.
     """
 
     spec: EntitySpec
@@ -120,6 +138,7 @@ class EntityContext(SyncContext):
     allow_deletions: bool = False
     night: date | None = None
     whole: EntityResult | None = None
+    looked: Mapping[str, Looked] = field(default_factory=dict)
     result: EntityResult = field(init=False)
 
     def __post_init__(self) -> None:
@@ -134,6 +153,11 @@ class EntityContext(SyncContext):
     def entity(self) -> str:
         """What a person calls it: the entity, also while one of its lists is read."""
         return self.spec.name if self.whole is None else self.whole.entity
+
+    def looked_at(self, cursor: Cursor) -> Looked | None:
+        """What a look has seen. It counts only if no other sync has moved the cursor since."""
+        looked = self.looked.get(self.spec.name)
+        return looked if looked is not None and looked.cursor == cursor else None
 
     def counts_so_far(self) -> Counts:
         """The entity's figures, with those of its lists that were read before."""

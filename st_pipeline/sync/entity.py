@@ -13,7 +13,8 @@ import dataclasses
 import time
 from collections.abc import Iterator
 from contextlib import closing
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
+from functools import partial
 
 import structlog
 
@@ -23,16 +24,16 @@ from st_pipeline.postgres.cursors import Cursor
 from st_pipeline.postgres.database import database_errors
 from st_pipeline.postgres.write_chunk import write_chunk
 from st_pipeline.protocol import Mode
-from st_pipeline.servicetitan.pages import Page, iter_feed, iter_list
+from st_pipeline.servicetitan.pages import BegunRead, Page, iter_feed, iter_list
 from st_pipeline.sync import deletions, totals, whole_reads
 from st_pipeline.sync.batches import Batch, batches
 from st_pipeline.sync.context import EntityContext, EntityResult
+from st_pipeline.sync.looking_back import as_parameter, looking_back
 from st_pipeline.sync.prepare import Reading, checked_ahead, collector_paused, prepare_chunk
 from st_pipeline.validation.chunk import ValidChunk
-from st_pipeline.validation.timestamps import later, parse_timestamp, written
+from st_pipeline.validation.timestamps import later, written
 
 log = structlog.get_logger()
-EARLIEST = datetime.min.replace(tzinfo=UTC)  # also what .NET writes for "no date"
 
 
 def sync_entity(context: EntityContext) -> EntityResult:
@@ -48,12 +49,15 @@ def sync_entity(context: EntityContext) -> EntityResult:
     with database_errors(context.doing):
         with context.connection.begin():
             cursor = cursors.load(context.connection, context.credential_id, context.spec.name)
-            context.result.began_at = cursors.now(context.connection)
+            looked = context.looked_at(cursor)
+            context.result.began_at = looked.began_at if looked else cursors.now(context.connection)
         context.mode = cursor.mode_for(context.mode)
         if cursor.last_full_at is None:
             context.allow_deletions = True  # nothing of ours can be lost before a full sync has ended
         result = context.result
         result.mode, result.cursor_before = context.mode, cursor.value
+        if looked is not None and looked.error is not None:
+            raise looked.error
         if not _is_complete_by_its_total(context, cursor, result):
             READ[context.mode](context, cursor, result)
         if result.counts.older:
@@ -171,13 +175,16 @@ def _is_complete_by_its_total(context: EntityContext, cursor: Cursor, result: En
 def _read_incremental(context: EntityContext, cursor: Cursor, result: EntityResult) -> None:
     """What changed since the stored cursor."""
     spec = context.spec
-    since = _looking_back(cursor, context.settings.lookback_minutes)
+    since = looking_back(cursor, context.settings.lookback_minutes)
+    looked = context.looked_at(cursor)
+    begun = looked.begun if looked else None
     if spec.feed_path is None:
-        reading, prefetch = Reading(context), context.settings.prefetch_pages
-        write_pages(reading, iter_list(context.client, spec, modified_from=since, prefetch=prefetch, complete=True))
+        reading, ahead = Reading(context), context.settings.prefetch_pages
+        whole = partial(iter_list, context.client, spec, modified_from=since, prefetch=ahead, complete=True)
+        write_pages(reading, begun.pages(ahead) if begun else whole())
     else:
         reading = Reading(context, cursor_field="continue_from")
-        _write_feed(reading, start=cursor.continue_from or since, restart=since)
+        _write_feed(reading, start=cursor.continue_from or since, restart=since, begun=begun)
     newest = later(cursor.newest_modified_on, reading.newest_modified_on)
     with context.connection.begin():
         context.lease.extend(context.connection)
@@ -186,12 +193,16 @@ def _read_incremental(context: EntityContext, cursor: Cursor, result: EntityResu
             _save_cursor(context, complete_through=result.began_at)
 
 
-def _write_feed(reading: Reading, *, start: str | None, restart: str | None) -> None:
-    """Write a feed from `start`; where its token is refused, from `restart`, which overlaps what is there already."""
+def _write_feed(reading: Reading, *, start: str | None, restart: str | None, begun: BegunRead | None = None) -> None:
+    """Write a feed from `start`; where its token is refused, from `restart`, which overlaps what is there already.
+
+    `begun`: the read from `start`, where a look has its first page already.
+    """
     context = reading.context
     prefetch = context.settings.prefetch_pages
     try:
-        write_pages(reading, iter_feed(context.client, context.spec, start=start, prefetch=prefetch))
+        from_start = partial(iter_feed, context.client, context.spec, start=start, prefetch=prefetch)
+        write_pages(reading, begun.pages(prefetch) if begun else from_start())
     except CursorRejected:
         if start == restart:
             raise
@@ -226,7 +237,7 @@ def write_batch(reading: Reading, batch: Batch, checked: ValidChunk | None = Non
 
 def _read_window(context: EntityContext, _cursor: Cursor, _result: EntityResult) -> None:
     """A range of modification times. No cursor moves; nothing is marked but contacts that show as inactive."""
-    start, end = _timestamp(context.window.start), _timestamp(context.window.end)
+    start, end = as_parameter(context.window.start), as_parameter(context.window.end)
     prefetch = context.settings.prefetch_pages
     if any(column.feed_only for column in context.spec.columns):
         # A list would lose what only the feed shows. It has no upper bound: what is newer is read too, and is true.
@@ -239,24 +250,6 @@ def _read_window(context: EntityContext, _cursor: Cursor, _result: EntityResult)
 
 
 READ = {Mode.FULL: _read_full, Mode.INCREMENTAL: _read_incremental, Mode.WINDOW: _read_window}
-
-
-def _timestamp(value: datetime | None) -> str | None:
-    return None if value is None else written(value)
-
-
-def _looking_back(cursor: Cursor, minutes: float) -> str | None:
-    """The time to read from again: inclusive, and a while before the newest record seen. None: from the beginning.
-
-    No later than the last complete read began: one record dated in the future would hide all that follow it.
-    """
-    if cursor.newest_modified_on is None:
-        return None
-    newest = parse_timestamp(cursor.newest_modified_on)
-    if cursor.complete_through is not None:
-        newest = min(newest, cursor.complete_through)
-    back = timedelta(minutes=minutes)
-    return _timestamp(newest - back) if newest > EARLIEST + back else None
 
 
 def _save_cursor(context: EntityContext, **changes: object) -> None:

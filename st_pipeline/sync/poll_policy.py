@@ -1,7 +1,7 @@
-"""Which entities a sync of a tenant tries, what a scheduled poll leaves out, and what it finds worth telling.
+"""Which entities a sync of a tenant tries, and what a scheduled poll leaves out.
 
-Here: which lists rest until they are due, what waits for its first load, when an unchanged entity is reported all the
-same. Not here: when polls run (defs/schedules.py), how an entity is synced (entity.py).
+Here: which lists rest until they are due, what waits for its first load. Not here: when polls run (defs/), how an
+entity is looked at and synced (look.py, entity.py).
 """
 
 from collections.abc import Collection, Mapping
@@ -32,17 +32,21 @@ def plan(
     *,
     first_loads: bool,
     without: Collection[str] = (),
+    lists_polled_at: datetime | None = None,
 ) -> Plan:
-    """What to try. `known`: the tenant's cursors. `first_loads` false: without what was never read to its end."""
+    """What to try. `known`: the tenant's cursors. `first_loads` false: without what was never read to its end.
+
+    `lists_polled_at`: when a poll last asked for all lists without a feed and found nothing.
+    """
     held = {name: known.get(name, Cursor()) for name in configuration.entities if name not in without}
     names = failed_last([*held], {name for name, cursor in held.items() if cursor.last_failed_at is not None})
     if is_poll(configuration):
-        names = [name for name in names if not rests(name, held[name], settings)]
+        names = [name for name in names if not rests(name, held[name], settings, lists_polled_at)]
     if not first_loads:
         loaded = {name for name, cursor in known.items() if cursor.last_full_at is not None}
         names = [name for name in names if not _waits_for_first_load(name, loaded)]
     is_quiet = is_poll(configuration)
-    logged = frozenset(name for name in names if not is_quiet or is_due(held[name], settings))
+    logged = frozenset(name for name in names if not is_quiet or held[name].last_failed_at is not None)
     return Plan(tuple(names), logged)
 
 
@@ -51,7 +55,7 @@ def is_poll(configuration: SyncConfiguration) -> bool:
     return configuration.sync_type == "scheduled" and configuration.mode is Mode.INCREMENTAL
 
 
-def rests(name: str, cursor: Cursor, settings: Settings) -> bool:
+def rests(name: str, cursor: Cursor, settings: Settings, lists_polled_at: datetime | None = None) -> bool:
     """Does a poll skip this entity?
 
     A list without a feed is read whole or from an hour back, however little changed, and it changes once in weeks. One
@@ -60,7 +64,8 @@ def rests(name: str, cursor: Cursor, settings: Settings) -> bool:
     spec = SYNCED[name]
     if not isinstance(spec, EntitySpec) or spec.feed_path is not None or cursor.last_failed_at is not None:
         return False
-    return _is_within(cursor.last_polled_at, settings.reference_poll_minutes)
+    moments = [moment for moment in (cursor.last_polled_at, lists_polled_at) if moment is not None]
+    return bool(moments) and datetime.now(UTC) - max(moments) < timedelta(minutes=settings.reference_poll_minutes)
 
 
 def _waits_for_first_load(name: str, loaded: Collection[str]) -> bool:
@@ -72,14 +77,3 @@ def _waits_for_first_load(name: str, loaded: Collection[str]) -> bool:
     if isinstance(spec, EntitySpec):
         return name not in loaded and not any(part.name in loaded for part in spec.lists)
     return any(_waits_for_first_load(before, loaded) for before in spec.after)
-
-
-def is_due(cursor: Cursor, settings: Settings) -> bool:
-    """Is an entity that did not change to be reported all the same? A failed one always: it may have recovered."""
-    return cursor.last_failed_at is not None or not _is_within(
-        cursor.last_reported_at, settings.report_unchanged_minutes
-    )
-
-
-def _is_within(moment: datetime | None, minutes: float) -> bool:
-    return moment is not None and datetime.now(UTC) - moment < timedelta(minutes=minutes)

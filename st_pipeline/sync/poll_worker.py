@@ -24,7 +24,7 @@ from st_pipeline.postgres.poll_claims import Claim, PollEnd
 from st_pipeline.servicetitan.deadline import NO_DEADLINE, Deadline
 from st_pipeline.settings import Settings
 from st_pipeline.sync.api_health import ApiHealth
-from st_pipeline.sync.polling import TenantPoll, poll_batch
+from st_pipeline.sync.polling import IdleConnections, TenantPoll, poll_batch
 from st_pipeline.tenants.schedule import Grid, left_out_until, next_poll
 
 # A worker that ends shortly before the next tick is taken for a running one by it, and nobody would poll for an
@@ -58,6 +58,7 @@ class PollWorker:
     sleep: Callable[[float], None] = time.sleep
     paused: list[ApiPause] = field(init=False, default_factory=list)
     _health: ApiHealth = field(init=False, default_factory=ApiHealth)
+    connections: IdleConnections = field(default_factory=IdleConnections)
     _ends: "queue.SimpleQueue[TenantPoll | _BatchEnd]" = field(init=False, default_factory=queue.SimpleQueue)
     _in_flight: int = field(init=False, default=0)
     _threads: list[threading.Thread] = field(init=False, default_factory=list)
@@ -119,7 +120,12 @@ class PollWorker:
         left, error = len(claims), None
         try:
             for poll in self.poll(
-                self.engine, self.settings, claims, run_id=self.run_id, deadline=self._deadline_of_batches()
+                self.engine,
+                self.settings,
+                claims,
+                run_id=self.run_id,
+                deadline=self._deadline_of_batches(),
+                connections=self.connections,
             ):
                 left -= 1
                 self._ends.put(poll)
@@ -186,5 +192,6 @@ class PollWorker:
         give_up_at = time.monotonic() + TO_STOP_SECONDS
         for thread in self._threads:
             thread.join(max(0.0, give_up_at - time.monotonic()))
+        self.connections.close()
         with transaction(self.engine, "give back the tenants that were not polled") as connection:
             poll_claims.release(connection, self.run_id)

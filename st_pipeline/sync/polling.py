@@ -1,25 +1,48 @@
-"""The polls of a batch of claimed tenants.
+"""The polls of claimed tenants: all are looked at, side by side in threads, and those with news are entered.
 
-Here: each tenant's poll, and what it says of itself. Not here: claiming tenants and noting the end (poll_worker.py),
-how a tenant is synced (tenant.py), telling people (defs/).
+Here: the threads, and what becomes of each tenant. Not here: claiming tenants and noting the end
+(poll_worker.py), what a look sees (look.py), how a tenant is synced (tenant.py), telling people (defs/).
+
+What Postgres knows of a batch's tenants comes in four queries, connections to ServiceTitan stay open from tenant to
+tenant, and a tenant without news is not written to: at ten thousand tenants everything else would be too much.
 """
 
+import threading
 import uuid
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import copy_context
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from queue import Empty, SimpleQueue
+from typing import TypeVar
 
 from sqlalchemy import Engine
 
-from st_pipeline.errors import PipelineError
+from st_pipeline.entities import ENTITIES
+from st_pipeline.errors import ConfigurationError, OutOfTime, PipelineError, TenantBusy, without_frames
+from st_pipeline.postgres import cursors
+from st_pipeline.postgres.cursors import Cursor
+from st_pipeline.postgres.database import transaction
 from st_pipeline.postgres.poll_claims import Claim
+from st_pipeline.servicetitan.client import ServiceTitanClient
 from st_pipeline.servicetitan.deadline import NO_DEADLINE, Deadline
+from st_pipeline.servicetitan.network import SharedConnections
 from st_pipeline.settings import Settings
 from st_pipeline.sync.configuration import SyncConfiguration, SyncResult
+from st_pipeline.sync.look import Look, look_at, parts_of
+from st_pipeline.sync.poll_policy import plan
+from st_pipeline.sync.stream_owner import StreamOwner, stream_owners
 from st_pipeline.sync.tenant import TenantSync
+from st_pipeline.tenants.poll_tenants import PollTenant, load_poll_tenants
 from st_pipeline.tenants.selection import FEEDS
+from st_pipeline.tenants.store import PostgresTokenStore
 
 POLL = SyncConfiguration(sync_type="scheduled")
+LISTS = frozenset(ENTITIES).difference(FEEDS)
+# An answer without news has a new token, too. Saved with each, it would be thirteen rows a poll.
+TOKENS_ARE_SAVED_EVERY = timedelta(days=1)
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +72,30 @@ class TenantPoll:
         return f"{self.claim.partition_key}: unexpected {type(self.error).__name__}; the log of the run has the place"
 
 
+class IdleConnections:
+    """Connections to ServiceTitan that no thread uses at the moment. They last as long as the worker."""
+
+    def __init__(self) -> None:
+        self._idle: SimpleQueue[SharedConnections] = SimpleQueue()
+
+    @contextmanager
+    def taken(self) -> Iterator[SharedConnections]:
+        """Some for a thread's use."""
+        try:
+            connections = self._idle.get_nowait()
+        except Empty:
+            connections = SharedConnections()
+        try:
+            yield connections
+        finally:
+            self._idle.put(connections)
+
+    def close(self) -> None:
+        """Close them."""
+        while not self._idle.empty():
+            self._idle.get_nowait().close()
+
+
 def poll_batch(
     engine: Engine,
     settings: Settings,
@@ -56,42 +103,183 @@ def poll_batch(
     *,
     run_id: uuid.UUID,
     deadline: Deadline = NO_DEADLINE,
+    connections: IdleConnections | None = None,
 ) -> Iterator[TenantPoll]:
     """Poll the tenants and yield each as soon as its poll has ended.
 
-    Those that were not begun when the deadline passed are not yielded: their claims are given back.
+    Those that were not begun when the deadline passed are not yielded: their claims are given back. `connections`:
+    those of the worker, for batch after batch. Raises ConfigurationError (there is no keyring) and DatabaseUnavailable.
     """
-    for claim in claims:
-        if deadline.has_passed:
-            return
-        yield _poll(engine, settings, claim, run_id, deadline)
-
-
-def _poll(engine: Engine, settings: Settings, claim: Claim, run_id: uuid.UUID, deadline: Deadline) -> TenantPoll:
-    seconds = settings.poll_tenant_seconds
-    sync = TenantSync(
-        engine,
-        settings,
-        claim.partition_key,
-        POLL,
-        sync_id=run_id,
-        dagster_run_id=str(run_id),
-        deadline=deadline,
-        budget=(seconds, f"a poll gives a tenant {seconds:g} s (ST_PIPELINE_POLL_TENANT_SECONDS)"),
-        first_loads=False,
-        without=claim.entities_off,
-    )
+    own = connections or IdleConnections()
+    batch = _Batch(engine, settings, run_id, deadline, own)
     try:
-        with sync:
-            for _ in sync.entities():
-                pass
-    except PipelineError as error:
-        return TenantPoll(claim, error=error, is_news=sync.is_news)
-    answered = {outcome.entity for outcome in sync.result.outcomes if outcome.error is None}
-    return TenantPoll(
-        claim,
-        sync.result,
-        is_quiet=sync.result.sync_log_id is None,
-        all_feeds_answered=answered >= {name for name in FEEDS if name in sync.plan.entities},
-        spent_budget=sync.deadline.has_passed and not deadline.has_passed,
+        yield from batch.polls(claims)
+    finally:
+        if connections is None:
+            own.close()
+
+
+@dataclass(frozen=True, slots=True)
+class _Task:
+    claim: Claim
+    known: PollTenant | None  # None: removed since it was claimed
+    cursors: Mapping[str, Cursor]
+    owners: Mapping[str, StreamOwner]
+
+
+@dataclass(slots=True)
+class _Batch:
+    engine: Engine
+    settings: Settings
+    run_id: uuid.UUID
+    deadline: Deadline
+    connections: IdleConnections
+    _tasks: "SimpleQueue[_Task | None]" = field(init=False, default_factory=SimpleQueue)
+    _ended: "SimpleQueue[TenantPoll | None]" = field(init=False, default_factory=SimpleQueue)
+
+    def polls(self, claims: Sequence[Claim]) -> Iterator[TenantPoll]:
+        threads = min(len(claims), self.settings.poll_threads)
+        for task in (*self._tasks_of(claims), *[None] * threads):
+            self._tasks.put(task)
+        for _ in range(threads):  # daemons: a request that hangs must not keep a process from ending
+            threading.Thread(target=copy_context().run, args=(self._work,), name="poll", daemon=True).start()
+        for _ in claims:
+            poll = self._ended.get()
+            if poll is not None:
+                yield poll
+
+    def _tasks_of(self, claims: Sequence[Claim]) -> list[_Task]:
+        """What Postgres knows of all of them."""
+        ids = [claim.credential_id for claim in claims]
+        with transaction(self.engine, "read what is known of the tenants to poll") as connection:
+            known = load_poll_tenants(connection, self.settings, ids)
+            held, owners = by_tenant(cursors.load_all(connection, ids)), by_tenant(stream_owners(connection, ids))
+        return [
+            _Task(claim, known.get(of), held.get(of, {}), owners.get(of, {}))
+            for claim, of in zip(claims, ids, strict=True)
+        ]
+
+    def _work(self) -> None:
+        with self.connections.taken() as connections:
+            while (task := self._tasks.get()) is not None:
+                poll = None
+                if not self.deadline.has_passed:
+                    try:
+                        poll = self._poll(task, connections)
+                    except Exception as error:  # noqa: BLE001 - one tenant's failure must not stop the others
+                        poll = TenantPoll(task.claim, is_quiet=False, error=without_frames(error))
+                self._ended.put(poll)
+
+    def _poll(self, task: _Task, connections: SharedConnections) -> TenantPoll:
+        claim, known = task.claim, task.known
+        if known is not None and known.busy_with is not None:
+            busy = f"poll of tenant {claim.partition_key}: the tenant is busy with another run, {known.busy_with}"
+            return TenantPoll(claim, error=TenantBusy(busy))
+        seconds = self.settings.poll_tenant_seconds
+        limit = f"a poll gives a tenant {seconds:g} s (ST_PIPELINE_POLL_TENANT_SECONDS)"
+        deadline = self.deadline.within(seconds, limit)
+        look = self._look(task, connections, deadline)
+        if look is not None and not look.has_news:
+            return self._leave(task, look)
+        return self._enter(task, look, deadline)
+
+    def _look(self, task: _Task, connections: SharedConnections, deadline: Deadline) -> Look | None:
+        """None: the tenant cannot be asked; its sync says why."""
+        known, claim = task.known, task.claim
+        if known is None or known.authentication is None:
+            return None
+        store = PostgresTokenStore(self.engine, self.settings, known.tenant)
+        try:
+            client = ServiceTitanClient(
+                known.authentication,
+                self.settings,
+                store=store,
+                deadline=deadline,
+                connections=connections,
+                token=known.token,
+            )
+        except ConfigurationError:
+            return None
+        names = plan(
+            POLL,
+            self.settings,
+            task.cursors,
+            first_loads=False,
+            without=claim.entities_off,
+            lists_polled_at=claim.hourly_at,
+        )
+        must_enter = known.was_cut_off or not known.is_in_order
+        look = Look(
+            claim.partition_key,
+            claim.credential_id,
+            client,
+            deadline,
+            names,
+            task.cursors,
+            task.owners,
+            claim.claimed_at,
+            must_enter,
+        )
+        look_at(look, self.engine)
+        return look
+
+    def _leave(self, task: _Task, look: Look) -> TenantPoll:
+        """A tenant without news. Once a day its feed tokens are saved."""
+        claim, of = task.claim, task.claim.credential_id
+        poll = _answered(TenantPoll(claim), look.unchanged, task.cursors)
+        saves = claim.tokens_saved_at is None or claim.claimed_at - claim.tokens_saved_at >= TOKENS_ARE_SAVED_EVERY
+        tokens = look.new_tokens() if saves else {}
+        unnoted = () if poll.all_feeds_answered else [part for name in look.unchanged for part in parts_of(name)]
+        if tokens or unnoted:
+            with transaction(self.engine, f"note the poll of tenant {claim.partition_key}") as connection:
+                cursors.save_tokens(connection, of, tokens)
+                cursors.note_unchanged(connection, of, unnoted, claim.claimed_at)
+        return replace(poll, tokens_saved_at=claim.claimed_at if saves else None)
+
+    def _enter(self, task: _Task, look: Look | None, deadline: Deadline) -> TenantPoll:
+        sync = TenantSync(
+            self.engine,
+            self.settings,
+            task.claim.partition_key,
+            POLL,
+            sync_id=self.run_id,
+            dagster_run_id=str(self.run_id),
+            deadline=deadline,
+            first_loads=False,
+            without=task.claim.entities_off,
+            look=look,
+        )
+        try:
+            with sync:
+                for _ in sync.entities():
+                    pass
+        except PipelineError as error:
+            return TenantPoll(task.claim, is_quiet=False, error=without_frames(error), is_news=sync.is_news)
+        result = sync.result
+        answered = result.unchanged | {outcome.entity for outcome in result.outcomes if outcome.error is None}
+        ran_out = any(isinstance(outcome.error, OutOfTime) for outcome in result.outcomes)
+        poll = TenantPoll(
+            task.claim,
+            result,
+            is_quiet=result.sync_log_id is None,
+            spent_budget=ran_out or (deadline.has_passed and not self.deadline.has_passed),
+        )
+        return _answered(poll, answered, task.cursors)
+
+
+def _answered(poll: TenantPoll, answered: Collection[str], cursors: Mapping[str, Cursor]) -> TenantPoll:
+    """Note which kinds of entities all answered, of those that were read to their end before."""
+    loaded = {name for name, cursor in cursors.items() if cursor.last_full_at is not None}
+    return replace(
+        poll,
+        all_feeds_answered=loaded.intersection(FEEDS) <= set(answered),
+        hourly_at=poll.claim.claimed_at if loaded & LISTS <= set(answered) else None,
     )
+
+
+def by_tenant(found: Mapping[tuple[int, str], T]) -> dict[int, dict[str, T]]:
+    """What was found by credential and name, by credential."""
+    tenants: dict[int, dict[str, T]] = {}
+    for (credential_id, name), one in found.items():
+        tenants.setdefault(credential_id, {})[name] = one
+    return tenants

@@ -15,6 +15,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from threading import Event, Lock
 
+from sqlalchemy import Connection
+
+from st_pipeline.entities.spec import EntitySpec
 from st_pipeline.postgres import chunks, rejects, stream_pending
 from st_pipeline.protocol import Known, PreparedChunk, Source, WrittenChunk
 from st_pipeline.servicetitan.prefetch import prefetched
@@ -22,7 +25,7 @@ from st_pipeline.streams import streams_of
 from st_pipeline.sync import deletions
 from st_pipeline.sync.batches import Batch
 from st_pipeline.sync.context import EntityContext
-from st_pipeline.validation.chunk import ValidChunk, check_changed, read_heads, validate_chunk
+from st_pipeline.validation.chunk import ValidChunk, changed_records, check_changed, read_heads, validate_chunk
 from st_pipeline.validation.timestamps import later
 
 
@@ -88,6 +91,15 @@ class Reading:
         asked = [st_id for st_id in ids if st_id not in self.open_rejects]
         with context.connection.begin():
             return chunks.known_rows(context.connection, context.spec, context.credential_id, asked)
+
+
+def differs(connection: Connection, spec: EntitySpec, credential_id: int, records: Sequence[bytes]) -> bool:
+    """Is there a record that a chunk would write, and not only count? Compared as `check` does it."""
+    heads = read_heads(records)
+    open_rejects = rejects.open_keys(connection, credential_id, spec.name)
+    asked = [st_id for st_id in heads.ids if st_id not in open_rejects]
+    known = chunks.known_rows(connection, spec, credential_id, asked)
+    return bool(changed_records(spec, heads, known)[0])
 
 
 def check(reading: Reading, records: Sequence[bytes]) -> ValidChunk:

@@ -1,7 +1,7 @@
 """Building a tenant's stream: read waiting keys, map, check, write; 2,000 records in one transaction.
 
-Here: the order of these steps, which tenants feed streams, what the first build takes. Not here: the mapping and the
-write (streams/), which keys wait (postgres/).
+Here: the order of these steps, what the first build takes. Not here: which tenants feed streams (stream_owner.py), the
+mapping and the write (streams/), which keys wait (postgres/).
 """
 
 import time
@@ -19,6 +19,7 @@ from st_pipeline.streams.spec import StreamSpec, in_year
 from st_pipeline.streams.tables import Owner
 from st_pipeline.streams.write_chunk import PreparedStreamChunk, write_stream_chunk
 from st_pipeline.sync.context import EntityResult, StreamContext
+from st_pipeline.sync.stream_owner import stream_owners
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -47,18 +48,12 @@ def build_stream(context: StreamContext) -> EntityResult:
 
 def _owner(context: StreamContext) -> Owner | None:
     """Whose records they are; None for a tenant that feeds no streams, whose records of earlier go."""
-    query = text("""
-        SELECT t.intacct_id, t.trade, t.environment, t.company, EXISTS (
-            SELECT FROM tenants p WHERE p.company = t.company AND p.environment = 'production') AS has_production,
-            o.tenant IS NOT DISTINCT FROM t.intacct_id AND o.trade IS NOT DISTINCT FROM t.trade AS is_noted
-        FROM tenants t LEFT JOIN stream_owners o ON o.credential_id = t.credential_id AND o.stream = :stream
-        WHERE t.credential_id = :id
-    """)
     with context.connection.begin():
-        tenant = context.connection.execute(query, {"id": context.credential_id, "stream": context.stream.name}).one()
-        why_not = _why_no_stream(context, tenant)
+        known = stream_owners(context.connection, [context.credential_id])[context.credential_id, context.stream.name]
+        why_not = known.why_no_stream(context.settings)
         if why_not is None:
-            return Owner(context.credential_id, tenant.intacct_id, tenant.trade, tenant.is_noted)
+            assert known.intacct_id is not None  # noqa: S101 - why_no_stream would say so
+            return Owner(context.credential_id, known.intacct_id, known.trade, known.is_noted)
         context.lease.extend(context.connection)
         dropped = tables.forget_records(context.connection, context.stream, context.credential_id)
         stream_pending.forget(context.connection, context.credential_id, context.stream.name)
@@ -66,19 +61,6 @@ def _owner(context: StreamContext) -> Owner | None:
     context.result.notes.append(f"not built: {why_not}")
     if dropped:
         context.result.notes.append(f"{dropped} records of earlier are dropped")
-    return None
-
-
-def _why_no_stream(context: StreamContext, tenant: Any) -> str | None:
-    if tenant.intacct_id is None:
-        command = f"st-pipeline companies update {tenant.company} --intacct-id …"
-        return f"the company has no Intacct id, which is the tenant of the stream; set it with `{command}`"
-    if tenant.environment == "production":
-        return None
-    if not context.settings.integration_feeds_streams:
-        return "an integration tenant feeds streams only where ST_PIPELINE_INTEGRATION_FEEDS_STREAMS is true"
-    if tenant.has_production:
-        return "the company's production tenant feeds its streams; two would overwrite each other"
     return None
 
 
@@ -92,7 +74,7 @@ def _begin(context: StreamContext, owner: Owner) -> None:
             is_first |= _take_over(context, owner)
         if is_first or context.rewrite:
             tables.let_all_wait(connection, stream, context.credential_id)
-        elif context.mode is Mode.FULL:
+        elif context.mode is Mode.FULL or not owner.is_noted:  # of an older version of the mapping, too
             tables.let_missing_wait(connection, stream, context.credential_id)
         if is_first or context.mode is Mode.FULL:
             context.result.mode = context.mode = Mode.FULL
@@ -183,7 +165,7 @@ def _checked(stream: StreamSpec, records: list[tuple[Any, ...]]) -> "tuple[pa.Ta
 def _sources_complete_through(context: StreamContext) -> Any:
     """The moment of the source that lags most; None while one was never read to its end."""
     query = text("""
-        SELECT CASE WHEN count(complete_through) = :sources THEN min(complete_through) END FROM sync_cursors
+        SELECT CASE WHEN count(complete_through) = :sources THEN min(complete_through) END FROM completeness
         WHERE credential_id = :id AND entity = ANY(:entities)
     """)
     bound = {"id": context.credential_id, "entities": list(context.stream.after), "sources": len(context.stream.after)}

@@ -5,9 +5,8 @@ Here: the lease, what a failure stops, the log from running to completed or fail
 """
 
 import time
-import traceback
 import uuid
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from types import TracebackType
 from typing import Any, Self
 
@@ -15,7 +14,7 @@ import structlog
 from sqlalchemy import Connection, Engine
 
 from st_pipeline.entities import ENTITIES
-from st_pipeline.errors import ConfigurationError, NotTried, OutOfTime, PipelineError, SyncStopped, without_frames
+from st_pipeline.errors import ConfigurationError, NotTried, OutOfTime, PipelineError, SyncStopped
 from st_pipeline.postgres import cursors, leases, stops, switches
 from st_pipeline.postgres.database import database_errors
 from st_pipeline.postgres.sync_log import SyncLog, close_abandoned
@@ -29,8 +28,10 @@ from st_pipeline.sync.configuration import EntityOutcome, SyncConfiguration, Syn
 from st_pipeline.sync.context import EntityContext, EntityResult, StreamContext, Window
 from st_pipeline.sync.data_types import SYNCED
 from st_pipeline.sync.entity import sync_entity
+from st_pipeline.sync.entity_ends import EntityEnds
 from st_pipeline.sync.entity_order import OUTAGES_IN_A_ROW, is_outage
 from st_pipeline.sync.expected_records import expected_records
+from st_pipeline.sync.look import Look
 from st_pipeline.sync.stream import build_stream
 from st_pipeline.tenants import store
 
@@ -43,7 +44,8 @@ class TenantSync:
     Entering takes the tenant's lease: raises TenantBusy when another run holds it for longer than `wait_seconds`.
     Leaving closes the sync log, also when the body raised. `deadline`: the run's; `budget`: the tenant's seconds and
     where they come from. `first_loads` false: what was never read to its end is left out. `without`: the entities to
-    leave out; None: those that are off, if it is a scheduled sync.
+    leave out; None: those that are off, if it is a scheduled sync. `look`: what a poll has seen of the tenant, whose
+    plan and deadline are the sync's.
     """
 
     def __init__(
@@ -60,6 +62,7 @@ class TenantSync:
         budget: tuple[float, str] | None = None,
         first_loads: bool = True,
         without: Collection[str] | None = None,
+        look: Look | None = None,
         after_chunk: Callable[[str, Counts], None] = lambda _entity, _counts: None,
     ) -> None:
         update = {} if configuration.batch_size is None else {"rows_per_chunk": configuration.batch_size}
@@ -69,6 +72,7 @@ class TenantSync:
         self.wait_seconds = wait_seconds
         self.first_loads = first_loads
         self._without = without
+        self.look = look
         self._budget = budget
         self._run_deadline = self.deadline = deadline
         self.after_chunk = after_chunk
@@ -116,6 +120,8 @@ class TenantSync:
             derived=STREAMS,
             asked=self.configuration.as_details(),
         )
+        is_poll = poll_policy.is_poll(self.configuration)
+        self.ends = EntityEnds(self.connection, tenant.credential_id, self.log, is_poll)
         try:
             self.client = self._client(tenant)
         except ConfigurationError as error:
@@ -125,9 +131,12 @@ class TenantSync:
             close_abandoned(self.connection, tenant.credential_id)
             known = cursors.load_all(self.connection, [self.credential_id])
             held = {name: cursor for (_, name), cursor in known.items()}
-            self.plan = poll_policy.plan(
-                self.configuration, self.settings, held, first_loads=self.first_loads, without=self._left_out()
-            )
+            if self.look is not None:
+                self.plan, self.result.unchanged = self.look.plan, self.look.take_over(self.connection, held)
+            else:
+                self.plan = poll_policy.plan(
+                    self.configuration, self.settings, held, first_loads=self.first_loads, without=self._left_out()
+                )
             if self.plan.logged:
                 self.log.ensure(self.connection)
 
@@ -138,6 +147,8 @@ class TenantSync:
 
     def _client(self, tenant: store.Tenant) -> ServiceTitanClient:
         """Raises ConfigurationError: a secret does not open, there is no app key, or it cannot be sent."""
+        if self.look is not None:
+            return self.look.client
         with self.connection.begin():
             authentication = store.load_authentication(self.connection, self.settings, self.result.tenant)
         tokens = store.PostgresTokenStore(self.engine, self.settings, tenant)
@@ -154,9 +165,6 @@ class TenantSync:
             self.lease.release(self.connection)
         self.result.sync_log_id = self.log.id
 
-    def _cursor(self, name: str) -> cursors.Cursor:
-        return cursors.load(self.connection, self.credential_id, name)
-
     def entities(self, skip: Callable[[str], bool] = lambda _entity: False) -> Iterator[EntityOutcome]:
         """Sync each entity, build each stream, and yield the outcomes.
 
@@ -169,16 +177,13 @@ class TenantSync:
         for entity in self.plan.entities:
             if skip(entity):
                 continue
-            if self._stops(outages):
-                return
-            after = [name for name in SYNCED[entity].after if name in failed]
-            if ends_all is not None:
-                outcome = self._failed(EntityResult(entity, self.configuration.mode), ends_all)
-            elif after:
-                error = NotTried(f"{entity} of tenant {self.result.tenant}: not tried, as {after[0]} failed")
-                outcome = self._failed(EntityResult(entity, self.configuration.mode), error)
-            else:
-                outcome = self._sync(entity)
+            if entity in self.result.unchanged:
+                outages = 0
+                continue
+            if self._stops(outages) and not (self.look and self.look.has_settled(entity)):
+                continue
+            outcome = self._outcome(entity, failed, ends_all)
+            if not isinstance(outcome.error, NotTried):
                 outages = outages + 1 if is_outage(outcome.error) else 0
             if outcome.error is not None:
                 if not isinstance(outcome.error, PipelineError) or outcome.error.stops_dependents:
@@ -198,7 +203,9 @@ class TenantSync:
         return expected_records(self.client, names)
 
     def _stops(self, outages: int) -> bool:
-        """Is the rest left for the next sync?"""
+        """Is the rest left for the next sync, but for what a look has settled?"""
+        if self.result.stopped is not None:
+            return True
         if self.deadline.has_passed:
             self.result.stopped = out_of_time(self.deadline)
         elif outages == OUTAGES_IN_A_ROW:
@@ -212,13 +219,21 @@ class TenantSync:
         """Is it a night's full sync, and are whole reads spread over several nights?"""
         return self.configuration.night is not None and self.settings.whole_read_nights > 1
 
+    def _outcome(self, entity: str, failed: Mapping[str, Exception], ends_all: Exception | None) -> EntityOutcome:
+        """Sync the entity, unless something before it has failed that it cannot do without."""
+        after = [name for name in SYNCED[entity].after if name in failed]
+        if ends_all is None and not after:
+            return self._sync(entity)
+        not_tried = NotTried(f"{entity} of tenant {self.result.tenant}: not tried, as {', '.join(after[:1])} failed")
+        return self.ends.failed(EntityResult(entity, self.configuration.mode), ends_all or not_tried)
+
     def _sync(self, name: str) -> EntityOutcome:
         work = self._work(name)
         try:
             result = build_stream(work) if isinstance(work, StreamContext) else sync_entity(work)
         except Exception as error:  # noqa: BLE001 - one entity's failure, ours or not, must not stop the others
-            return self._failed(work.result, error)
-        return self._succeeded(result)
+            return self.ends.failed(work.result, error)
+        return self.ends.succeeded(result)
 
     def _work(self, name: str) -> EntityContext | StreamContext:
         common: dict[str, Any] = {
@@ -241,44 +256,9 @@ class TenantSync:
             window=Window(self.configuration.modified_from, self.configuration.modified_to),
             allow_deletions=self.configuration.allow_deletions,
             night=self.configuration.night if self._is_spread else None,
+            looked={} if self.look is None else self.look.looked,
             **common,
         )
-
-    def _succeeded(self, result: EntityResult) -> EntityOutcome:
-        with database_errors(self.doing), self.connection.begin():
-            found = result.counts.changed > 0 or result.counts.failed > 0
-            is_due = poll_policy.is_due(self._cursor(result.entity), self.settings)
-            report = not poll_policy.is_poll(self.configuration) or found or is_due
-            cursors.save(self.connection, self.credential_id, result.entity, last_failed_at=None)
-            self.log.counts[result.entity] = result.counts  # for the tenant's figures, also without a row of its own
-            if report:
-                cursors.save(self.connection, self.credential_id, result.entity, last_reported_at=cursors.NOW)
-                self.log.progress(self.connection, result.entity, result.mode, result.counts, result.cursor_before)
-            if self.log.id is not None:  # its chunks may have begun a row although it is not worth an event
-                self.log.entity_ended(self.connection, result.entity, cursor_after=result.cursor_after)
-        return EntityOutcome(result.entity, result, report=report)
-
-    def _failed(self, result: EntityResult, error: Exception) -> EntityOutcome:
-        """Note the failure where an operator looks. Where Postgres itself is gone, the next start settles it."""
-        outcome = EntityOutcome(result.entity, result, error)
-        if not isinstance(error, PipelineError):
-            place = "".join(traceback.format_tb(error.__traceback__))
-            log.error("unexpected error", tenant=self.result.tenant, entity=result.entity, place=place)
-        without_frames(error)
-        try:
-            if self.connection.in_transaction():
-                self.connection.rollback()
-            with self.connection.begin(), self.log.forgotten_on_rollback():
-                failed_before = self._cursor(result.entity).last_failed_at
-                outcome.report = not poll_policy.is_poll(self.configuration) or failed_before is None
-                cursors.save(self.connection, self.credential_id, result.entity, last_failed_at=cursors.NOW)
-                self.log.progress(self.connection, result.entity, result.mode, result.counts, result.cursor_before)
-                self.log.entity_ended(
-                    self.connection, result.entity, message=outcome.message, error_kind=type(error).__name__
-                )
-        except Exception as second:  # noqa: BLE001 - the first error is the one to tell
-            log.warning("failure not noted", tenant=self.result.tenant, because=type(second).__name__)
-        return outcome
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -303,7 +283,7 @@ class TenantSync:
 
     def _close_log(self, connection: Connection) -> None:
         left_out = set(self.configuration.entities).difference(self.plan.entities)
-        closing.note_connection(connection, self.credential_id, self.result.outcomes, left_out)
+        closing.note_connection(connection, self.credential_id, self.result.outcomes, left_out, self.result.unchanged)
         if self.log.id is None and self.result.success:
             return
         message = None if self.result.success else "; ".join(self.result.errors)

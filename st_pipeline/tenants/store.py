@@ -4,7 +4,7 @@ Here: finding and decrypting credentials, and their connection status. Not here:
 is encrypted (vault/), whether ServiceTitan accepts it (diagnosis), telling outages from suspensions (suspension).
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal
@@ -59,10 +59,9 @@ class Tenant:
         return self.connection_status == "error" and (self.retry_at is None or self.retry_at > now)
 
 
-_TENANTS = (
+TENANTS = (
     f"SELECT {', '.join(Tenant.__slots__)} FROM tenants JOIN "  # noqa: S608 - names of ours
     "(SELECT id AS credential_id, refused_since, retry_at FROM servicetitan_credentials) c USING (credential_id) "
-    "ORDER BY partition_key"
 )
 SAVE_TOKEN = text("""
     WITH saved AS (
@@ -79,7 +78,7 @@ NOT_REFUSED = {"refused_since": None, "refusals": 0, "retry_at": None}
 
 def all_tenants(connection: Connection) -> list[Tenant]:
     """All tenants, enabled or not, by partition key."""
-    return [Tenant(*row) for row in connection.execute(text(_TENANTS))]
+    return [Tenant(*row) for row in connection.execute(text(f"{TENANTS} ORDER BY partition_key"))]
 
 
 def enabled_tenants(connection: Connection) -> list[Tenant]:
@@ -89,17 +88,27 @@ def enabled_tenants(connection: Connection) -> list[Tenant]:
 
 def find_tenant(connection: Connection, tenant: str) -> Tenant:
     """The tenant of a partition key, enabled or not. Raises ConfigurationError that suggests similar names."""
-    found = {known.partition_key: known for known in all_tenants(connection)}
-    if tenant not in found:
-        raise ConfigurationError(unknown("tenant", tenant, found, "credentials"))
-    return found[tenant]
+    company, _, environment = tenant.partition("@")  # not the key itself, for which there is no index
+    query = text(f"{TENANTS} WHERE company = :company AND environment = :environment AND partition_key = :key")
+    bound = {"company": company, "environment": environment or "production", "key": tenant}
+    found = connection.execute(query, bound).one_or_none()
+    if found is None:
+        known = [one.partition_key for one in all_tenants(connection)]
+        raise ConfigurationError(unknown("tenant", tenant, known, "credentials"))
+    return Tenant(*found)
 
 
 def load_authentication(connection: Connection, settings: Settings, tenant: str) -> TenantAuthentication:
     """All it takes to make requests for the tenant. Raises ConfigurationError: unknown, no app key, not decryptable."""
     found = find_tenant(connection, tenant)
-    opened = open_secrets(connection, Vault.from_settings(settings), found)
-    client_id, client_secret = opened["client_id"], opened["client_secret"]
+    return authentication_of(found, open_secrets(connection, Vault.from_settings(settings), found), settings)
+
+
+def authentication_of(
+    found: Tenant, secrets: Mapping[str, SecretStr | None], settings: Settings
+) -> TenantAuthentication:
+    """The authentication of a tenant whose secrets are open. Raises ConfigurationError: one is missing."""
+    tenant, client_id, client_secret = found.partition_key, secrets["client_id"], secrets["client_secret"]
     if client_id is None or client_secret is None:  # the columns are NOT NULL
         raise ConfigurationError(
             f"tenant {tenant} has no client id or secret: enter them with `st-pipeline credentials add --replace`"
@@ -110,7 +119,7 @@ def load_authentication(connection: Connection, settings: Settings, tenant: str)
         servicetitan_tenant_id=found.tenant_id,
         client_id=client_id,
         client_secret=client_secret,
-        app_key=opened["app_key"] or app_key_of(settings, tenant),
+        app_key=secrets["app_key"] or app_key_of(settings, tenant),
         api_url=settings.api_url(found.environment),
         auth_url=settings.auth_url(found.environment),
     )
@@ -236,9 +245,14 @@ def open_secrets(connection: Connection, vault: Vault, tenant: Tenant) -> dict[s
     row = connection.execute(sql, {"id": tenant.credential_id}).one_or_none()
     if row is None:
         raise ConfigurationError(f"the credential of tenant {tenant.partition_key} was removed")
+    return opened(vault, tenant, row)
+
+
+def opened(vault: Vault, tenant: Tenant, stored: Iterable[bytes | None]) -> dict[str, SecretStr | None]:
+    """The stored values of SECRET_COLUMNS, decrypted. Raises ConfigurationError."""
     return {
         column: None if value is None else vault.decrypt(tenant.partition_key, column, bytes(value))
-        for column, value in zip(SECRET_COLUMNS, row, strict=True)
+        for column, value in zip(SECRET_COLUMNS, stored, strict=True)
     }
 
 

@@ -98,13 +98,13 @@ def last_sync(connection: Connection, credential_id: int) -> dict[str, Any] | No
 def cursor_summary(connection: Connection, credential_id: int) -> dict[str, Any]:
     """Where its entities and streams stand, in a few figures; times are those of the entity that is most behind."""
     sql = text("""
-        SELECT count(*) AS begun, count(last_full_at) AS read_in_full, min(complete_through) AS complete_through,
-               min(last_polled_at) AS last_polled_at,
+        SELECT count(*) AS begun, count(last_full_at) AS read_in_full, min(m.complete_through) AS complete_through,
+               min(m.last_polled_at) AS last_polled_at,
                count(*) FILTER (WHERE full_started_at IS NOT NULL) AS full_under_way,
                array_agg(entity ORDER BY entity) FILTER (WHERE last_failed_at IS NOT NULL) AS failing,
                (SELECT count(*) FROM sync_rejects WHERE credential_id = :id AND dismissed_at IS NULL) AS open_rejects,
                (SELECT count(*) FROM stream_pending WHERE credential_id = :id) AS stream_records_waiting
-        FROM sync_cursors WHERE credential_id = :id
+        FROM sync_cursors JOIN completeness m USING (credential_id, entity) WHERE credential_id = :id
     """)
     row = dict(connection.execute(sql, {"id": credential_id}).mappings().one())
     return {**row, "failing": row["failing"] or []}

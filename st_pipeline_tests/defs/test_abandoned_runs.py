@@ -109,6 +109,6 @@ def test_polls_and_asset_runs_show_that_they_live_while_they_sync(platform: Plat
                     "INSERT INTO seen VALUES (session_lives(NEW.sync_id)); RETURN NULL; END $$")  # fmt: skip
     platform.change("CREATE TRIGGER look AFTER INSERT ON servicetitan_sync_logs FOR EACH ROW EXECUTE FUNCTION look()")
     assert platform.run("incremental_sync", "acme", only="tag_types").success
-    platform.change("UPDATE sync_cursors SET last_reported_at = NULL")  # so that the poll leaves a row in the log
+    platform.change("UPDATE sync_cursors SET last_failed_at = now()")  # so that the poll leaves a row in the log
     assert platform.poll("acme").success
     assert platform.rows("SELECT lives FROM seen") == [(True,), (True,)]

@@ -29,15 +29,17 @@ def synced(platform: Platform, monkeypatch: pytest.MonkeyPatch) -> Platform:
 
 
 def test_a_poll_that_finds_nothing_leaves_a_timestamp_and_nothing_else(synced: Platform):
-    polled = synced.rows("SELECT credential_id, entity, last_polled_at FROM sync_cursors ORDER BY 1, 2")
+    cursors = synced.rows("SELECT * FROM sync_cursors ORDER BY 1, 2")
     logs = synced.value(LOGS)
+    before = synced.value("SELECT now()")
     run = synced.poll("acme", "birch")
     assert run.success
     assert materialized(run) == {}
     assert synced.value(LOGS) == logs
-    later = synced.rows("SELECT credential_id, entity, last_polled_at FROM sync_cursors ORDER BY 1, 2")
-    assert [row[:2] for row in later] == [row[:2] for row in polled]
-    assert all(now > before for (*_, now), (*_, before) in zip(later, polled, strict=True))
+    assert synced.rows("SELECT * FROM sync_cursors ORDER BY 1, 2") == cursors
+    polls = synced.rows("SELECT polled_at, hourly_at FROM tenant_polls")
+    assert len(polls) == 2
+    assert all(polled_at > before and hourly_at > before for polled_at, hourly_at in polls)
     # Nor is anything planned, which is why the poll is an op: 500 tenants would plan 4 million events a day.
     events = [entry.dagster_event for entry in synced.instance.all_logs(run.run_id) if entry.is_dagster_event]
     assert len(events) <= EVENTS_OF_ANY_RUN
@@ -69,22 +71,6 @@ def test_every_entity_s_row_in_the_log_of_a_poll_is_closed(synced: Platform):
         "SELECT DISTINCT status FROM sync_log_entities UNION SELECT status FROM servicetitan_sync_logs"
     )
     assert states == [("completed",)]
-
-
-def test_once_an_hour_a_poll_reports_what_did_not_change(synced: Platform, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setenv("ST_PIPELINE_REPORT_UNCHANGED_MINUTES", "0")
-    logs = synced.value(LOGS)
-    run = synced.poll("acme")
-    assert materialized(run).keys() == pairs("acme")
-    assert {metadata["created"] + metadata["updated"] for metadata in materialized(run).values()} == {0}
-    assert synced.value(LOGS) == logs + 1
-
-
-def test_only_what_is_due_is_reported(synced: Platform):
-    """Not all of a tenant's entities because one of them is due."""
-    synced.change("UPDATE sync_cursors SET last_reported_at = now() - interval '61 minutes' WHERE entity = 'locations'")
-    assert materialized(synced.poll("acme", "birch")).keys() == {("acme", "locations"), ("birch", "locations")}
-    assert materialized(synced.poll("acme", "birch")) == {}
 
 
 def test_a_busy_tenant_is_skipped_and_nothing_fails(synced: Platform):

@@ -59,15 +59,6 @@ def test_a_list_that_failed_is_read_again_with_the_next_poll(polled: Tenant):
     assert poll(polled) == FED | {"campaigns"}
 
 
-def test_a_resting_list_writes_no_row_into_the_log(polled: Tenant):
-    """It was last reported long ago and is not polled; that must not cost a row in each poll."""
-    poll(polled)
-    before = polled.rows("SELECT count(*) FROM servicetitan_sync_logs")
-    polled.execute("UPDATE sync_cursors SET last_reported_at = now() - interval '2 hours' WHERE entity = 'job_types'")
-    assert poll(polled) == FED
-    assert polled.rows("SELECT count(*) FROM servicetitan_sync_logs") == before
-
-
 def test_a_stream_is_complete_up_to_the_list_that_rests(polled: Tenant):
     """Names of membership types may have changed since: the stream must not promise more than was read."""
 

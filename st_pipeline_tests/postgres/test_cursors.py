@@ -22,7 +22,6 @@ FULL = Cursor(
     full_started_at=DAY,
     last_full_at=DAY + timedelta(days=1),
     last_polled_at=DAY + timedelta(days=2),
-    last_reported_at=DAY + timedelta(days=3),
     last_failed_at=DAY + timedelta(days=4),
     complete_through=DAY + timedelta(days=5),
     full_spec_version=9,

@@ -188,6 +188,7 @@ def make_client(vendor: Vendor, clock: Clock, client_settings: Settings) -> Iter
         store: MemoryStore | None = None,
         authentication: TenantAuthentication | None = None,
         deadline: Deadline = NO_DEADLINE,
+        token: Token | None = None,
         **changed: Any,
     ) -> ServiceTitanClient:
         settings = client_settings.model_copy(update=changed)
@@ -198,6 +199,7 @@ def make_client(vendor: Vendor, clock: Clock, client_settings: Settings) -> Iter
                 settings,
                 store=store,
                 deadline=deadline,
+                token=token,
                 clock=clock,
                 sleep=clock.sleep,
                 transport=transport,

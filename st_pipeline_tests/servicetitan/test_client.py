@@ -2,15 +2,19 @@
 
 import traceback
 from collections.abc import Callable
+from datetime import UTC, datetime
 from functools import partial
 
 import httpx
 import pytest
+from pydantic import SecretStr
 from structlog.testing import capture_logs
 
 from st_pipeline.errors import ConfigurationError, PipelineError
 from st_pipeline.servicetitan.client import ServiceTitanClient
 from st_pipeline.servicetitan.envelope import read_envelope
+from st_pipeline.servicetitan.network import SharedConnections
+from st_pipeline.servicetitan.tenant_authentication import Token
 from st_pipeline.settings import Settings
 from st_pipeline_tests.servicetitan.conftest import (
     SECRETS,
@@ -26,6 +30,7 @@ from st_pipeline_tests.servicetitan.conftest import (
 )
 
 Make = Callable[..., ServiceTitanClient]
+FAR_AWAY = datetime(2100, 1, 1, tzinfo=UTC)
 ECHO = " ".join([*SECRETS.values(), "token-1", "token-2", "Jane Doe"])
 
 
@@ -168,3 +173,34 @@ def test_the_rate_limit_holds_for_every_try(make_client: Make, vendor: Vendor, c
     back_off, limited = pauses
     assert back_off < 1
     assert 3590 < limited <= 3600
+
+
+def test_no_cookie_is_kept_as_tenants_share_connections(client: ServiceTitanClient, vendor: Vendor):
+    """A gateway's cookie may stand for a session, and would go along with the next tenant's request."""
+    page = list_page()
+    page.headers["set-cookie"] = "session=of-acme; Path=/"
+    vendor.will(page, list_page())
+    get(client)
+    get(client)
+    assert [request.headers.get("cookie") for request in vendor.asked] == [None, None]
+
+
+def test_clients_of_tenants_share_connections_and_do_not_close_them():
+    shared = SharedConnections()
+    one, other = (
+        ServiceTitanClient(make_authentication(), Settings(), connections=shared, token=None) for _ in range(2)
+    )
+    one.close()
+    assert one._http is other._http
+    assert not other._http.is_closed
+    shared.close()
+    assert other._http.is_closed
+
+
+def test_a_stored_token_that_was_read_already_is_not_read_again(make_client: Make, vendor: Vendor):
+    vendor.will(list_page())
+    store = MemoryStore()
+    client = make_client(store=store, token=Token(SecretStr("token-of-the-batch"), FAR_AWAY))
+    get(client)
+    assert vendor.asked[0].headers["authorization"] == "Bearer token-of-the-batch"
+    assert vendor.token_requests == []

@@ -10,7 +10,7 @@ import pytest
 from st_pipeline.entities import ENTITIES
 from st_pipeline.errors import CursorRejected, InvalidApiResponseFormat, PermanentApiError
 from st_pipeline.servicetitan.client import ServiceTitanClient
-from st_pipeline.servicetitan.pages import Page, count, fetch_by_ids, iter_feed, iter_list
+from st_pipeline.servicetitan.pages import Page, begin_feed, begin_list, count, fetch_by_ids, iter_feed, iter_list
 from st_pipeline_tests.servicetitan.conftest import Vendor, answer, feed_page, list_page, packed, refusal
 
 Make = Callable[..., ServiceTitanClient]
@@ -251,3 +251,33 @@ def test_text_that_is_no_json_costs_neither_the_page_nor_the_other_records(clien
     (page,) = iter_list(client, CUSTOMERS)
     memos = [json.loads(bytes(record))["memo"] for record in page.records]
     assert memos == ["half \N{REPLACEMENT CHARACTER}", "a b", '\\ud83d \N{GRINNING FACE} "q"']
+
+
+@AHEAD
+def test_a_feed_that_was_begun_goes_on_after_its_first_page(client: ServiceTitanClient, vendor: Vendor, prefetch: int):
+    vendor.will(feed_page({"id": 1}, token="b", more=True), feed_page({"id": 2}, token="c"))
+    begun = begin_feed(client, INVOICES, start="a")
+    assert (begun.first.continue_from, begun.is_whole, len(vendor.asked)) == ("b", False, 1)
+    assert _ids(begun.pages(prefetch)) == [[1], [2]]
+    assert [vendor.params(n)["from"] for n in range(2)] == ["a", "b"]
+
+
+def test_a_begun_read_of_one_page_asks_nothing_more(client: ServiceTitanClient, vendor: Vendor):
+    vendor.will(feed_page({"id": 1}, token="b"), list_page({"id": 1}, totalCount=1))
+    for begun in (begin_feed(client, INVOICES, start="a"), begin_list(client, CUSTOMERS, modified_from=None)):
+        assert begun.is_whole
+        assert _ids(begun.pages(1)) == [[1]]
+    assert len(vendor.asked) == 2
+
+
+def test_a_begun_list_that_shows_fewer_than_its_total_is_not_whole(client: ServiceTitanClient, vendor: Vendor):
+    vendor.will(list_page({"id": 1}, totalCount=2), list_page({"id": 1}, {"id": 2}, totalCount=2))
+    begun = begin_list(client, CUSTOMERS, modified_from=None)
+    assert not begun.is_whole
+    assert _ids(begun.pages(0)) == [[1], [1, 2]]
+
+
+def test_a_refused_token_is_told_when_a_feed_is_begun(client: ServiceTitanClient, vendor: Vendor):
+    vendor.will(refusal(400))
+    with pytest.raises(CursorRejected):
+        begin_feed(client, INVOICES, start="old")

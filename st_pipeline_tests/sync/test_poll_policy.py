@@ -11,7 +11,7 @@ from st_pipeline.sync import poll_policy
 from st_pipeline.sync.configuration import SyncConfiguration
 from st_pipeline.sync.data_types import SYNCED
 
-SETTINGS = Settings.model_construct(reference_poll_minutes=60, report_unchanged_minutes=120)
+SETTINGS = Settings.model_construct(reference_poll_minutes=60)
 LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
 # A list without a feed, an entity with one, one that is several lists, one that others need, a stream.
 LIST, FEED, PARTS, STREAM = "campaigns", "customers", "custom_fields", "invoices_stream"
@@ -24,11 +24,11 @@ def minutes_ago(minutes: float) -> datetime:
 
 
 def cursor(**changes: object) -> Cursor:
-    """Of an entity that was loaded, polled and reported a minute ago; a number stands for so many minutes ago.
+    """Of an entity that was loaded, and polled a minute ago; a number stands for so many minutes ago.
 
     Parameters are made when tests are collected, which may be long before they run.
     """
-    seen = Cursor(last_full_at=LONG_AGO, last_polled_at=minutes_ago(1), last_reported_at=minutes_ago(1))
+    seen = Cursor(last_full_at=LONG_AGO, last_polled_at=minutes_ago(1))
     moments = {name: minutes_ago(value) if isinstance(value, int) else value for name, value in changes.items()}
     return replace(seen, **moments)  # type: ignore[arg-type]
 
@@ -119,29 +119,18 @@ def test_of_several_lists_one_that_was_read_is_enough():
     assert PARTS not in planned(known | {part: cursor(last_full_at=None)}, SyncConfiguration(), first_loads=False)
 
 
-@pytest.mark.parametrize(
-    ("changes", "expected"),
-    [
-        ({}, False),
-        ({"last_reported_at": None}, True),
-        ({"last_reported_at": 119}, False),
-        ({"last_reported_at": 121}, True),
-        ({"last_failed_at": LONG_AGO}, True),
-    ],
-)
-def test_an_unchanged_entity_is_reported_when_it_failed_before_or_was_reported_long_ago(
-    changes: dict[str, object],
-    expected: bool,
-):
-    assert poll_policy.is_due(cursor(**changes), SETTINGS) is expected
+def test_a_list_also_rests_until_the_last_poll_is_an_hour_old_that_asked_for_all_lists_and_found_nothing():
+    old = cursor(last_polled_at=300)
+    assert poll_policy.rests(LIST, old, SETTINGS, minutes_ago(59))
+    assert not poll_policy.rests(LIST, old, SETTINGS, minutes_ago(61))
+    assert poll_policy.rests(LIST, cursor(), SETTINGS, minutes_ago(61))
 
 
-def test_a_poll_logs_whatever_is_found_only_what_is_due_and_a_person_s_sync_everything():
+def test_a_poll_logs_whatever_is_found_and_only_what_failed_before_and_a_person_s_sync_everything():
     def logged(known: dict[str, Cursor], configuration: SyncConfiguration = POLL) -> frozenset[str]:
         return poll_policy.plan(configuration, SETTINGS, known, first_loads=True).logged
 
-    old = cursor(last_reported_at=LONG_AGO)
+    failed = cursor(last_failed_at=LONG_AGO)
     assert logged(all_cursors()) == set()
     assert logged(all_cursors(), SyncConfiguration()) == set(SYNCED)
-    assert logged(all_cursors(customers=old)) == {"customers"}
-    assert logged(all_cursors(**{LIST: old})) == set()  # it rests, so it is not in the plan
+    assert logged(all_cursors(customers=failed)) == {"customers"}
