@@ -117,13 +117,14 @@ class Laps:
 
     def take_what_comes_before(self, sync: TenantSync) -> None:
         """Let what a sync does before its first entity be a part of its own."""
-        count = sync._announce  # noqa: SLF001 - nobody is told when it ends
+        count = sync._expected  # noqa: SLF001 - nobody is told when it ends
 
-        def counted(skip: Callable[[str], bool]) -> None:
-            count(skip)
+        def counted(skip: Callable[[str], bool]) -> int | None:
+            number = count(skip)
             self.take(AROUND)
+            return number
 
-        sync._announce = counted  # type: ignore[method-assign]  # noqa: SLF001
+        sync._expected = counted  # type: ignore[method-assign]  # noqa: SLF001
 
     def total(self, records: int) -> Lap:
         """All of them. `records`: what the source sent, without the streams' own."""
