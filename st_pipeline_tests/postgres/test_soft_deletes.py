@@ -2,6 +2,8 @@
 
 import json
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 import pytest
@@ -80,6 +82,47 @@ def test_live_rows_are_those_of_the_tenant_that_are_not_marked(tables: Tables):
     assert soft_deletes.live_rows(tables.connection, CUSTOMERS, OURS) == 3
 
 
+def created(tables: Tables, spec: EntitySpec, *days: str | None) -> None:
+    """Let our rows have been created on these days, the first row on the first."""
+    for st_id, day in zip(ROW_IDS, days, strict=True):
+        query = f"UPDATE {spec.table} SET created_on = :day WHERE credential_id = :id AND st_id = :st_id"  # noqa: S608
+        created_on = None if day is None else datetime.fromisoformat(day).replace(tzinfo=UTC)
+        tables.connection.execute(text(query), {"day": created_on, "id": OURS, "st_id": st_id})
+
+
+def test_a_tenant_s_rows_are_counted_with_the_newest_creation_of_those_that_are_live(tables: Tables):
+    created(tables, CUSTOMERS, "2026-01-01", "2026-01-03", "2026-01-02", "2026-01-09")
+    tables.mark(CUSTOMERS, 4)
+    tables.mark(CUSTOMERS, 1, 2, 3, of=THEIRS)
+    held = soft_deletes.held(tables.connection, CUSTOMERS, OURS)
+    assert held == soft_deletes.Held(3, 1, 0, datetime(2026, 1, 3, tzinfo=UTC))
+
+
+def test_the_newest_creation_is_unknown_when_a_live_row_does_not_tell_its_own(tables: Tables):
+    created(tables, CUSTOMERS, None, "2026-01-03", None, "2026-01-09")
+    tables.mark(CUSTOMERS, 1)
+    assert soft_deletes.held(tables.connection, CUSTOMERS, OURS).newest is None
+    tables.mark(CUSTOMERS, 3)
+    assert soft_deletes.held(tables.connection, CUSTOMERS, OURS).newest == datetime(2026, 1, 9, tzinfo=UTC)
+
+
+def test_contacts_that_say_they_were_removed_and_are_not_marked_are_counted_apart(tables: Tables):
+    assert soft_deletes.held(tables.connection, CONTACTS, OURS) == soft_deletes.Held(4, 0, 1, None)
+    tables.mark(CONTACTS, 4)
+    assert soft_deletes.held(tables.connection, CONTACTS, OURS) == soft_deletes.Held(3, 1, 0, None)
+
+
+def test_rows_that_are_not_active_are_found_by_when_they_were_written_with_those_that_are_marked(tables: Tables):
+    written = text("UPDATE st_customers SET local_synced_at = :at, active = :active WHERE st_id = :st_id")
+    for st_id, (day, active) in enumerate(((1, False), (2, False), (3, None), (3, True)), 1):
+        tables.connection.execute(written, {"at": datetime(2026, 1, day, tzinfo=UTC), "active": active, "st_id": st_id})
+    tables.mark(CUSTOMERS, 2)
+    find = partial(soft_deletes.inactive_rows, tables.connection, CUSTOMERS, OURS)
+    assert find(None) == ([1, 2, 3], {2})
+    assert find(datetime(2026, 1, 2, tzinfo=UTC)) == ([2, 3], {2})
+    assert find(datetime(2026, 1, 3, tzinfo=UTC)) == ([3], set())
+
+
 def test_a_row_is_marked_and_unmarked_once(tables: Tables):
     mark, unmark = soft_deletes.mark_deleted, soft_deletes.unmark
     assert (mark(tables.connection, CUSTOMERS, OURS, []), unmark(tables.connection, CUSTOMERS, OURS, [])) == (0, 0)
@@ -95,12 +138,12 @@ def test_what_the_list_shows_again_loses_its_mark_unless_its_flag_says_removed(t
         tables.mark(spec, 1, 2, 4)
         tables.mark(spec, 1, of=THEIRS)
         soft_deletes.remember_seen(tables.connection, OURS, spec.name, [1, 3, 4])
-    soft_deletes.remember_seen(tables.connection, THEIRS, "locations", [1])
+    soft_deletes.remember_seen(tables.connection, THEIRS, "customers", [1])
     assert sorted(soft_deletes.unmark_returned(tables.connection, CUSTOMERS, OURS)) == [1, 4]
     assert soft_deletes.unmark_returned(tables.connection, CONTACTS, OURS) == [1]
     assert (tables.marked(CUSTOMERS), tables.marked(CONTACTS)) == ([2], [2, 4])
     assert (tables.marked(CUSTOMERS, THEIRS), tables.marked(CONTACTS, THEIRS)) == ([1], [1])
-    assert soft_deletes.unmark_returned(tables.connection, CUSTOMERS, THEIRS) == []
+    assert soft_deletes.unmark_returned(tables.connection, CONTACTS, THEIRS) == []
 
 
 def test_of_some_rows_those_that_are_not_marked_are_told_or_those_that_say_they_were_removed(tables: Tables):

@@ -1,0 +1,60 @@
+"""What a chunk's transaction is wrapped in, and what happens between chunks."""
+
+import gc
+import uuid
+from collections.abc import Callable, Iterator
+
+import msgspec
+import pytest
+from sqlalchemy import Engine
+
+from st_pipeline.entities import ENTITIES
+from st_pipeline.errors import SyncStopped
+from st_pipeline.postgres import stops
+from st_pipeline.servicetitan.pages import Page
+from st_pipeline.sync.context import EntityContext
+from st_pipeline.sync.entity import write_pages
+from st_pipeline.sync.prepare import Reading, collector_paused
+
+
+@pytest.mark.parametrize("records", [[], [msgspec.Raw(b'{"id":1}')]])
+def test_a_stop_is_seen_and_the_lease_extended_while_pages_fill_no_chunk(
+    make_work: Callable[..., EntityContext], engine: Engine, records: list[msgspec.Raw]
+):
+    """Nothing is written between such pages, and there may be a hundred of them, each with all its tries."""
+    work, read, ends = make_work(ENTITIES["tag_types"]), [], []
+
+    def pages() -> Iterator[Page]:
+        for number in range(1, 100):
+            read.append(number)
+            with engine.begin() as other:
+                ends.append(other.exec_driver_sql("SELECT expires_at FROM tenant_leases").scalar_one())
+                if number == 3:
+                    stops.request(other, uuid.UUID(int=1), "stopped by a person")
+            yield Page(number, records, has_more=True, continue_from=str(number))
+
+    with pytest.raises(SyncStopped, match="stopped by a person"):
+        write_pages(Reading(work), pages())
+    assert read == [1, 2, 3]
+    assert ends[0] < ends[1] < ends[2]
+
+
+def test_the_collector_is_on_again_after_a_chunk_that_failed():
+    def fail() -> None:
+        with collector_paused():
+            assert not gc.isenabled()
+            raise ValueError("a bad chunk")
+
+    with pytest.raises(ValueError, match="a bad chunk"):
+        fail()
+    assert gc.isenabled()
+
+
+def test_a_collector_that_somebody_switched_off_stays_off():
+    gc.disable()
+    try:
+        with collector_paused():
+            pass
+        assert not gc.isenabled()
+    finally:
+        gc.enable()
