@@ -36,7 +36,7 @@ class Job(msgspec.Struct):
 
 
 class Figures(msgspec.Struct):
-    """CPU seconds of a load. `presence_*`: of the walk for what is gone, which only our full pass makes.
+    """CPU seconds of a load. `presence_*`: of the walk for what is gone, which only our full sync makes.
 
     `wall`: seconds it took, that walk apart. `peak_mb`: of the program's memory.
     """

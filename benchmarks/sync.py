@@ -67,7 +67,7 @@ def _print_load(program: str, load: Figures) -> None:
     if load.presence_client:
         client, postgres = load.client + load.presence_client, load.postgres + load.presence_postgres
         print(f"{'  not compared: with walk for':28}")
-        print(f"{'  deletions, as a full pass':28}{'':9}{client * per_row:>9.1f}{postgres * per_row:>10.1f}")
+        print(f"{'  deletions, as a full sync':28}{'':9}{client * per_row:>9.1f}{postgres * per_row:>10.1f}")
 
 
 def run(program: str, job: Job) -> bytes:

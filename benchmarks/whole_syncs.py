@@ -1,4 +1,4 @@
-"""Whole syncs of a tenant, every entity and stream: what a first load, a full pass and a poll cost. Used by sync.py."""
+"""Whole syncs of a tenant, every entity and stream: what a first load, a full sync and a poll cost. Used by sync.py."""
 
 import logging
 import time
@@ -32,7 +32,7 @@ def measure(place: Place) -> None:
     line("first load", everything)
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         connection.exec_driver_sql("VACUUM ANALYZE")  # what autovacuum, off here, does soon after a load
-    line("full pass, nothing changed", everything)
+    line("full sync, nothing changed", everything)
     line("incremental, nothing changed", SyncConfiguration())
     place.tenant.advance(changed=place.tenant.truth("invoices")["invoices"]["live"] // 100)
     line("incremental, 1 % changed", SyncConfiguration())

@@ -61,7 +61,7 @@ def _newest_to_the_seventh_digit(acme: Acme, entity: str) -> int:
 
 @pytest.mark.parametrize("mode", ["incremental", "full"])
 def test_five_records_deleted_at_the_source_are_marked_deleted_and_no_other(acme: Acme, mode: str):
-    """Peers keep them for ever. What has no feed, or cannot be asked for by ids, is marked by full passes only."""
+    """Peers keep them for ever. What has no feed, or cannot be asked for by ids, is marked by full syncs only."""
     acme.sync()
     there, gone = {}, {}
     for spec in ENTITIES.values():

@@ -110,7 +110,9 @@ def materialize_tenants(
         raise dg.Failure(str(error), allow_retries=error.retry_helps and not is_last_try) from error
     except (KeyboardInterrupt, dg.DagsterExecutionInterruptedError) as interrupt:
         # Without allow_retries=False Dagster would retry even a run that a person has ended.
-        ended = f"{why_ended(type(interrupt), deadline)}; what is committed stays, the next sync continues from there"
+        ended = (
+            f"{why_ended(type(interrupt), deadline)}; what is committed stays, and the next sync continues from there"
+        )
         context.instance.add_run_tags(run_id, {MESSAGE_TAG: ended} | report.tags)
         raise dg.Failure(ended, allow_retries=False) from None
     context.instance.add_run_tags(run_id, report.tags)

@@ -1,7 +1,7 @@
 """The daily job that deletes old rows, and its schedule.
 
 Here: what Dagster starts, and what the run shows. Not here: what is deleted (operations/). It runs at
-noon, when full syncs have left a place in the queue; killed or out of time, it goes on the next day.
+noon, when full syncs have left a place in the queue; killed or out of time, it continues the next day.
 """
 
 import os
@@ -76,6 +76,6 @@ def compute_logs_at_home() -> Iterator[Callable[[str], None]]:
 
 def shown(report: Report) -> dict[str, str | int]:
     """The rows deleted, for the run's page."""
-    left = [] if report.is_complete else ["the run's time was up; the next day continues"]
+    left = [] if report.is_complete else ["the run ran out of time; the next day's run continues"]
     left += [f"others had {kind} locked" for kind in sorted(report.skipped)]
     return {**report.deleted, "left": "; ".join(left) or "nothing"}

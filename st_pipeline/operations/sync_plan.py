@@ -1,4 +1,4 @@
-"""What a sync would do: which tenants, from which cursor, and the fewest requests that takes. Contacts nobody.
+"""What a sync would do: which tenants, from which cursor, and the fewest requests that takes. Sends no request.
 
 Here: the plan, as values. Not here: choosing the tenants (tenants/), syncing them (sync/).
 """

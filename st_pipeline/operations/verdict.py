@@ -114,7 +114,11 @@ def _how_deletion_was_learnt(sync: Sync | None, spec: EntitySpec, active: bool |
         return "no sync in the log covers that moment"
     if sync.mode == "incremental":
         return "the feed showed it as inactive, and ServiceTitan no longer found it by id"
-    again = "ServiceTitan did not find it by id either" if spec.ids_param else "neither did a second walk"
+    again = (
+        "ServiceTitan did not find it by id either"
+        if spec.ids_param
+        else "a second read of the list did not show it either"
+    )
     return f"a full sync did not find it in the list, and {again}"
 
 

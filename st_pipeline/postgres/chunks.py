@@ -81,7 +81,7 @@ def upsert(  # one chunk
 ) -> Counts:
     """Write rows newer than, or different from, those the table holds; `rows` comes from `with_bookkeeping`.
 
-    `rewrite`: write rows even when they are neither. `pass_began`: of the full pass that shows these rows, which wins
+    `rewrite`: write rows even when they are neither. `pass_began`: of the full sync that shows these rows, which wins
     over what was held before. Returns created, updated and unchanged, and how many of the last are older.
     """
     number = len(rows[KEY])
@@ -108,7 +108,7 @@ def copy_first_rows(connection: Connection, spec: EntitySpec, credential_id: int
     Nothing is written then, and the caller upserts.
     """
     number = len(rows[KEY])
-    # By Postgres's clock: a full pass compares it with the time when it began.
+    # By Postgres's clock: a full sync compares it with the time when it began.
     now = connection.execute(text("SELECT clock_timestamp()")).scalar_one()
     constants = {"credential_id": credential_id, "spec_version": spec.version, "local_synced_at": now}
     rows = rows | {name: [value] * number for name, value in constants.items()}
@@ -216,7 +216,7 @@ def _staging_sql(spec: EntitySpec) -> str:
 def _upsert_sql(spec: EntitySpec, rewrite: bool, *, in_pass: bool) -> str:
     """Never backwards in time, ties win; nothing is written that is there already.
 
-    A full pass makes the table equal to the source: over a row that was held when it began it wins whatever the dates,
+    A full sync makes the table equal to the source: over a row that was held when it began it wins whatever the dates,
     or one dated in the future would stay for ever. Not over one dated within LONGEST_LAG before the pass: the feed may
     not show that one yet, and the next poll settles it.
     A row marked as deleted is unmarked when the record shows as active again. A feed repeats deleted records too, so

@@ -12,7 +12,7 @@ from st_pipeline.runs.run_request import RunRequest
 
 
 class Phase(StrEnum):
-    """How far a run is."""
+    """The states of a run."""
 
     WAITING = "waiting"
     RUNNING = "running"
@@ -45,7 +45,7 @@ class RunBackend(Protocol):
         """Start or queue a run and return its id."""
 
     def states(self, run_ids: list[str]) -> dict[str, RunState]:
-        """How far these runs are."""
+        """The states of these runs."""
 
     def end_now(self, run_id: str) -> None:
         """End a run without waiting for its chunk."""

@@ -74,7 +74,7 @@ class MoreRuns(Protocol):
     """Where further runs come from."""
 
     def claim(self, number: int) -> list[TenantRun]:
-        """Up to so many; none: there are no more."""
+        """Up to `number` more; none when there are no more."""
 
     def keep(self) -> None:
         """They are still wanted; called several times a second."""

@@ -157,7 +157,7 @@ class RunningDagster:
         return {run["runId"]: run["status"] for run in self._runs(run_ids)}
 
     def states(self, run_ids: list[str]) -> dict[str, RunState]:
-        """How far these runs are."""
+        """The states of these runs."""
         found = {}
         for run in self._runs(run_ids):
             active = Phase.RUNNING if run["status"] in BEGUN else Phase.WAITING

@@ -59,7 +59,7 @@ class LocalProcesses:
         return run_id
 
     def states(self, run_ids: list[str]) -> dict[str, RunState]:
-        """How far these runs are."""
+        """The states of these runs."""
         return {run_id: self._state(run_id) for run_id in run_ids}
 
     def _state(self, run_id: str) -> RunState:

@@ -41,7 +41,7 @@ INTERRUPTED = "ended at once, by a person or with its service"
 
 def out_of_time(deadline: Deadline) -> str:
     """The words for an error caused by this deadline."""
-    return f"out of time, as {deadline.limit}; what is committed stays, the next sync goes on from there"
+    return f"out of time, as {deadline.limit}; what is committed stays, and the next sync continues from there"
 
 
 def why_ended(kind: type[BaseException], deadline: Deadline) -> str:

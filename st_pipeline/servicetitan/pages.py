@@ -45,7 +45,7 @@ def iter_feed(client: ServiceTitanClient, spec: EntitySpec, *, start: str | None
 
 
 class BegunRead:
-    """A read of a feed or a list whose first page is here; the read goes on after it, where it goes on at all."""
+    """A read of a feed or a list whose first page is here; the read continues after it, if there is more."""
 
     def __init__(self, rest: Iterator[Page], stop: Event) -> None:
         self._rest, self._stop = rest, stop

@@ -93,7 +93,7 @@ def error_for(
         )
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR or status in RETRYABLE:
         return ServiceUnavailable(
-            f"{what}; ServiceTitan has a problem; the next sync goes on from here", retry_after_seconds(response, now)
+            f"{what}; ServiceTitan has a problem; the next sync continues from here", retry_after_seconds(response, now)
         )
     if status == HTTPStatus.FORBIDDEN and error_body.title == SCOPE_TITLE:
         return ScopeMissing(

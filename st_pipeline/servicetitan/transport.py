@@ -59,7 +59,7 @@ def send_request(
         why = f"no connection to {host}: {error}"  # the system's own words: refused, unknown name, bad certificate
     except httpx.RequestError as error:
         why = f"the connection to {host} broke ({type(error).__name__})"
-    raise ServiceUnavailable(f"{doing}: {why}; check the network if this continues; the next sync goes on from here")
+    raise ServiceUnavailable(f"{doing}: {why}; check the network if this continues; the next sync continues from here")
 
 
 def _seconds(limit: float) -> str:

@@ -1,6 +1,6 @@
-"""Faults on demand: which rule strikes which request.
+"""Faults on demand: which rule applies to which request.
 
-Here: rules and when they strike (every n-th time, at random, at most so often). Not here: what the request then gets.
+Here: rules and when they apply (every n-th time, at random, at most so often). Not here: what the request then gets.
 """
 
 import random
@@ -36,7 +36,7 @@ class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     """One rule as a test writes it.
 
     It applies when `path` is part of the address and `entity` is the one requested (`token` for the token endpoint).
-    Then it strikes always, every n-th time, or with a probability; at most `times` times, and never among the first
+    Then it applies always, every n-th time, or with a probability; at most `times` times, and never among the first
     `after_requests`.
     """
 
@@ -91,8 +91,8 @@ class ActiveRule:
     def __post_init__(self) -> None:
         self.chance = random.Random(self.rule.seed)  # noqa: S311 - chance, not secrets
 
-    def strikes(self, asked: RequestTraits) -> bool:
-        """Count the request and say whether the rule strikes it."""
+    def applies_to(self, asked: RequestTraits) -> bool:
+        """Count the request and say whether the rule applies."""
         if not self._applies(asked):
             return False
         self.seen += 1
@@ -138,10 +138,10 @@ class Faults:
         self.rules.append(ActiveRule(rule))
 
     def striking(self, asked: RequestTraits, settings: Settings) -> list[ActiveRule]:
-        """The rules that strike this request, in order; every rule counts it."""
+        """The rules that apply to this request, in order; every rule counts it."""
         if self._implied[0] is not settings:
             self._implied = (settings, [ActiveRule(rule) for rule in implied_rules(settings)])
-        return [active for active in [*self.rules, *self._implied[1]] if active.strikes(asked)]
+        return [active for active in [*self.rules, *self._implied[1]] if active.applies_to(asked)]
 
 
 def implied_rules(settings: Settings) -> list[Rule]:

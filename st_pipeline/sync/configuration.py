@@ -99,7 +99,7 @@ def moment(name: str, written: str) -> datetime | None:
     try:
         read = datetime.fromisoformat(written)
     except ValueError:
-        raise ConfigurationError(f"{name} is no time: write 2026-01-31 or 2026-01-31T06:00:00Z") from None
+        raise ConfigurationError(f"{name} is not a valid time: write 2026-01-31 or 2026-01-31T06:00:00Z") from None
     is_bare_day = len(written) == len("2026-01-31")
     return read.replace(tzinfo=UTC) if is_bare_day else read
 

@@ -116,7 +116,7 @@ def _read_full(context: EntityContext, cursor: Cursor, result: EntityResult) -> 
         if resumes:
             start, began = cursor.full_continue_from, cursor.full_started_at
         context.rewrite = context.rewrite or cursor.full_rewrites  # whoever finishes a rewriting pass rewrites, too
-        result.notes.append(f"{'went on with' if resumes else 'began again'} a full pass that had not finished")
+        result.notes.append(f"{'continued' if resumes else 'restarted'} a full sync that had not finished")
     with context.connection.begin():
         context.lease.extend(context.connection)
         # Also when resumed: what the list showed before the kill may be gone by now, and must not be unmarked for it.

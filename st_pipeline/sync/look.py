@@ -3,7 +3,7 @@
 Here: asking, and comparing what came with the tables. Not here: which entities are asked for (poll_policy.py), entering
 a tenant (tenant.py), many tenants at once (polling.py).
 
-A look takes no lease and writes nothing. What it fetched is not fetched again: the sync that follows goes on from the
+A look takes no lease and writes nothing. What it fetched is not fetched again: the sync that follows continues from the
 first page. But it counts only while the cursor is still the one it was asked with, so a look that is lost, or that came
 too late, costs one request.
 """

@@ -232,7 +232,7 @@ def _some(entities: list[EntityAccess]) -> Finding:
             f"Refused: {_names(refused)}. Ask {ADMINISTRATOR} whether the app may read them ({APP_ACCESS})"
         )
     if unknown:
-        sentences.append(f"No usable answer: {_names(unknown)}. Test again in some minutes")
+        sentences.append(f"No usable answer: {_names(unknown)}. Test again in a few minutes")
     return Verdict.INCOMPLETE, ". ".join(sentences)
 
 

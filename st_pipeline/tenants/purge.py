@@ -144,5 +144,5 @@ def _delete_batch(connection: Connection, table: str, credential_id: int, rows: 
 
 def _load(engine: Engine, credential_id: int) -> Purge:
     sql = text(f"SELECT {_FIELDS} FROM purges WHERE credential_id = :id")  # noqa: S608
-    with transaction(engine, "read how far the purge is") as connection:
+    with transaction(engine, "read how far the purge has got") as connection:
         return Purge(*connection.execute(sql, {"id": credential_id}).one())

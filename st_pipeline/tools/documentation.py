@@ -33,7 +33,7 @@ SETTINGS_INTRODUCTION = """\
 
 Made from `st_pipeline/settings.py` by `python -m st_pipeline.tools.documentation`; do not edit it here.
 
-Each setting is an environment variable, and may stand in `.env` in the working folder instead. Set each in one place:
+Each setting is an environment variable, and may be set in `.env` in the working folder instead. Set each in one place:
 for `st-pipeline` commands the environment wins over `.env`, in Dagster's own processes `.env` wins. Those read it when
 they start: **restart them after a change**.
 

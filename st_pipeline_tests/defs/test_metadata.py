@@ -14,10 +14,10 @@ COUNTS = Counts(processed=10, created=4, updated=3, unchanged=1, failed=2, delet
 def test_warnings_notes_and_rejects_are_shown():
     result = EntityResult("invoices", Mode.FULL, COUNTS, seconds=4.0, nul_records=1)
     result.warnings = Counter({"total is missing": 2})
-    result.notes = ["went on with a full pass that had not finished", "3 records that were gone are back"]
+    result.notes = ["continued a full sync that had not finished", "3 records that were gone are back"]
     metadata = materialization_metadata(result, sync_log_id=7)
     assert metadata["warnings"].value == {"total is missing": 2}
-    assert metadata["notes"].text.startswith("went on with a full pass that had not finished; 3 records")
+    assert metadata["notes"].text.startswith("continued a full sync that had not finished; 3 records")
     assert {name: metadata[name] for name in ("processed", "successful", "failed", "deleted", "pages")} == {
         "processed": 10,
         "successful": 8,

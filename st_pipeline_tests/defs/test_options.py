@@ -97,8 +97,11 @@ def test_the_selected_assets_are_exactly_the_entities_synced(selected: tuple[str
         ({"mode": ModeChoice.window}, "mode window needs modified_from or modified_to"),
         ({"modified_from": MAY}, "no other mode takes them; mode is incremental"),
         ({"mode": ModeChoice.full, "modified_to": MAY}, "no other mode takes them; mode is full"),
-        ({"mode": ModeChoice.window, "modified_from": "yesterday"}, "modified_from is no time: write 2026-01-31"),
-        ({"mode": ModeChoice.window, "modified_to": "2026-13-01"}, "modified_to is no time"),
+        (
+            {"mode": ModeChoice.window, "modified_from": "yesterday"},
+            "modified_from is not a valid time: write 2026-01-31",
+        ),
+        ({"mode": ModeChoice.window, "modified_to": "2026-13-01"}, "modified_to is not a valid time"),
         ({"mode": ModeChoice.window, "modified_from": "2026-01-31T06:00"}, "has no zone"),
         ({"mode": ModeChoice.window, "modified_from": JUNE, "modified_to": MAY}, "before it starts"),
         ({"batch_size": -1}, "take 1 or more"),

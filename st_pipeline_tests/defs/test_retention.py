@@ -50,7 +50,7 @@ def test_what_is_left_is_told():
     report.deleted["dagster_runs"] = 4
     assert shown(report) == {
         "dagster_runs": 4,
-        "left": "the run's time was up; the next day continues; others had sync_log locked",
+        "left": "the run ran out of time; the next day's run continues; others had sync_log locked",
     }
     assert shown(Report())["left"] == "nothing"
 

@@ -51,7 +51,7 @@ def is_read_by_feed(spec: EntitySpec, mode: Mode) -> bool:
 
 
 def third_page(spec: EntitySpec, mode: Mode) -> dict[str, Any]:
-    """The rule of a fault that strikes from the third page on. A full sync asks for the list's total first."""
+    """The rule of a fault that applies from the third page on. A full sync asks for the list's total first."""
     if is_read_by_feed(spec, mode):
         return {"path": "/export/", "after_requests": 2}
     return {"after_requests": 2 + (mode is Mode.FULL)}
@@ -143,7 +143,7 @@ def test_after_a_failure_in_the_middle_the_next_sync_reads_the_rest(company: Ten
     if spec.feed_path is not None and mode is Mode.INCREMENTAL:
         assert again.counts.processed == left, "what arrived before the failure is not read again"
     if not spec.is_read_from_list and mode is Mode.FULL:
-        assert again.outcomes[0].result.notes == ["went on with a full pass that had not finished"]
+        assert again.outcomes[0].result.notes == ["continued a full sync that had not finished"]
     assert company.differences(entity) == []
 
 
@@ -194,7 +194,7 @@ def test_a_record_that_commits_0_3_ms_after_the_newest_one_seen_arrives_in_the_n
 
 @pytest.mark.parametrize("entity", over_shapes(FED))
 def test_a_feed_token_that_is_refused_costs_no_record(company: Tenant, entity: str):
-    """One stored by a sync that ended well, and one of a full pass that was cut off."""
+    """One stored by a sync that ended well, and one of a full sync that was cut off."""
     spec = ENTITIES[entity]
     name, ids = simulated_name(spec.name), company.ids(spec)
     company.change(spec, ids[2], "changed before the token was refused")

@@ -37,7 +37,7 @@ def marked_besides(before: Marks, *further: tuple[EntitySpec, int]) -> Marks:
 def test_a_deleted_record_is_marked_an_inactive_one_is_not_and_one_that_returns_is_unmarked(
     company: Tenant, entity: str, mode: Mode
 ):
-    """Where a sync cannot learn of a deletion, the next full pass does; until then the row stands as it was."""
+    """Where a sync cannot learn of a deletion, the next full sync does; until then the row stands as it was."""
     spec, since, before = ENTITIES[entity], moment(company), company.marks()
     gone = [(one, company.ids(one)[3]) for one in worked_on(spec)]
     records = [company.source.record(simulated_name(one.name), st_id) for one, st_id in gone]
@@ -83,7 +83,7 @@ PLACES = ("the second page of the walk", "its last page", "asking again for what
 
 
 @pytest.mark.parametrize("entity", over_shapes())
-def test_a_full_pass_that_dies_before_its_end_marks_nothing_and_the_next_one_does(company: Tenant, entity: str):
+def test_a_full_sync_that_dies_before_its_end_marks_nothing_and_the_next_one_does(company: Tenant, entity: str):
     """A walk that saw half of a list would otherwise take the other half for deleted."""
     spec, before = ENTITIES[entity], company.marks()
     one = spec.read_as[-1]

@@ -61,7 +61,7 @@ def test_a_rewriting_pass_that_was_cut_off_is_finished_as_one_by_the_nightly_syn
 
 
 def sync_one_version_ago(tenant: Tenant) -> None:
-    """A full pass over invoices by the software that did not know the column yet."""
+    """A full sync of invoices by the software that did not know the column yet."""
     configuration = SyncConfiguration(only=("invoices",), batch_size=ROWS_A_CHUNK, incremental_only=False)
     with TenantSync(tenant.engine, tenant.settings, tenant.name, configuration) as sync:
         work = sync._work("invoices")

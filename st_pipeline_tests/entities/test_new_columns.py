@@ -46,7 +46,7 @@ def of(tenant: Tenant) -> tuple[str, int]:
     return entity, RECORDS * len(ENTITIES[entity].read_as)
 
 
-def test_the_next_full_pass_fills_the_rows_of_an_older_version(tenant: Tenant, filled: Callable[[], int]):
+def test_the_next_full_sync_fills_the_rows_of_an_older_version(tenant: Tenant, filled: Callable[[], int]):
     entity, records = of(tenant)
     times = f"SELECT max(modified_on) AS newest FROM {ENTITIES[entity].table}"  # noqa: S608
     newest = tenant.rows(times)
@@ -66,7 +66,7 @@ def test_a_record_that_changes_is_filled_before_that(tenant: Tenant, filled: Cal
 
 
 def test_rewriting_fills_rows_whatever_version_they_say(tenant: Tenant, filled: Callable[[], int]):
-    """As after a repair of how a column is read, with no new version: a full pass leaves equal rows as they are."""
+    """As after a repair of how a column is read, with no new version: a full sync leaves equal rows as they are."""
     entity, records = of(tenant)
     tenant.execute(f"UPDATE {ENTITIES[entity].table} SET spec_version = {ENTITIES[entity].version}")  # noqa: S608
     assert tenant.sync(entity, incremental_only=False).counts.updated == 0

@@ -27,8 +27,8 @@ LEFT_OVER = {
     "records rejected": f"sync_rejects WHERE {OF_THE_TENANT}",
 }
 LEFT_OVER_AFTER_FULL = {
-    "full passes still under way": f"sync_cursors WHERE full_started_at IS NOT NULL AND {OF_THE_TENANT}",
-    "ids of a full pass not forgotten": f"seen_ids WHERE {OF_THE_TENANT}",
+    "full syncs still in progress": f"sync_cursors WHERE full_started_at IS NOT NULL AND {OF_THE_TENANT}",
+    "ids of a full sync not forgotten": f"seen_ids WHERE {OF_THE_TENANT}",
 }
 
 
@@ -36,7 +36,7 @@ def differences(connection: Connection, tenant: str, simulated: SimulatedTenant,
     """Everything that is not as it must be after a sync that followed a kill; empty when all is well.
 
     After a full sync tables and streams equal the source. After an incremental one they do too, but for one thing:
-    rows that are gone at the source may lack their mark where only a full pass can learn of it (`_learnt_by_full`).
+    rows that are gone at the source may lack their mark where only a full sync can learn of it (`_learnt_by_full`).
     """
     with connection.begin():
         found = _left_over(connection, tenant, after_full=after_full) + _doubles(connection)
@@ -92,9 +92,9 @@ def _mark_for_now(connection: Connection, tenant: str, simulated: SimulatedTenan
 
 
 def _learnt_by_full(connection: Connection, tenant: str) -> set[str]:
-    """Entities whose deletions wait for a full pass.
+    """Entities whose deletions wait for a full sync.
 
-    Those without a feed: a list shows no deletions. And those whose full pass was cut off: it writes a deleted record
+    Those without a feed: a list shows no deletions. And those whose full sync was cut off: it writes a deleted record
     as inactive and marks it at its end, from the list; an incremental sync then finds the row unchanged.
     """
     query = text(f"SELECT entity FROM sync_cursors WHERE full_started_at IS NOT NULL AND {OF_THE_TENANT}")  # noqa: S608

@@ -164,7 +164,7 @@ def test_absent_from_an_entity_that_was_never_synced(unsynced: Company):
     assert found.next_step.startswith("a full sync")
 
 
-def test_absent_while_the_first_full_pass_has_not_ended(unsynced: Company):
+def test_absent_while_the_first_full_sync_has_not_ended(unsynced: Company):
     unsynced.source.fault("status", status=400, entity="customers")
     unsynced.sync()
     found = unsynced.explain("customers", 1)
@@ -186,7 +186,7 @@ def test_absent_as_the_entity_it_depends_on_failed_in_the_first_sync(unsynced: C
     assert "not tried" in ((found.facts.failure and found.facts.failure.message) or "")
 
 
-def test_absent_after_a_full_pass_that_did_not_show_it(acme: Company):
+def test_absent_after_a_full_sync_that_did_not_show_it(acme: Company):
     found = acme.explain("customers", 1)
     assert found.verdict is Verdict.ABSENT
     assert "the last full sync ended at" in found.meaning

@@ -48,7 +48,12 @@ def judged(facts: Facts, entity: str = "customers") -> Explanation:
         (known(row=replace(ROW, active=False, merged_to_id=9)), "customers", INACTIVE, "inactive, merged into 9,"),
         (known(row=replace(ROW, active=False)), "customer_contacts", INACTIVE, "the deletion guard refused"),
         (known(row=GONE, deleted_by=FULL), "customers", DELETED, "did not find it in the list, and ServiceTitan"),
-        (known(row=GONE, deleted_by=FULL), "tag_types", DELETED, "the list, and neither did a second walk"),
+        (
+            known(row=GONE, deleted_by=FULL),
+            "tag_types",
+            DELETED,
+            "the list, and a second read of the list did not show it either",
+        ),
         (known(row=GONE, deleted_by=INCREMENTAL), "customers", DELETED, "no longer found it by id"),
         (known(row=GONE), "customers", DELETED, "no sync in the log covers that moment"),
         (known(row=replace(GONE, active=False)), "customer_contacts", DELETED, "which here means removed"),

@@ -25,8 +25,8 @@ def test_a_reject_is_kept_once_and_counted_again(connection: Connection):
     rejects.keep(connection, OURS, "customers", [FIRST, Reject(None, b"{}", ("no id",))], None)
     assert kept(connection, OURS, "last_seen_at > first_seen_at") == [(True,), (False,)]
     assert kept(connection, OURS) == [(1, b'{"id":1}', ["too odd"], 2), (None, b"{}", ["no id"], 1)]
-    rejects.keep(connection, OURS, "customers", [Reject(None, b"{}", ("no id",))], None)
-    assert kept(connection, OURS, "times") == [(2,), (2,)]
+    rejects.keep(connection, OURS, "customers", [Reject(None, b"{}", ("no id",))], 8)
+    assert kept(connection, OURS, "times, sync_log_id") == [(2, None), (2, 8)]
 
 
 def test_a_dismissed_reject_stays_so_until_its_bytes_are_others(connection: Connection):

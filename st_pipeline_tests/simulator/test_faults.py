@@ -1,4 +1,4 @@
-"""Every fault on demand, and that it strikes exactly when it should."""
+"""Every fault on demand, exactly when its rule says."""
 
 import time
 from collections.abc import Callable
@@ -25,7 +25,7 @@ def test_a_status_can_come_with_json_html_or_nothing(small: Callable[..., Indepe
     assert bool(answer.content) is bool(start)
 
 
-def test_a_rule_strikes_every_nth_time_after_some_requests_and_only_so_often(small: Callable[..., IndependentClient]):
+def test_a_rule_applies_every_nth_time_after_some_requests_and_only_so_often(small: Callable[..., IndependentClient]):
     client = small()
     client.tenant.fault("status", status=500, every_nth=2, after_requests=1, times=2)
     assert statuses(client, 8) == [200, 200, 500, 200, 500, 200, 200, 200]

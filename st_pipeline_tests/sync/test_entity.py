@@ -207,7 +207,7 @@ def test_a_full_sync_that_broke_off_goes_on_from_its_own_token_and_leaves_that_o
     result = sync_entity(again)
     assert api.asked == ["feed None", "feed f1", "feed f1", "total"]
     assert (cursor(again).continue_from, cursor(again).full_started_at) == ("f2", None)
-    assert notes(result) == ["went on with a full pass that had not finished"]
+    assert notes(result) == ["continued a full sync that had not finished"]
 
 
 @pytest.mark.parametrize("what", ["another version of the columns", "to be written again"])
@@ -220,7 +220,7 @@ def test_a_full_sync_that_left_rows_as_they_were_is_not_gone_on_with_by_one_that
     work = entity(api, mode=Mode.FULL, **begun, **READ_BEFORE)
     work.rewrite = what == "to be written again"
     result = sync_entity(work)
-    assert (api.asked[0], notes(result)) == ("feed None", ["began again a full pass that had not finished"])
+    assert (api.asked[0], notes(result)) == ("feed None", ["restarted a full sync that had not finished"])
 
 
 def test_a_full_sync_that_was_to_write_all_is_finished_as_one(entity: MakeWork):

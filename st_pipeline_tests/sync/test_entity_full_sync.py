@@ -48,7 +48,7 @@ def held(work: EntityContext) -> Any:
         [("old", OLD), ("new", NEW), ("old", OLD)],
     ],
 )
-def test_within_a_full_pass_the_newest_version_wins_also_over_one_that_needed_no_writing(
+def test_within_a_full_sync_the_newest_version_wins_also_over_one_that_needed_no_writing(
     make_work: MakeWork, pages: list[tuple[str, str]], rewrite: bool, rows_per_chunk: int
 ):
     shown(make_work(TAG_TYPES), ("new", NEW))
@@ -60,7 +60,7 @@ def test_within_a_full_pass_the_newest_version_wins_also_over_one_that_needed_no
 
 
 @pytest.mark.parametrize("date", [NEW, "2199-01-01T00:00:00Z", "9999-12-31T23:59:59.9999999Z"])
-def test_what_was_held_before_gives_way_to_a_full_pass_whatever_the_dates(make_work: MakeWork, date: str):
+def test_what_was_held_before_gives_way_to_a_full_sync_whatever_the_dates(make_work: MakeWork, date: str):
     shown(make_work(TAG_TYPES), ("wrong", date))
     work = make_work(TAG_TYPES)
     counts = shown(work, ("right", OLD))
@@ -69,7 +69,7 @@ def test_what_was_held_before_gives_way_to_a_full_pass_whatever_the_dates(make_w
     assert (held(work), counts.updated, counts.older) == ("right", 1, 0)
 
 
-def test_a_version_from_the_hour_before_a_full_pass_stays_as_the_feed_may_not_show_it_yet(make_work: MakeWork):
+def test_a_version_from_the_hour_before_a_full_sync_stays_as_the_feed_may_not_show_it_yet(make_work: MakeWork):
     recent = (datetime.now(UTC) - timedelta(minutes=10)).isoformat()
     shown(make_work(TAG_TYPES), ("recent", recent))
     work = make_work(TAG_TYPES, Mode.FULL)

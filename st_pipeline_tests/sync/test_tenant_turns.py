@@ -128,7 +128,7 @@ def test_after_the_deadline_nothing_is_begun_and_nothing_has_failed(loaded: Acme
     with turn(loaded, deadline=passed) as sync:
         assert list(sync.entities()) == []
     assert sync.result.errors == [
-        "out of time, as a run may take 900 s; what is committed stays, the next sync goes on from there"
+        "out of time, as a run may take 900 s; what is committed stays, and the next sync continues from there"
     ]
     assert loaded.source.requests()["total"] == 0
 

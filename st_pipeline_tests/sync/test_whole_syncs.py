@@ -55,7 +55,7 @@ def test_an_incremental_sync_reads_only_what_changed_and_marks_what_is_gone(acme
     assert (third.counts.created, third.counts.updated, third.counts.deleted) == (0, 0, 0)
 
 
-def test_a_full_pass_over_unchanged_data_writes_nothing(acme: Acme):
+def test_a_full_sync_over_unchanged_data_writes_nothing(acme: Acme):
     acme.sync(incremental_only=False)
     counts = acme.sync(incremental_only=False).counts
     assert counts.unchanged == counts.processed > 200

@@ -29,7 +29,7 @@ from st_pipeline.sync.data_types import SYNCED
 
 HOST = "127.0.0.1"
 READY_TIMEOUT_SECONDS = 120
-STOP_TIMEOUT_SECONDS = 60  # it writes its records: 240 MB take some seconds
+STOP_TIMEOUT_SECONDS = 60  # it writes its records: 240 MB take a few seconds
 STATE_FILE = "simulator.json"
 RECORDS_FILE = "simulator.records"
 TRADES = {"Birch & Sons Heating": "heating", "Acme Plumbing": "plumbing", "Summit Air": "air conditioning"}

@@ -23,7 +23,11 @@ if TYPE_CHECKING:
     short_help="Delete rows that are older than they are kept.",
     epilog=examples("st-pipeline retention", "st-pipeline retention --minutes 10 --json"),
 )
-@click.option("--minutes", type=click.FloatRange(min=0, min_open=True), help="End after so long; default: when done.")
+@click.option(
+    "--minutes",
+    type=click.FloatRange(min=0, min_open=True),
+    help="Stop after this many minutes; default: when all is deleted.",
+)
 @click.option("--json", "as_json", is_flag=True, help="For machines.")
 def retention(minutes: float | None, as_json: bool) -> None:
     """Delete what is older than the settings say: of the sync log, of Dagster's history, and more.

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from st_pipeline.settings import Settings
     from st_pipeline.tenants.selection import Choice
 
-MAX_TENANTS_IN_DETAIL = 10  # --dry-run shows the entities of up to so many
+MAX_TENANTS_IN_DETAIL = 10  # --dry-run shows the entities of up to this many tenants
 
 ENDS = ("completed", "failed", "skipped", "unknown")
 
@@ -75,7 +75,7 @@ ENDS = ("completed", "failed", "skipped", "unknown")
     help="Time limit of each tenant; a sync that exceeds it ends at its next chunk, the others continue.",
 )  # fmt: skip
 @click.option(
-    "--dry-run", is_flag=True, help="Show which tenants would be synced, why, and from where. Contacts nobody."
+    "--dry-run", is_flag=True, help="Show which tenants would be synced, why, and from where. Sends no request."
 )
 @click.option("--wait/--no-wait", default=True, show_default=True, help="Follow the syncs, or only queue them.")
 @click.option("--json", "--json-output", "as_json", is_flag=True, help="For machines.")
@@ -258,7 +258,7 @@ def _show_plan(
             print_table(("  entity", "mode", "from", "requests"), rows)
     if not in_detail:
         print_text(f"--json shows each tenant's entities; so does naming up to {MAX_TENANTS_IN_DETAIL} tenants")
-    print_text("nobody was contacted; omit --dry-run to sync")
+    print_text("no request was sent; omit --dry-run to sync")
     return 0
 
 

@@ -28,12 +28,12 @@ MAX_CONCURRENT = 3
 @click.option("--max-age", "-m", type=click.FloatRange(min=0, min_open=True), default=24, show_default=True,
               metavar="HOURS", help="Only what failed within this many hours.")  # fmt: skip
 @click.option("--max-retries", type=click.IntRange(min=1), default=10, show_default=True, metavar="SYNCS",
-              help="At most so many syncs; what failed first is retried first.")  # fmt: skip
+              help="Retry at most this many syncs, those that failed first before others.")  # fmt: skip
 @click.option("--exclude-auth-errors", is_flag=True,
               help="Skip what ServiceTitan refuses; retry it once the credential is fixed.")  # fmt: skip
 @click.option("--include-permanent", is_flag=True,
               help="Also retry errors that repeat until their cause is fixed: use it once it is.")  # fmt: skip
-@click.option("--dry-run", is_flag=True, help="Show what would be retried. Contacts nobody.")
+@click.option("--dry-run", is_flag=True, help="Show what would be retried. Sends no request.")
 @click.option("--json", "as_json", is_flag=True, help="For machines; the form of `st-pipeline sync --json`.")
 def retry_failed(
     *,
@@ -125,4 +125,4 @@ def _show(found: "list[Retry]", chosen: "list[Retry]", *, as_json: bool) -> None
         skipped = "" if retry in chosen else f", skipped: {_why_skipped(retry)}"
         print_text(f"{retry.tenant}: {retry.mode} sync of {', '.join(retry.entities)} (failed: {ids}){skipped}")
         print_text(f"  {retry.messages[-1]}")
-    print_text("nobody was contacted; omit --dry-run to retry" if found else "nothing to retry")
+    print_text("no request was sent; omit --dry-run to retry" if found else "nothing to retry")

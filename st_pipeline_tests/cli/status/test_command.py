@@ -149,7 +149,7 @@ def test_watching_goes_on_until_ctrl_c(history: Installation):
     [
         (("-r", "-f"), "--running-only and --failed-only exclude"),
         (("--last-24h", "--since", "2026-01-01"), "--last-24h and --since exclude"),
-        (("--since", "yesterday"), "--since is no time"),
+        (("--since", "yesterday"), "--since is not a valid time"),
         (("--since", "2026-01-01T00:00:00"), "--since has no"),
         (("--watch", "--json"), "--watch and --json exclude"),
         (("-c", "acm"), "unknown company 'acm'"),

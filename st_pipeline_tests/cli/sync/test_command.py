@@ -188,7 +188,7 @@ def test_a_disabled_tenant_is_skipped_and_named_as_such(installation: Installati
         (("--mode", "window"), "--mode window needs --modified-from or --modified-to"),
         (("--mode", "full", "--modified-from", "2026-01-01"), "no other mode takes them; the mode is full"),
         (("--force-full-sync", "--mode", "incremental"), "--force-full-sync means --mode full"),
-        (("--modified-from", "yesterday"), "--modified-from is no time"),
+        (("--modified-from", "yesterday"), "--modified-from is not a valid time"),
         (("--modified-from", "2026-01-01T00:00:00"), "has no zone"),
         (("--modified-from", "2026-02-01", "--modified-to", "2026-01-01"), "ends (2026-01-01T00:00:00+00:00) before"),
         (("--allow-deletions",), "--allow-deletions is for full syncs"),
