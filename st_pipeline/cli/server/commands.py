@@ -19,11 +19,13 @@ def up(database_only: bool) -> None:
     Postgres keeps running afterwards; `st-pipeline down` stops it. Writes `.env`, so that Dagster's own commands work
     from now on.
     """
-    from st_pipeline.cli.server.setup import set_up, shown
+    from st_pipeline.cli.server.setup import set_up, shown, too_small
     from st_pipeline.postgres.database import main_url
 
     settings = set_up()
     click.echo(f"{shown(main_url(settings))}: ready")
+    for warning in too_small(settings):
+        click.echo(f"Warning: {warning}", err=True)
     if not database_only:
         run_dagster()
 

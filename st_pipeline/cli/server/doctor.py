@@ -193,6 +193,7 @@ def _ports(settings: Settings) -> Iterator[Finding]:
 def _database(settings: Settings) -> Iterator[Finding]:
     from sqlalchemy import text
 
+    from st_pipeline.cli.server.capacity import what_does_not_fit
     from st_pipeline.cli.server.setup import shown
     from st_pipeline.postgres.dagster_database import check_deployment, dagster_url
     from st_pipeline.postgres.database import main_url, open_engine, transaction
@@ -200,6 +201,7 @@ def _database(settings: Settings) -> Iterator[Finding]:
     from st_pipeline.tenants.expiry import expiring
     from st_pipeline.tenants.store import all_tenants
 
+    folder = Path(os.environ.get("DAGSTER_HOME") or Path.cwd())
     try:
         engine = open_engine(main_url(settings))
         try:
@@ -210,6 +212,7 @@ def _database(settings: Settings) -> Iterator[Finding]:
                 tenants = all_tenants(connection)
                 ends_soon = expiring(connection, settings.expiry_warning_days)
                 stopped = list(_stopped(connection))
+                too_small = list(what_does_not_fit(settings, folder, connection))
         finally:
             engine.dispose()
     except PipelineError as error:
@@ -217,6 +220,8 @@ def _database(settings: Settings) -> Iterator[Finding]:
         return
     yield Finding("Postgres", "ok", f"{version}, {shown(main_url(settings))}, at the version that this code needs")
     yield from stopped
+    for what, fix in too_small:
+        yield Finding("capacity", "wrong", what, fix)
     if not tenants:
         yield Finding("tenants", "warning", "none", "`st-pipeline companies add`, then `st-pipeline credentials add`")
     for tenant in tenants:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from sqlalchemy import URL, Engine, text
 
+from st_pipeline.cli.server.capacity import connections_needed, what_does_not_fit
 from st_pipeline.embedded_postgres import embedded
 from st_pipeline.environment_file import read_file, write_values
 from st_pipeline.errors import ConfigurationError
@@ -33,6 +34,7 @@ from st_pipeline.settings import Settings, load_settings
 from st_pipeline.vault.encryption import generate_key
 
 KEYS_VARIABLE = "ST_PIPELINE_ENCRYPTION_KEYS"
+LEAST_CONNECTIONS = 100
 
 
 def set_up() -> Settings:
@@ -42,7 +44,9 @@ def set_up() -> Settings:
     """
     settings = load_settings()
     if settings.database_url is None:
-        server = embedded.start(embedded_folder(settings))
+        # The server that comes along is given as many connections as the settings may want.
+        connections = max(LEAST_CONNECTIONS, connections_needed(settings) + 5)
+        server = embedded.start(embedded_folder(settings), options={"max_connections": str(connections)})
         embedded.ensure_database(server, MAIN_DATABASE)
     engine = open_engine(main_url(settings))
     try:
@@ -54,6 +58,16 @@ def set_up() -> Settings:
     finally:
         engine.dispose()
     return load_settings()
+
+
+def too_small(settings: Settings) -> list[str]:
+    """What the settings want and this machine's configuration does not give, for people."""
+    engine = open_engine(main_url(settings))
+    try:
+        with transaction(engine, "see how many connections Postgres allows") as connection:
+            return [f"{what}. {fix}" for what, fix in what_does_not_fit(settings, project_folder(), connection)]
+    finally:
+        engine.dispose()
 
 
 def _values(settings: Settings, engine: Engine, storage: URL) -> dict[str, str | None]:
