@@ -39,7 +39,6 @@ TESTED_BY = {
     "streams/write_chunk": "streams/test_build",
     "sync/context": "sync/test_prepare",
     "sync/entity_ends": "sync/test_tenant",
-    "sync/functions": "sync/test_whole_syncs",
     "sync/look": "sync/test_polling",
     "sync/looking_back": "sync/test_whole_syncs",
     "sync/stream": "streams/test_build",

@@ -3,6 +3,8 @@
 Here: one function a purpose, opening and closing what it takes. Not here: how a tenant is synced (tenant.py).
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from sqlalchemy import Engine, text
@@ -27,22 +29,14 @@ def synchronize_data(
     not raise: see `SyncResult.success` and `errors`.
     """
     settings = settings or load_settings()
-    own_engine = None if engine is not None else open_engine(main_url(settings))
-    try:
+    with _opened(settings, engine) as opened:
         sync = TenantSync(
-            engine or own_engine,  # type: ignore[arg-type]
-            settings,
-            tenant,
-            configuration or SyncConfiguration(),
-            wait_seconds=settings.lease_wait_seconds,
+            opened, settings, tenant, configuration or SyncConfiguration(), wait_seconds=settings.lease_wait_seconds
         )
         with sync:
             for _ in sync.entities():
                 pass
-        return sync.result
-    finally:
-        if own_engine is not None:
-            own_engine.dispose()
+    return sync.result
 
 
 def synchronize_customers(tenant: str, **options: Any) -> SyncResult:
@@ -62,10 +56,25 @@ def get_last_sync_status(
 
     Raises ConfigurationError: an unknown tenant, no database.
     """
-    settings = settings or load_settings()
-    engine = engine or open_engine(main_url(settings))
-    with database_errors(f"read the sync log of tenant {tenant}"), engine.connect() as connection:
+    with (
+        _opened(settings or load_settings(), engine) as opened,
+        database_errors(f"read the sync log of tenant {tenant}"),
+        opened.connect() as connection,
+    ):
         credential_id = store.find_tenant(connection, tenant).credential_id
         query = text("SELECT * FROM servicetitan_sync_logs WHERE credential_id = :id ORDER BY id DESC LIMIT 1")
         row = connection.execute(query, {"id": credential_id}).mappings().one_or_none()
     return dict(row) if row is not None else None
+
+
+@contextmanager
+def _opened(settings: Settings, engine: Engine | None) -> Iterator[Engine]:
+    """The engine given, or one for the block."""
+    if engine is not None:
+        yield engine
+        return
+    own = open_engine(main_url(settings))
+    try:
+        yield own
+    finally:
+        own.dispose()

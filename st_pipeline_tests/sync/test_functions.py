@@ -1,0 +1,68 @@
+"""What a program calls: with the settings of its environment, or with an engine of its own."""
+
+import time
+
+import pytest
+
+from st_pipeline import get_last_sync_status, synchronize_customers, synchronize_data, synchronize_invoices
+from st_pipeline.errors import ConfigurationError
+from st_pipeline.sync.configuration import SyncConfiguration
+from st_pipeline.sync.data_types import SYNCED
+from st_pipeline_tests.acme import Acme
+
+CONNECTIONS = (
+    "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid() "
+    "AND backend_type = 'client backend'"
+)
+
+
+@pytest.fixture
+def environment(acme: Acme, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The company's settings, where a program finds them."""
+    settings = acme.settings
+    assert settings.database_url is not None
+    assert settings.encryption_keys is not None
+    assert settings.app_key is not None
+    monkeypatch.setenv("DATABASE_URL", settings.database_url.get_secret_value())
+    monkeypatch.setenv("ST_PIPELINE_ENCRYPTION_KEYS", settings.encryption_keys.get_secret_value())
+    monkeypatch.setenv("ST_PIPELINE_APP_KEY", settings.app_key.get_secret_value())
+    monkeypatch.setenv("ST_PIPELINE_PRODUCTION_API_URL", settings.production_api_url)
+    monkeypatch.setenv("ST_PIPELINE_PRODUCTION_AUTH_URL", settings.production_auth_url)
+
+
+def connections(acme: Acme) -> int:
+    """How many there are to its database besides the one that asks; Postgres needs a moment to see that one is gone."""
+    acme.engine.dispose()
+    give_up_at = time.monotonic() + 10
+    while (found := int(acme.value(CONNECTIONS))) and time.monotonic() < give_up_at:
+        time.sleep(0.01)
+    return found
+
+
+@pytest.mark.usefixtures("environment")
+def test_a_program_syncs_one_kind_of_data_after_the_other_and_asks_how_it_went(acme: Acme):
+    assert get_last_sync_status("acme") is None
+    for synchronize, data_type in ((synchronize_customers, "customers"), (synchronize_invoices, "invoices")):
+        result = synchronize("acme", batch_size=25)
+        assert result.success, result.errors
+        assert [one.entity for one in result.outcomes] == list(SyncConfiguration(data_type=data_type).entities)
+        status = get_last_sync_status("acme")
+        assert status is not None
+        assert (status["id"], status["status"], status["data_type"]) == (result.sync_log_id, "completed", data_type)
+        assert status == get_last_sync_status("acme", settings=acme.settings, engine=acme.engine)
+    assert connections(acme) == 0
+
+
+def test_without_a_configuration_everything_is_synced(acme: Acme):
+    result = synchronize_data("acme", settings=acme.settings, engine=acme.engine)
+    assert result.success, result.errors
+    assert {one.entity for one in result.outcomes} == set(SYNCED)
+    assert get_last_sync_status("acme", settings=acme.settings, engine=acme.engine)["mode"] == "incremental"  # type: ignore[index]
+
+
+@pytest.mark.parametrize("function", [synchronize_data, get_last_sync_status])
+@pytest.mark.usefixtures("environment")
+def test_an_unknown_tenant_is_refused_with_similar_names(acme: Acme, function: object):
+    with pytest.raises(ConfigurationError, match="unknown tenant 'acm'"):
+        function("acm")  # type: ignore[operator]
+    assert connections(acme) == 0
