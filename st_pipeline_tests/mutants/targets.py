@@ -44,8 +44,8 @@ ACCEPTED: dict[str, str] = {
             "postgres.leases.take_or_wait: 0.0 becomes -1.0",
             "postgres.leases.held_tenants: SQL: > becomes >=",
             (
-                "sync.poll_policy._is_within: datetime.now(UTC) - moment < timedelta(minutes=minutes) becomes "
-                "datetime.now(UTC) - moment <= timedelta(minutes=minutes)"
+                "sync.poll_policy.rests: datetime.now(UTC) - max(moments) < timedelta(minutes=setting… becomes "
+                "datetime.now(UTC) - max(moments) <= timedelta(minutes=settin…"
             ),
         ),
         ONE_TENANT: (
