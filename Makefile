@@ -5,6 +5,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps
 export PYTHONUNBUFFERED := 1
+# Where the machine asks for no bytecode: each worker of the tests, and each process they start, would compile everything.
+unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo dev test lab test-pythons lint types bench bench-all bench-nights bench-startup kill-lab mutants trace-chunk memory docs lock down clean

@@ -65,11 +65,14 @@ class Acme:
                 sync.client = ServiceTitanClient(sync.client.authentication, sync.settings, transport=transport)
             yield sync
 
-    def differences(self) -> list[str]:
-        """What differs between the tables and the source."""
+    def differences(self, *entities: str) -> list[str]:
+        """What differs between the tables and the source: in these entities, or in all and in the streams."""
         truth = self.source.truth()
         with self.engine.connect() as connection:
-            return prove_tenant(connection, "acme", truth).differences + prove_streams(connection, "acme", truth)
+            found = prove_tenant(connection, "acme", truth).differences
+            if not entities:
+                return found + prove_streams(connection, "acme", truth)
+        return [one for one in found if one.partition(":")[0] in entities]
 
     def list_path(self, entity: str) -> str:
         """The address of an entity's list, for faults that spare its feed."""
@@ -154,7 +157,11 @@ class Acme:
 
 def take_on(source: SimulatedTenant, settings: Settings, engine: Engine) -> Acme:
     """The company, not synced yet, in pages of 20 records."""
+    return in_small_pages(source, onboard(source, settings, engine, own_app_key=False, name="Acme"), engine)
+
+
+def in_small_pages(source: SimulatedTenant, settings: Settings, engine: Engine) -> Acme:
+    """A company that is taken on already, in pages of 20 records."""
     source.settings(export_page_size=ROWS_A_PAGE, rate_limit_per_second=None)
-    own = onboard(source, settings, engine, own_app_key=False, name="Acme")
     changes = {"retry_max_seconds": 1.5, "list_page_size": ROWS_A_PAGE, "rate_limit": Rate(1000, 1)}
-    return Acme(source, own.model_copy(update=changes), engine)
+    return Acme(source, settings.model_copy(update=changes), engine)

@@ -6,7 +6,7 @@ Here: `onboard`, and templates to copy. Not here: what a test asks of a company 
 import base64
 import os
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -77,34 +77,51 @@ def settings_for(engine: Engine, home: Path) -> Settings:
 
 
 @dataclass(frozen=True)
-class SyncedCompany:
-    """A company after its first sync: a database to copy, and a simulated tenant that remembers."""
+class SyncedCompanies:
+    """Companies of one database after their first syncs: a database to copy, and simulated tenants that remember."""
 
     server: EmbeddedServer
     database: str
-    source: SimulatedTenant
+    sources: Mapping[str, SimulatedTenant]
     settings: Settings
 
     @contextmanager
-    def copied(self) -> Iterator[tuple[SimulatedTenant, Settings, Engine]]:
-        """A copy for one test, as it was right after that sync, on both sides."""
-        self.source.restore()
+    def copied(self) -> Iterator[tuple[Settings, Engine]]:
+        """A copy for one test, as it was right after those syncs, on both sides."""
+        for source in self.sources.values():
+            source.restore()
         with database_copied(self.server, self.database) as engine:
             url = SecretStr(engine.url.render_as_string(hide_password=False))
-            yield self.source, self.settings.model_copy(update={"database_url": url}), engine
+            yield self.settings.model_copy(update={"database_url": url}), engine
+
+
+@dataclass(frozen=True)
+class SyncedCompany:
+    """`acme` alone."""
+
+    companies: SyncedCompanies
+
+    @contextmanager
+    def copied(self) -> Iterator[tuple[SimulatedTenant, Settings, Engine]]:
+        """A copy for one test, and the tenant at the simulator."""
+        with self.companies.copied() as (settings, engine):
+            yield self.companies.sources["acme"], settings, engine
 
 
 def sync_once(
-    server: EmbeddedServer, database: str, source: SimulatedTenant, home: Path, **details: Any
-) -> SyncedCompany:
-    """Take `acme` on in an empty migrated database, and sync it."""
+    server: EmbeddedServer, database: str, sources: Mapping[str, SimulatedTenant], home: Path, **details: Any
+) -> SyncedCompanies:
+    """Take companies on in an empty migrated database, and sync them."""
     engine = open_engine(make_url(server.url(database)).set(drivername=DRIVER))
-    settings = onboard(source, settings_for(engine, home), engine, **details)
-    result = synchronize_data("acme", SyncConfiguration(), settings=settings, engine=engine)
-    assert result.success, result.errors
+    settings = settings_for(engine, home)
+    for company, source in sources.items():
+        settings = onboard(source, settings, engine, company, **details)
+        result = synchronize_data(company, SyncConfiguration(), settings=settings, engine=engine)
+        assert result.success, result.errors
     engine.dispose()  # nobody may be connected to a database that is copied
-    source.remember()
-    return SyncedCompany(server, database, source, settings)
+    for source in sources.values():
+        source.remember()
+    return SyncedCompanies(server, database, sources, settings)
 
 
 def copy_database(server: EmbeddedServer, template: str, name: str) -> None:

@@ -4,6 +4,7 @@ import ast
 import shutil
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -61,13 +62,20 @@ def modules() -> list[Path]:
     return sorted(path.relative_to(ROOT) for path in ROOT.rglob("*.py"))
 
 
+@cache
+def imports(module: Path) -> tuple[ast.Import | ast.ImportFrom, ...]:
+    """The import statements of a module, also inside its functions."""
+    nodes = ast.walk(ast.parse((ROOT / module).read_text()))
+    return tuple(node for node in nodes if isinstance(node, ast.Import | ast.ImportFrom))
+
+
 def imported(module: Path) -> set[str]:
-    """The top-level packages a module imports, also inside its functions."""
+    """The top-level packages that they name."""
     found = set()
-    for node in ast.walk(ast.parse((ROOT / module).read_text())):
+    for node in imports(module):
         if isinstance(node, ast.Import):
             found |= {alias.name.partition(".")[0] for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module is not None and node.level == 0:
+        elif node.module is not None and node.level == 0:
             found.add(node.module.partition(".")[0])
     return found
 
@@ -84,7 +92,7 @@ def test_no_module_imports_relatively():
     relative = [
         str(module)
         for module in modules()
-        for node in ast.walk(ast.parse((ROOT / module).read_text()))
+        for node in imports(module)
         if isinstance(node, ast.ImportFrom) and node.level > 0
     ]
     assert relative == []

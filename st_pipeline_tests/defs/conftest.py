@@ -6,19 +6,26 @@ import dagster as dg
 import pytest
 from sqlalchemy import Engine
 
-from st_pipeline.defs.partitions import TENANTS_NAME
+from st_pipeline.defs.partitions import TENANTS_NAME, register_tenants
+from st_pipeline.embedded_postgres.embedded import EmbeddedServer
 from st_pipeline.settings import Settings
 from st_pipeline.simulator.control import SimulatedTenant, SimulatorControl
-from st_pipeline_tests.defs.platform import Platform
+from st_pipeline_tests.conftest import TEMPLATE
+from st_pipeline_tests.defs.platform import SIZES, Platform
 from st_pipeline_tests.defs.sensor_ticks import Ticks
+from st_pipeline_tests.onboarding import SyncedCompanies, copy_database, sync_once
 
 
 @pytest.fixture
 def environment(settings: Settings, servicetitan_simulator: SimulatorControl, monkeypatch: pytest.MonkeyPatch) -> None:
     """The test's settings where a run reads them, with the simulator in ServiceTitan's place."""
+    set_environment(settings, servicetitan_simulator, monkeypatch)
+
+
+def set_environment(settings: Settings, simulator: SimulatorControl, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same for settings that a test has from elsewhere."""
     assert settings.database_url is not None
     assert settings.encryption_keys is not None
-    simulator = servicetitan_simulator
     variables = {
         "DATABASE_URL": settings.database_url.get_secret_value(),
         "ST_PIPELINE_HOME": str(settings.home),
@@ -71,6 +78,31 @@ def platform(
 ) -> Platform:
     """An empty platform."""
     return Platform(engine, settings, instance, servicetitan_tenant)
+
+
+@pytest.fixture(scope="package")
+def pair(
+    postgres_server: EmbeddedServer, servicetitan_simulator: SimulatorControl, tmp_path_factory: pytest.TempPathFactory
+) -> SyncedCompanies:
+    """Two tenants after their first syncs, to copy."""
+    copy_database(postgres_server, TEMPLATE, "template_pair")
+    sources = {name: servicetitan_simulator.create_tenant(**SIZES) for name in ("acme", "birch")}
+    return sync_once(postgres_server, "template_pair", sources, tmp_path_factory.mktemp("home"))
+
+
+@pytest.fixture
+def synced(
+    pair: SyncedCompanies,
+    instance: dg.DagsterInstance,
+    servicetitan_simulator: SimulatorControl,
+    servicetitan_tenant: Callable[..., SimulatedTenant],
+    monkeypatch: pytest.MonkeyPatch,
+) -> Iterator[Platform]:
+    """A platform with them."""
+    with pair.copied() as (settings, engine):
+        set_environment(settings, servicetitan_simulator, monkeypatch)
+        register_tenants(instance, engine)
+        yield Platform(engine, settings, instance, servicetitan_tenant, dict(pair.sources))
 
 
 @pytest.fixture

@@ -77,7 +77,7 @@ class Platform:
         first: str,
         last: str | None = None,
         *,
-        only: str | None = None,
+        only: str | tuple[str, ...] | None = None,
         tags: dict[str, str] | None = None,
         **options: object,
     ) -> dg.ExecuteInProcessResult:
@@ -88,7 +88,7 @@ class Platform:
             instance=self.instance,
             partition_key=first if last is None else None,
             tags=(tags or {}) | (ends if last is not None else {}),
-            asset_selection=None if only is None else [asset_key(only)],
+            asset_selection=None if only is None else [asset_key(name) for name in _names(only)],
             run_config=config,
             raise_on_error=False,
         )
@@ -157,6 +157,10 @@ class Platform:
         """Change something in our database."""
         with self.engine.begin() as connection:
             connection.execute(text(sql), values)
+
+
+def _names(only: str | tuple[str, ...]) -> tuple[str, ...]:
+    return (only,) if isinstance(only, str) else only
 
 
 def materialized(run: dg.ExecuteInProcessResult | dg.JobExecutionResult) -> dict[tuple[str, str], dict[str, Any]]:

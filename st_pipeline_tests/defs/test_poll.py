@@ -19,13 +19,10 @@ LOGS = "SELECT count(*) FROM servicetitan_sync_logs"
 EVENTS_OF_ANY_RUN = 20
 
 
-@pytest.fixture
-def synced(platform: Platform, monkeypatch: pytest.MonkeyPatch) -> Platform:
-    """Two tenants that were synced in full a moment ago, and of which no poll leaves anything alone."""
+@pytest.fixture(autouse=True)
+def _no_list_rests(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every poll reads everything."""
     monkeypatch.setenv("ST_PIPELINE_REFERENCE_POLL_MINUTES", "0")
-    platform.add("acme", "birch")
-    assert platform.run("full_sync", "acme", "birch", mode="full").success
-    return platform
 
 
 def test_a_poll_that_finds_nothing_leaves_a_timestamp_and_nothing_else(synced: Platform):
@@ -160,15 +157,13 @@ def test_a_tenant_whose_secret_does_not_open_is_news_once_and_stands_in_the_log_
     assert synced.rows(state) == [("connected", None)]
 
 
-def test_a_poll_turns_a_failed_partition_green(platform: Platform):
-    platform.add("acme")
-    assert platform.run("incremental_sync", "acme").success
-    platform.simulated["acme"].change(scopes=sorted(SCOPES - {"tn.acc.invoices:r"}))
-    platform.run("incremental_sync", "acme")
-    assert platform.failed() == {("acme", entity) for entity in WITH_THE_SCOPE}
-    platform.simulated["acme"].change(scopes=sorted(SCOPES))
-    platform.poll("acme")
-    assert platform.failed() == set()
+def test_a_poll_turns_a_failed_partition_green(synced: Platform):
+    synced.simulated["acme"].change(scopes=sorted(SCOPES - {"tn.acc.invoices:r"}))
+    synced.run("incremental_sync", "acme")
+    assert synced.failed() == {("acme", entity) for entity in WITH_THE_SCOPE}
+    synced.simulated["acme"].change(scopes=sorted(SCOPES))
+    synced.poll("acme")
+    assert synced.failed() == set()
 
 
 def test_whoever_waited_longest_goes_first_and_who_is_not_reached_is_first_the_next_time(

@@ -1,15 +1,50 @@
 """One tenant, one run: what the events, the run's tags and the sync log say, and that they say the same."""
 
-from st_pipeline.cli.demo.proof import prove_tenant
-from st_pipeline.entities import ENTITIES
-from st_pipeline_tests.defs.platform import Platform, materialized, pairs
+from collections.abc import Iterator
+from functools import partial
+from typing import Any
 
+import dagster as dg
+import pytest
+
+from st_pipeline.cli.demo.proof import prove_tenant
+from st_pipeline.embedded_postgres.embedded import EmbeddedServer
+from st_pipeline.entities import ENTITIES
+from st_pipeline.simulator.control import SimulatedTenant, SimulatorControl
+from st_pipeline_tests.conftest import TEMPLATE
+from st_pipeline_tests.defs.conftest import set_environment
+from st_pipeline_tests.defs.platform import Platform, materialized, pairs
+from st_pipeline_tests.onboarding import database_copied, settings_for
+
+Run = tuple[Platform, dg.ExecuteInProcessResult]
 FIGURES = ("processed", "successful", "failed", "created", "updated", "unchanged", "deleted")
 
 
-def test_a_first_run_materializes_every_entity_with_its_figures(platform: Platform):
-    platform.add("acme")
-    run = platform.run("incremental_sync", "acme")
+@pytest.fixture(scope="module")
+def first_run(
+    postgres_server: EmbeddedServer, servicetitan_simulator: SimulatorControl, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Run]:
+    """A tenant's first run, whose traces several tests read."""
+    with (
+        database_copied(postgres_server, TEMPLATE) as engine,
+        dg.DagsterInstance.ephemeral() as instance,
+        pytest.MonkeyPatch.context() as patch,
+    ):
+        settings = settings_for(engine, tmp_path_factory.mktemp("home"))
+        set_environment(settings, servicetitan_simulator, patch)
+        platform = Platform(engine, settings, instance, partial(made_by, servicetitan_simulator))
+        platform.add("acme")
+        yield platform, platform.run("incremental_sync", "acme")
+        platform.simulated["acme"].remove()
+
+
+def made_by(simulator: SimulatorControl, environment: str, **spec: Any) -> SimulatedTenant:
+    """A new tenant."""
+    return simulator.create_tenant(environment=environment, **spec)
+
+
+def test_a_first_run_materializes_every_entity_with_its_figures(first_run: Run):
+    platform, run = first_run
     assert run.success
     events = materialized(run)
     assert events.keys() == pairs("acme")
@@ -45,17 +80,16 @@ def test_a_first_run_materializes_every_entity_with_its_figures(platform: Platfo
     assert platform.failed() == set()
 
 
-def test_the_next_run_goes_on_from_the_cursor_of_the_first(platform: Platform):
-    platform.add("acme")
-    first = materialized(platform.run("incremental_sync", "acme"))
-    changed = platform.simulated["acme"].advance(changed={"invoices": 3}, created={"customers": 0})["invoices"]
-    metadata = materialized(platform.run("incremental_sync", "acme"))["acme", "invoices"]
+def test_the_next_run_goes_on_from_the_cursor_of_the_one_before(synced: Platform):
+    first = materialized(synced.run("incremental_sync", "acme", only="invoices"))
+    changed = synced.simulated["acme"].advance(changed={"invoices": 3}, created={"customers": 0})["invoices"]
+    metadata = materialized(synced.run("incremental_sync", "acme", only="invoices"))["acme", "invoices"]
     assert (metadata["mode"], metadata["updated"], metadata["created"]) == ("incremental", len(changed["changed"]), 0)
     assert metadata["cursor_before"] == first["acme", "invoices"]["cursor_after"] != metadata["cursor_after"]
 
 
 def test_the_run_s_tags_say_what_was_asked_and_what_came_of_it(platform: Platform):
-    platform.add("acme@integration")
+    platform.add("acme@integration", customers=1, invoices=0)
     run = platform.run("incremental_sync", "acme@integration")
     truth = platform.simulated["acme@integration"].truth(*ENTITIES).values()
     read, deleted = sum(t["live"] + t["deleted"] for t in truth), sum(t["deleted"] for t in truth)
@@ -71,13 +105,12 @@ def test_the_run_s_tags_say_what_was_asked_and_what_came_of_it(platform: Platfor
     }
 
 
-def test_the_sync_log_carries_the_run_s_id_and_the_same_figures(platform: Platform):
-    platform.add("acme")
-    run = platform.run("full_sync", "acme", mode="full")
+def test_the_sync_log_carries_the_run_s_id_and_the_same_figures(first_run: Run):
+    platform, run = first_run
     (row,) = platform.rows(
         "SELECT dagster_run_id, sync_id::text, sync_type, mode, data_type, status, message FROM servicetitan_sync_logs"
     )
-    assert row == (run.run_id, run.run_id, "manual", "full", "all", "completed", None)
+    assert row == (run.run_id, run.run_id, "manual", "incremental", "all", "completed", None)
     columns = ", ".join(f"records_{name}" for name in FIGURES)
     columns += ", pages, coalesce(cursor_after, 'none')"  # a stream has no cursor
     logged = platform.rows(f"SELECT entity, {columns}, status FROM sync_log_entities")  # noqa: S608
@@ -107,9 +140,8 @@ def test_runs_that_nobody_started_are_scheduled_ones(platform: Platform):
     assert platform.rows("SELECT DISTINCT sync_type FROM servicetitan_sync_logs") == [("scheduled",)]
 
 
-def test_no_secret_is_in_anything_a_run_leaves_in_dagster(platform: Platform):
-    platform.add("acme")
-    run = platform.run("incremental_sync", "acme")
+def test_no_secret_is_in_anything_a_run_leaves_in_dagster(first_run: Run):
+    platform, run = first_run
     acme = platform.simulated["acme"]
     token = platform.value("SELECT access_token IS NOT NULL FROM servicetitan_credentials")
     assert token is True

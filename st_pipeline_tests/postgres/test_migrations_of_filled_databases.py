@@ -54,8 +54,8 @@ def busy(engine: Engine) -> Iterator[Connection]:
         yield connection
 
 
-def test_a_filled_database_keeps_every_row_and_can_be_synced_further(acme: Acme):
-    acme.sync()
+def test_a_filled_database_keeps_every_row_and_can_be_synced_further(synced_acme: Acme):
+    acme = synced_acme
     migrate(acme.engine, FROM)
     before = acme.typed_rows()
     assert sum(map(len, before.values())) > 500

@@ -7,6 +7,7 @@ from typing import get_args
 import pytest
 
 from st_pipeline.simulator.api_catalogue import CatalogueEntry, Field, catalogue_entries, entity_names, lists_of
+from st_pipeline.simulator.control import SimulatorControl
 from st_pipeline.simulator.control_api import _TENANT_ROUTES
 from st_pipeline.simulator.faults import Kind, Rule
 from st_pipeline.simulator.filters import _COMPARERS, _OPERATORS
@@ -14,7 +15,7 @@ from st_pipeline.simulator.generate.activity import ACTIONS
 from st_pipeline.simulator.generate.registry import GENERATORS, in_order
 from st_pipeline.simulator.settings import Settings
 from st_pipeline.simulator.tenant import TenantSpec
-from st_pipeline_tests.simulator.independent_client import IndependentClient
+from st_pipeline_tests.simulator.independent_client import NO_LIMIT, IndependentClient
 
 ALL = list(catalogue_entries().values())
 
@@ -104,6 +105,14 @@ def test_the_docs_name_every_setting_fault_and_control_address():
 
 
 VALUES = ("1", "-1", "99999999999999999999", "true", "2026-01-01", "abc", "A,B", "+Id", " ", "\x00", "é", "1e400", "")
+
+
+@pytest.fixture(scope="module")
+def company(servicetitan_simulator: SimulatorControl) -> Iterator[IndependentClient]:
+    """A small company that will have a record of each kind that makes no sense."""
+    tenant = servicetitan_simulator.create_tenant(seed=5, customers=20, invoices=20, settings=NO_LIMIT)
+    yield IndependentClient(tenant).log_in()
+    tenant.remove()
 
 
 @pytest.mark.parametrize("entry", ALL, ids=lambda entry: entry.name)

@@ -25,8 +25,8 @@ def _delete(acme: Acme, number: int, entity: str = "customers") -> list[int]:
     return gone
 
 
-def test_more_deletions_than_the_guard_allows_mark_nothing_until_a_person_says_so(acme: Acme):
-    acme.sync()
+def test_more_deletions_than_the_guard_allows_mark_nothing_until_a_person_says_so(synced_acme: Acme):
+    acme = synced_acme
     before = acme.rows(MARKED)
     gone = _delete(acme, 20)
     refused = acme.sync(incremental_only=False, only=("customers",))
@@ -39,9 +39,9 @@ def test_more_deletions_than_the_guard_allows_mark_nothing_until_a_person_says_s
     assert acme.rows("SELECT * FROM seen_ids") == []
     assert acme.value("SELECT full_started_at FROM sync_cursors WHERE entity = 'customers'") is None
     assert acme.sync(incremental_only=False, only=("customers",)).success is False  # and so until then
-    assert acme.sync(incremental_only=False, allow_deletions=True).success
+    assert acme.sync(incremental_only=False, only=("customers",), allow_deletions=True).success
     assert acme.rows(MARKED) == sorted([*before, *((st_id,) for st_id in gone)])
-    assert acme.differences() == []
+    assert _differences(acme) == []
 
 
 @pytest.mark.parametrize(("number", "passes"), [(10, True), (11, False)])

@@ -16,9 +16,11 @@ from st_pipeline.sync.data_types import SYNCED
 from st_pipeline.sync.tenant import TenantSync
 from st_pipeline.tenants.diagnosis import test_credentials
 from st_pipeline_tests.acme import Acme
+from st_pipeline_tests.entities.shapes import examples
 
 POSITIONS = "SELECT entity, continue_from, newest_modified_on, full_continue_from, full_started_at, last_full_at, "
 POSITIONS += "last_polled_at, complete_through FROM sync_cursors WHERE newest_modified_on IS NOT NULL ORDER BY entity"
+EXAMPLES = tuple(examples().values())
 MESSAGE = "SELECT connection_message FROM servicetitan_credentials"
 SCOPES = {scope for spec in ENTITIES.values() for scope in spec.scopes}
 
@@ -31,21 +33,20 @@ FAULTS: dict[str, tuple[str, dict[str, Any]]] = {
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_a_sync_ends_right_without_help_when(acme: Acme, fault: str):
+@pytest.mark.parametrize("entities", [EXAMPLES, pytest.param((), marks=pytest.mark.lab)], ids=["of each shape", "all"])
+def test_a_sync_ends_right_without_help_when(acme: Acme, fault: str, entities: tuple[str, ...]):
     kind, rule = FAULTS[fault]
     acme.source.fault(kind, **rule)
-    assert acme.sync(incremental_only=False).success
+    assert acme.sync(only=entities, incremental_only=False).success
     acme.source.advance(created=5, changed=20, deleted=3, merged=1)
-    assert acme.sync().success
+    assert acme.sync(only=entities).success
     acme.source.clear_faults()
-    assert acme.sync().success
-    assert acme.differences() == []
+    assert acme.sync(only=entities).success
+    assert acme.differences(*entities) == []
 
 
-def test_an_incremental_sync_reads_only_what_changed_and_marks_what_is_gone(acme: Acme):
-    first = acme.sync()
-    assert first.counts.created == first.counts.processed
-    assert acme.differences() == []
+def test_an_incremental_sync_reads_only_what_changed_and_marks_what_is_gone(synced_acme: Acme):
+    acme = synced_acme
     done = acme.source.advance(created=3, deleted=2)
     second = acme.sync()
     assert 0 < second.counts.processed < 90
@@ -55,8 +56,8 @@ def test_an_incremental_sync_reads_only_what_changed_and_marks_what_is_gone(acme
     assert (third.counts.created, third.counts.updated, third.counts.deleted) == (0, 0, 0)
 
 
-def test_a_full_sync_over_unchanged_data_writes_nothing(acme: Acme):
-    acme.sync(incremental_only=False)
+def test_a_full_sync_over_unchanged_data_writes_nothing(synced_acme: Acme):
+    acme = synced_acme
     counts = acme.sync(incremental_only=False).counts
     assert counts.unchanged == counts.processed > 200
     assert acme.sync(incremental_only=False, rewrite=True).counts.updated == counts.processed
@@ -71,8 +72,9 @@ def test_postgres_connections_that_are_cut_fail_the_sync_and_the_next_one_mends_
     assert acme.differences() == []
 
 
-def test_a_missing_scope_stays_in_the_connection_s_message_until_what_lacks_it_is_read(acme: Acme):
+def test_a_missing_scope_stays_in_the_connection_s_message_until_what_lacks_it_is_read(synced_acme: Acme):
     """The other entities' success says nothing about invoices."""
+    acme = synced_acme
 
     def grant(scopes: set[str]) -> None:
         acme.source.change(scopes=sorted(scopes))
@@ -116,8 +118,8 @@ def test_a_run_whose_lease_was_taken_over_writes_nothing_more_and_the_other_goes
     assert acme.rows("SELECT holder FROM tenant_leases") == []
 
 
-def test_a_feed_token_that_is_refused_is_replaced_by_a_date_that_overlaps_and_the_log_says_so(acme: Acme):
-    acme.sync()
+def test_a_feed_token_that_is_refused_is_replaced_by_a_date_that_overlaps_and_the_log_says_so(synced_acme: Acme):
+    acme = synced_acme
     newest = acme.value("SELECT newest_modified_on FROM sync_cursors WHERE entity = 'invoices'")
     overlap = timedelta(minutes=acme.settings.lookback_minutes)
     acme.source.advance(changed={"invoices": 7})
@@ -135,8 +137,8 @@ def test_a_feed_token_that_is_refused_is_replaced_by_a_date_that_overlaps_and_th
     assert acme.source.requests()["by_operation"]["invoices.export"] == 1  # the new token is the one that is stored
 
 
-def test_a_window_reads_its_range_and_moves_no_position_and_marks_nothing(acme: Acme):
-    acme.sync()
+def test_a_window_reads_its_range_and_moves_no_position_and_marks_nothing(synced_acme: Acme):
+    acme = synced_acme
     positions = acme.rows(POSITIONS)
     marked = "SELECT count(*) FROM st_invoices WHERE deleted_at IS NOT NULL"
     inside, outside, *others = sorted(acme.source.ids("invoices"))
@@ -158,14 +160,15 @@ def test_a_window_reads_its_range_and_moves_no_position_and_marks_nothing(acme: 
 @pytest.mark.parametrize("moment", ["2199-12-31T23:59:59.9999999Z", "9999-12-31T23:59:59.9999999Z"])
 def test_a_record_dated_in_the_future_hides_nothing_that_changes_after_it(acme: Acme, moment: str):
     """A list is read from the newest time seen. One wrong date there would end its increments for ever."""
-    for entity in ("membership_types", "tag_types"):  # a list and a feed
+    both = ("membership_types", "tag_types")  # a list and a feed
+    for entity in both:
         acme.source.patch(entity, acme.source.ids(entity)[0], {"modifiedOn": moment})
-    assert acme.sync().success
+    assert acme.sync(only=both).success
     assert acme.value("SELECT max(modified_on)::text FROM st_tag_types") == f"{moment[:4]}-12-31 23:59:59.999999+00"
     acme.source.advance(changed={"membership_types": 3})
     late = acme.source.ids("membership_types")[-1]
     acme.source.patch("membership_types", late, {"name": "changed later"})
-    assert acme.sync().success
+    assert acme.sync(only=both).success
     assert acme.value("SELECT name FROM st_membership_types WHERE st_id = :id", id=late) == "changed later"
 
 

@@ -68,7 +68,7 @@ def checkout(tmp_path: Path) -> Path:
     for name in COPIED:
         source, target = ROOT / name, tmp_path / name
         if source.is_dir():
-            shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
+            shutil.copytree(source, target)  # its bytecode, too: what did not change is not compiled again
         else:
             shutil.copy(source, target)
     catalogue = tmp_path / "st_pipeline" / "simulator" / "api_catalogue.json"

@@ -1,31 +1,52 @@
 """`st-pipeline rejects`: looking, replaying after a fix without asking ServiceTitan, dismissing."""
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import msgspec
 import pytest
+from sqlalchemy import Engine
 
 from st_pipeline.entities import ENTITIES, LISTS
 from st_pipeline.entities.spec import EntitySpec, Rule, Severity
+from st_pipeline.settings import Settings
+from st_pipeline.simulator.control import SimulatedTenant
 from st_pipeline_tests.cli.conftest import Command, Said, assert_refused
-from st_pipeline_tests.cli.installation import Installation, widest
+from st_pipeline_tests.cli.installation import SIZES, Installation, widest
+from st_pipeline_tests.onboarding import SyncedCompany
 
 ODD = {"balance": "Nobody's balance"}
 OPEN = "SELECT entity, st_id FROM sync_rejects WHERE dismissed_at IS NULL ORDER BY id"
 
 
 @pytest.fixture
-def kept(installation: Installation) -> Installation:
+def company(synced_company: Callable[..., SyncedCompany]) -> Iterator[tuple[SimulatedTenant, Settings, Engine]]:
+    """A tenant after its first sync."""
+    with synced_company(**SIZES | {"invoices": 2}).copied() as copy:
+        yield copy
+
+
+@pytest.fixture
+def engine(company: tuple[SimulatedTenant, Settings, Engine]) -> Engine:
+    """Commands work on its database."""
+    return company[2]
+
+
+@pytest.fixture
+def settings(company: tuple[SimulatedTenant, Settings, Engine]) -> Settings:
+    """And with its keys."""
+    return company[1]
+
+
+@pytest.fixture
+def kept(company: tuple[SimulatedTenant, Settings, Engine], installation: Installation) -> Installation:
     """A tenant with two customers whose balance is not a number, one of which it holds an older version of."""
-    installation.add("acme", invoices=2)
-    installation.synced("acme")
-    source = installation.sources["acme"]
+    installation.sources["acme"] = source = company[0]
     first, second = source.ids("customers")[:2]
     source.patch("customers", first, ODD)
     source.insert("customers", {**source.record("customers", second), "id": 10**15, **ODD})
-    installation.synced("acme", data_type="customers")
+    installation.synced("acme", only=("customers",))
     assert installation.rows(OPEN) == [("customers", first), ("customers", 10**15)]
     source.requests(reset=True)
     return installation
@@ -207,10 +228,8 @@ def test_rejects_that_nobody_will_fix_are_dismissed(kept: Installation, command:
         (("dismiss", "acme", "customers", "--all"), "add --yes to do it"),
     ],
 )
-def test_wrong_use_is_one_line_and_exit_code_2(
-    installation: Installation, command: Command, arguments: tuple[str, ...], reason: str
-):
-    installation.add("acme")
+@pytest.mark.usefixtures("installation")
+def test_wrong_use_is_one_line_and_exit_code_2(command: Command, arguments: tuple[str, ...], reason: str):
     assert_refused(command("rejects", *arguments), reason)
 
 

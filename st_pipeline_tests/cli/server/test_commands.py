@@ -1,4 +1,4 @@
-"""`up`, `down`, `migrate` and `doctor`, run as a person runs them."""
+"""`up`, `down`, `migrate` and `doctor`: once each as a process, as a person runs them, the rest in this process."""
 
 import json
 import shutil
@@ -6,7 +6,6 @@ import socket
 import stat
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,15 +17,16 @@ from st_pipeline.embedded_postgres import embedded
 from st_pipeline.environment_file import read_file
 from st_pipeline.postgres.migrations import newest_version
 from st_pipeline_tests.cli.project import Project
+from st_pipeline_tests.quick_storage import make_folder
 
 
 @pytest.fixture(scope="module")
 def started() -> Iterator[Project]:
     """A project after `st-pipeline up --database-only`."""
-    folder = Path(tempfile.mkdtemp(prefix="st-pipeline-project-"))
+    folder = make_folder("st-pipeline-project-")
     folder.chmod(0o755)
     project = Project(folder)
-    done = project.run("up", "--database-only")
+    done = project.run_as_a_process("up", "--database-only")
     assert done.returncode == 0, done.stderr
     yield project
     embedded.remove(folder / ".st-pipeline" / "postgres")
@@ -71,7 +71,7 @@ def test_up_again_keeps_the_key_and_whatever_else_the_file_holds(started: Projec
 
 def test_down_stops_the_server_and_up_brings_it_back_with_its_rows(started: Project):
     assert started.run("companies", "add", "acme", "--name", "Acme").returncode == 0
-    assert "stopped" in started.run("down").stdout
+    assert "stopped" in started.run_as_a_process("down").stdout
     assert "not running" in started.run("down").stdout
     assert "st-pipeline up" in one_line(started.run("companies", "list"))
     assert started.run("up", "--database-only").returncode == 0
@@ -79,7 +79,7 @@ def test_down_stops_the_server_and_up_brings_it_back_with_its_rows(started: Proj
 
 
 def test_migrate_says_what_it_did_and_does_not_go_down_unasked(started: Project):
-    assert f"{newest_version()} -> {newest_version()}" in started.run("migrate").stdout
+    assert f"{newest_version()} -> {newest_version()}" in started.run_as_a_process("migrate").stdout
     refused = started.run("migrate", "--to", "0001")
     assert refused.returncode == 2
     assert "--yes" in one_line(refused)
@@ -108,7 +108,7 @@ def test_a_lost_key_is_asked_for_and_not_replaced(started: Project):
 
 
 def test_doctor_finds_all_well_after_up(started: Project):
-    done = started.run("doctor", "--json")
+    done = started.run_as_a_process("doctor", "--json")
     findings = {finding["check"]: finding for finding in json.loads(done.stdout)}
     assert done.returncode == 0, done.stdout
     assert findings["Postgres"]["state"] == "ok"
@@ -155,7 +155,8 @@ def test_a_taken_port_is_one_clear_line(started: Project):
 
 
 def test_the_web_server_alone_wants_a_project_that_was_set_up(project: Project):
-    assert "run `st-pipeline up --database-only` first" in one_line(project.run("webserver", "--port", "39173"))
+    refused = project.run_as_a_process("webserver", "--port", "39173")  # it would become Dagster's
+    assert "run `st-pipeline up --database-only` first" in one_line(refused)
 
 
 @pytest.mark.parametrize(
