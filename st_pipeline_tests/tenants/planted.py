@@ -42,12 +42,16 @@ def put_tenant(engine: Engine, settings: Settings, new: NewCredential | None = N
 
 def everything_stored(connection: Connection) -> Iterator[bytes]:
     """Every row of every table of ours, as bytes: bytea columns raw, all else as Postgres writes it."""
-    tables = connection.execute(
+    columns = connection.execute(
         text("SELECT table_name, column_name, data_type FROM information_schema.columns WHERE table_schema = 'public'")
     ).all()
-    for table, column, kind in tables:
+    values: dict[str, list[str]] = {}
+    for table, column, kind in columns:
         value = f'"{column}"' if kind == "bytea" else f"convert_to(\"{column}\"::text, 'UTF8')"
-        yield from (bytes(v) for (v,) in connection.execute(text(f'SELECT {value} FROM "{table}"')) if v is not None)  # noqa: S608
+        values.setdefault(table, []).append(value)
+    for table, of_table in values.items():
+        for row in connection.exec_driver_sql(f'SELECT {", ".join(of_table)} FROM "{table}"'):  # noqa: S608
+            yield from (bytes(value) for value in row if value is not None)
 
 
 def assert_nothing_planted(engine: Engine, *texts: str, secrets: tuple[str, ...] = PLANTED) -> None:
