@@ -54,7 +54,7 @@ def test_names_of_tenants_companies_and_entities_are_offered(installation: Insta
     assert offered("sync-status", "-c", "b") == ["birch"]
     assert offered("rejects", "show", "acme", "inv") == ["invoices", "invoices_stream"]
     assert offered("sync", "--mo") == ["--mode", "--modified-from", "--modified-to"]
-    assert offered("ret") == ["retry-failed"]
+    assert offered("retr") == ["retry-failed"]
 
 
 def test_a_shell_that_asks_without_a_database_hears_nothing(monkeypatch: pytest.MonkeyPatch):

@@ -80,7 +80,7 @@ def platform(
     return Platform(engine, settings, instance, servicetitan_tenant)
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="session")
 def pair(
     postgres_server: EmbeddedServer, servicetitan_simulator: SimulatorControl, tmp_path_factory: pytest.TempPathFactory
 ) -> SyncedCompanies:

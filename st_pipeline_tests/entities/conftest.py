@@ -144,20 +144,20 @@ def worked_on(spec: EntitySpec) -> tuple[EntitySpec, ...]:
     return tuple(dict.fromkeys((spec.read_as[0], spec.read_as[-1])))
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="session")
 def shared_engine(postgres_server: EmbeddedServer) -> Iterator[Engine]:
     """A migrated database for the tests of this folder."""
     with database_copied(postgres_server, TEMPLATE) as engine:
         yield engine
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="session")
 def shared_settings(shared_engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> Settings:
     """Settings for it, with retries that do not wait."""
     return settings_for(shared_engine, tmp_path_factory.mktemp("home"))
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="session")
 def twins(
     servicetitan_simulator: SimulatorControl, shared_settings: Settings, shared_engine: Engine
 ) -> Iterator[tuple[Tenant, Tenant]]:
@@ -187,7 +187,7 @@ def company(loaded: tuple[Tenant, Tenant]) -> Iterator[Tenant]:
     assert twin.marks() == marked, "another tenant's rows were marked or unmarked"
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="session")
 def loaded(twins: tuple[Tenant, Tenant]) -> tuple[Tenant, Tenant]:
     """The twins, loaded: one by its first sync, the other by a window alone."""
     company, twin = twins

@@ -10,7 +10,7 @@ from st_pipeline.simulator.control import SimulatedTenant, SimulatorControl
 from st_pipeline_tests.simulator.independent_client import NO_LIMIT, PATHS, IndependentClient
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="session")
 def company(servicetitan_simulator: SimulatorControl) -> Iterator[IndependentClient]:
     """A mid-sized company that tests only read."""
     tenant = servicetitan_simulator.create_tenant(seed=5, customers=400, invoices=1200, settings=NO_LIMIT)
@@ -30,7 +30,7 @@ def small(servicetitan_tenant: Callable[..., SimulatedTenant]) -> Callable[..., 
     return make
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="session")
 def everything(company: IndependentClient) -> dict[str, list[dict[str, Any]]]:
     """The whole of each list, with all parts."""
     flags = dict.fromkeys(catalogue_entries()["membership_types"].include_flags, "true")
