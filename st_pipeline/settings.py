@@ -184,10 +184,14 @@ class Settings(BaseSettings):
     # The schedules
     time_zone: Annotated[ZoneInfo, NoDecode, PlainValidator(_read_zone)] = Field(
         default=ZoneInfo("America/Chicago"),
-        description="Time zone of the schedules: of the cron expressions, and of each tenant's own times, days and "
-        "holidays. The middle of the US.",
+        description="Time zone of all schedules, of each tenant's days and holidays, too. The middle of the US.",
     )
     incremental_cron: str = Field(default="*/5 * * * *", description="When every tenant is polled.")
+    second_half_cron: str = Field(
+        default="",
+        description="When half of the tenants, always the same, are polled instead, at schedule ticks: for "
+        "`st-pipeline tenants compare`. Empty: all are polled alike.",
+    )
     full_cron: str = Field(default="0 2 * * *", description="When every tenant is read in full: at night.")
     whole_read_nights: int = Field(
         default=1,
@@ -207,14 +211,11 @@ class Settings(BaseSettings):
         default=1,
         ge=1,
         le=64,
-        description="Runs that poll at the same time. One is a process that keeps up to one core busy; each more costs "
-        "2 to 4 CPU seconds a schedule tick. Raise it when tenants wait although cores are idle.",
+        description="Runs that poll at the same time, each a process on one core; each more costs 2 to 4 CPU seconds a "
+        "tick. Raise it when tenants wait although cores are idle.",
     )
     poll_threads: int = Field(
-        default=16,
-        ge=1,
-        le=256,
-        description="Tenants that a worker polls at the same time. A thread mostly waits for ServiceTitan.",
+        default=16, ge=1, le=256, description="Tenants that a worker polls at once: a thread mostly waits for the API."
     )
     poll_tenant_seconds: float = Field(
         default=150,

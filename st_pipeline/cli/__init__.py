@@ -31,7 +31,7 @@ COMMANDS = {
     "retry-failed": ("sync.retry", "retry_failed"),
     "logs": ("status.logs", "logs"),
     "rejects": ("records.rejects", "rejects"),
-    "tenants": ("tenants.schedule", "tenants"),
+    "tenants": ("tenants.compare", "tenants"),
     "switch": ("tenants.switch", "switch"),
     "explain": ("records.explain", "explain"),
     "keys": ("credentials.keys", "keys"),

@@ -79,7 +79,13 @@ class DuePolls:
             for run in mine:
                 claim = self._claims.pop(run.credential_id)
                 polled_at = claim.claimed_at if run.status == "completed" and not claim.entities_off else None
-                ends.append(PollEnd(claim.credential_id, next_poll(claim.schedule, grid, now, 0), polled_at))
+                ends.append(
+                    PollEnd(
+                        claim.credential_id,
+                        next_poll(claim.schedule, grid.of_tenant(claim.partition_key), now, 0),
+                        polled_at,
+                    )
+                )
             poll_claims.ended(connection, self.request_id, ends)
 
     def close(self) -> None:

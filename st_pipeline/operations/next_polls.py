@@ -113,7 +113,8 @@ def move_next_poll(connection: Connection, settings: Settings, tenant: Tenant) -
     schedule = tenant_schedules.load_all(connection).get(tenant.credential_id, tenant_schedules.DEFAULT)
     poll = poll_claims.load_all(connection).get(tenant.credential_id)
     last = last_poll(poll, tenant_schedules.last_polls(connection, FEEDS).get(tenant.credential_id))
-    due_at = next_slot(schedule, Grid.of(settings), last or datetime.now(UTC))
+    grid = Grid.of(settings).of_tenant(tenant.partition_key)
+    due_at = next_slot(schedule, grid, last or datetime.now(UTC))
     if due_at is None:
         raise ConfigurationError(
             f"tenant {tenant.partition_key} would never be polled: its schedule leaves out all of its times. Leave out "

@@ -17,15 +17,16 @@ from dataclasses import dataclass, field
 
 from sqlalchemy import Connection, Engine
 
-from st_pipeline.postgres import api_pauses, cursors, poll_claims
+from st_pipeline.postgres import api_pauses, cursors, poll_claims, poll_figures
 from st_pipeline.postgres.api_pauses import ApiPause
 from st_pipeline.postgres.database import transaction
 from st_pipeline.postgres.poll_claims import Claim, PollEnd
+from st_pipeline.postgres.poll_figures import PollFigures
 from st_pipeline.servicetitan.deadline import NO_DEADLINE, Deadline
 from st_pipeline.settings import Settings
 from st_pipeline.sync.api_health import ApiHealth
 from st_pipeline.sync.polling import IdleConnections, TenantPoll, poll_batch
-from st_pipeline.tenants.schedule import Grid, left_out_until, next_poll
+from st_pipeline.tenants.schedule import Grid, half_of, left_out_until, next_poll
 
 # A worker that ends shortly before the next tick is taken for a running one by it, and nobody would poll for an
 # interval: it waits so long for tenants that are about to be due.
@@ -58,6 +59,8 @@ class PollWorker:
     sleep: Callable[[float], None] = time.sleep
     paused: list[ApiPause] = field(init=False, default_factory=list)
     _health: ApiHealth = field(init=False, default_factory=ApiHealth)
+    _figures: dict[int, PollFigures] = field(init=False, default_factory=dict)
+    _counted: dict[int, set[int]] = field(init=False, default_factory=dict)
     connections: IdleConnections = field(default_factory=IdleConnections)
     _ends: "queue.SimpleQueue[TenantPoll | _BatchEnd]" = field(init=False, default_factory=queue.SimpleQueue)
     _in_flight: int = field(init=False, default=0)
@@ -168,11 +171,29 @@ class PollWorker:
                 claim = poll.claim
                 overtimes = claim.overtimes + 1 if poll.spent_budget else 0
                 polled_at = claim.claimed_at if poll.all_feeds_answered else None
-                due_at = next_poll(claim.schedule, grid, now, overtimes)
+                due_at = next_poll(claim.schedule, grid.of_tenant(claim.partition_key), now, overtimes)
                 ends.append(PollEnd(claim.credential_id, due_at, polled_at, overtimes, poll.tokens_saved_at,
                                     poll.hourly_at))  # fmt: skip
             poll_claims.ended(connection, self.run_id, ends)
             self.paused += self._health.note(connection, polls)
+        self._count(polls)
+
+    def _count(self, polls: Sequence[TenantPoll]) -> None:
+        """Add to the figures by which two intervals are compared."""
+        for poll in polls:
+            claim, half = poll.claim, half_of(poll.claim.partition_key)
+            figures = self._figures.setdefault(half, PollFigures())
+            self._counted.setdefault(half, set()).add(claim.credential_id)
+            figures.tenants = len(self._counted[half])
+            figures.polls += 1
+            figures.with_news += not poll.is_quiet
+            figures.requests += poll.requests
+            figures.cpu_seconds += poll.cpu_seconds
+            if poll.all_feeds_answered and claim.polled_at is not None:
+                gap_seconds = (claim.claimed_at - claim.polled_at).total_seconds()
+                figures.gaps += 1
+                figures.gap_seconds += gap_seconds
+                figures.longest_gap_seconds = max(figures.longest_gap_seconds, gap_seconds)
 
     def _linger(self) -> bool:
         """Wait for tenants that are due in a moment. Returns whether there are any."""
@@ -195,3 +216,4 @@ class PollWorker:
         self.connections.close()
         with transaction(self.engine, "give back the tenants that were not polled") as connection:
             poll_claims.release(connection, self.run_id)
+            poll_figures.add(connection, self._figures)

@@ -8,6 +8,7 @@ tenant, and a tenant without news is not written to: at ten thousand tenants eve
 """
 
 import threading
+import time
 import uuid
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -63,6 +64,8 @@ class TenantPoll:
     is_news: bool = True
     tokens_saved_at: datetime | None = None
     hourly_at: datetime | None = None
+    requests: int = 0
+    cpu_seconds: float = 0.0
 
     @property
     def message(self) -> str | None:
@@ -164,8 +167,10 @@ class _Batch:
             while (task := self._tasks.get()) is not None:
                 poll = None
                 if not self.deadline.has_passed:
+                    began = time.thread_time()
                     try:
                         poll = self._poll(task, connections)
+                        poll = replace(poll, cpu_seconds=time.thread_time() - began)
                     except Exception as error:  # noqa: BLE001 - one tenant's failure must not stop the others
                         poll = TenantPoll(task.claim, is_quiet=False, error=without_frames(error))
                 self._ended.put(poll)
@@ -179,9 +184,8 @@ class _Batch:
         limit = f"a poll gives a tenant {seconds:g} s (ST_PIPELINE_POLL_TENANT_SECONDS)"
         deadline = self.deadline.within(seconds, limit)
         look = self._look(task, connections, deadline)
-        if look is not None and not look.has_news:
-            return self._leave(task, look)
-        return self._enter(task, look, deadline)
+        poll = self._leave(task, look) if look and not look.has_news else self._enter(task, look, deadline)
+        return replace(poll, requests=look.client.statistics.requests if look else 0)
 
     def _look(self, task: _Task, connections: SharedConnections, deadline: Deadline) -> Look | None:
         """None: the tenant cannot be asked; its sync says why."""

@@ -6,6 +6,7 @@ Every schedule is a grid of fixed times, and a poll is due at the next of them: 
 shifts those that follow. Days, hours and holidays may be left out of it.
 """
 
+import zlib
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from datetime import time as time_of_day
@@ -33,21 +34,40 @@ TRIES = 500  # times that are left out, one after the other, before a schedule c
 
 @dataclass(frozen=True, slots=True)
 class Grid:
-    """The times at which tenants without a schedule of their own are polled, and the zone in which all are meant."""
+    """The times at which tenants without a schedule of their own are polled, and the zone in which all are meant.
+
+    `second_half`: other times for half of the tenants.
+    """
 
     cron: str
     zone: ZoneInfo
+    second_half: str | None = None
 
     @classmethod
     def of(cls, settings: Settings) -> Self:
         """Everyone's. Raises ConfigurationError that names the setting."""
-        name = variable_name("incremental_cron")
-        return cls(checked_cron(settings.incremental_cron, name), settings.time_zone)
+        crons = [getattr(settings, name) for name in ("incremental_cron", "second_half_cron")]
+        cron = checked_cron(crons[0], variable_name("incremental_cron"))
+        second = checked_cron(crons[1], variable_name("second_half_cron")) if crons[1] else None
+        return cls(cron, settings.time_zone, second)
+
+    def of_tenant(self, tenant: str) -> "Grid":
+        """The times of a tenant, by its partition key."""
+        return self.of_half(half_of(tenant))
+
+    def of_half(self, half: int) -> "Grid":
+        """The times of the first or the second half of the tenants."""
+        return self if half == 1 or self.second_half is None else Grid(self.second_half, self.zone)
 
     def after(self, moment: datetime, cron: str | None = None) -> datetime:
         """The first of the times after the moment, or of those of another expression."""
         slot: datetime = next(CronSim(cron or self.cron, moment.astimezone(self.zone)))
         return slot.astimezone(UTC)
+
+
+def half_of(tenant: str) -> int:
+    """1 or 2: to which half of all tenants it belongs, by a hash of its partition key. It always stays the same."""
+    return 1 + zlib.crc32(tenant.encode()) % 2
 
 
 def checked_cron(written: str, name: str) -> str:

@@ -3,14 +3,14 @@
 import threading
 import uuid
 from collections.abc import Iterator, Sequence
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from sqlalchemy import Engine, text
 
 from st_pipeline.errors import DatabaseUnavailable
-from st_pipeline.postgres import poll_claims
+from st_pipeline.postgres import poll_claims, poll_figures
 from st_pipeline.postgres.poll_claims import Claim
 from st_pipeline.servicetitan.deadline import Deadline
 from st_pipeline.settings import Settings
@@ -144,3 +144,25 @@ def test_a_worker_waits_for_tenants_that_are_due_in_a_moment(thirty: Engine, set
     assert len(list(PollWorker(thirty, few, RUN, poll=quickly, sleep=sleep).polls())) == 30
     assert len(slept) == 1
     assert 8 < slept[0] <= 10
+
+
+def test_the_figures_of_each_half_of_the_tenants_add_up_over_workers(thirty: Engine, settings: Settings):
+    """By them two intervals are compared: requests, CPU seconds, and how old the tables became."""
+
+    def poll(_engine: Engine, _settings: Settings, claims: Sequence[Claim], **_: Any) -> Iterator[TenantPoll]:
+        for claim in claims:
+            yield TenantPoll(claim, all_feeds_answered=True, is_quiet=False, requests=14, cpu_seconds=0.25)
+
+    for _ in range(2):
+        assert len(list(worker(thirty, settings, poll).polls())) == 30
+        with thirty.begin() as connection:
+            connection.execute(text("UPDATE tenant_polls SET due_at = now(), polled_at = now() - interval '300 s'"))
+    with thirty.connect() as connection:
+        halves = poll_figures.since(connection, datetime.now(UTC).date() - timedelta(days=1))
+    first, second = halves[1], halves[2]
+    assert first.tenants + second.tenants == 30
+    assert first.polls + second.polls == first.with_news + second.with_news == 60
+    assert first.requests == 14 * first.polls
+    assert second.cpu_seconds == 0.25 * second.polls
+    assert first.gaps + second.gaps == 30  # of a first poll nobody knows how long ago the one before was
+    assert 300 <= first.gap_seconds / first.gaps <= first.longest_gap_seconds < 330

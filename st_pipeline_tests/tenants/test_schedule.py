@@ -7,7 +7,15 @@ import pytest
 
 from st_pipeline.errors import ConfigurationError
 from st_pipeline.postgres.tenant_schedules import DEFAULT, TenantSchedule
-from st_pipeline.tenants.schedule import Grid, checked_cron, checked_holidays, left_out_until, next_poll, next_slot
+from st_pipeline.tenants.schedule import (
+    Grid,
+    checked_cron,
+    checked_holidays,
+    half_of,
+    left_out_until,
+    next_poll,
+    next_slot,
+)
 
 EVERY_FIVE = Grid("*/5 * * * *", ZoneInfo("UTC"))
 CHICAGO = Grid("*/5 * * * *", ZoneInfo("America/Chicago"))
@@ -111,3 +119,15 @@ def test_a_schedule_that_leaves_out_all_its_times_has_no_next_one_and_is_asked_a
 def test_holidays_of_an_unknown_place_are_refused(code: str):
     with pytest.raises(ConfigurationError, match="holidays"):
         checked_holidays(code)
+
+
+def test_half_of_the_tenants_are_polled_at_other_times_and_always_the_same_half():
+    halves = [half_of(f"company-{number}") for number in range(1000)]
+    assert 450 < halves.count(1) < 550
+    assert halves[:8] == [half_of(f"company-{number}") for number in range(8)] == [2, 2, 2, 2, 1, 1, 1, 1]
+    both = Grid("*/5 * * * *", ZoneInfo("UTC"), "*/30 * * * *")
+    for tenant, expected in (("company-4", "06:10:00"), ("company-0", "06:30:00")):
+        assert next_slot(DEFAULT, both.of_tenant(tenant), at("06:05:00")) == at(expected)
+        own = TenantSchedule(poll_minutes=60)
+        assert next_slot(own, both.of_tenant(tenant), at("06:05:00")) == at("07:00:00")
+    assert EVERY_FIVE.of_tenant("company-0") == EVERY_FIVE

@@ -2,6 +2,8 @@
 
 import pytest
 
+from st_pipeline.postgres import poll_figures
+from st_pipeline.postgres.poll_figures import PollFigures
 from st_pipeline_tests.cli.conftest import Command, assert_refused
 from st_pipeline_tests.cli.installation import Installation, widest
 
@@ -122,3 +124,21 @@ def test_wrong_use_changes_nobody(
     installation.add("acme")
     assert_refused(command("tenants", *arguments), reason)
     assert installation.rows(SCHEDULES) == []
+
+
+def test_two_intervals_are_compared_by_half_of_the_tenants(
+    installation: Installation, command: Command, monkeypatch: pytest.MonkeyPatch
+):
+    assert command("tenants", "compare").out == "no poll has ended yet\n"
+    monkeypatch.setenv("ST_PIPELINE_SECOND_HALF_CRON", "0 * * * *")
+    with installation.engine.begin() as connection:
+        first = PollFigures(150, 3000, 300, 42000, 60.0, 2850, 855000.0, 310.0)
+        poll_figures.add(connection, {1: first, 2: PollFigures(150, 1500, 150, 21000, 30.0)})
+        poll_figures.add(connection, {2: PollFigures(149, 1500, 150, 21000, 30.0)})
+    one, two = command("tenants", "compare", "--json").json
+    assert (one["cron"], two["cron"]) == ("*/5 * * * *", "0 * * * *")
+    assert one | {"half": 2, "cron": "0 * * * *", "mean_age_seconds": None, "oldest_seconds": None} == two
+    assert (one["requests_a_poll"], one["mean_age_seconds"], one["oldest_seconds"]) == (14, 150, 310)
+    said = command("tenants", "compare")
+    assert widest(said.out) <= 80
+    assert "2.5 min" in said.words
