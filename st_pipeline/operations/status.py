@@ -10,7 +10,7 @@ from typing import Any
 
 from sqlalchemy import Engine
 
-from st_pipeline.operations.history import SyncFilter, Totals, last_syncs, slowest, totals
+from st_pipeline.operations.history import SyncFilter, Totals, last_sync_of_each, last_syncs, slowest, totals
 from st_pipeline.operations.next_polls import next_due
 from st_pipeline.postgres.database import transaction
 from st_pipeline.settings import Settings
@@ -21,9 +21,12 @@ FIGURES_OF_DAYS = 7
 
 
 def read_status(
-    engine: Engine, settings: Settings, chosen: SyncFilter, limit: int
+    engine: Engine, settings: Settings, chosen: SyncFilter, limit: int | None
 ) -> tuple[list[dict[str, Any]], dict[str, Any]]:
-    """The syncs and the figures, from one snapshot. Raises ConfigurationError: an unknown company."""
+    """The syncs and the figures, from one snapshot. `limit` None: the last sync of each tenant.
+
+    Raises ConfigurationError: an unknown company.
+    """
     period = chosen.since or datetime.now(UTC) - timedelta(days=FIGURES_OF_DAYS)
     counted = replace(chosen, since=period, status=None)
     with transaction(engine.execution_options(isolation_level="REPEATABLE READ"), "read the sync log") as connection:
@@ -31,7 +34,7 @@ def read_status(
         tenants = all_tenants(connection)
         check_names(tenants, Selection(companies=selection.companies))
         tenants = [tenant for tenant in tenants if selection.covers(tenant)]
-        syncs = last_syncs(connection, chosen, limit)
+        syncs = last_sync_of_each(connection, chosen) if limit is None else last_syncs(connection, chosen, limit)
         figures = _figures(totals(connection, counted), period)
         figures["slowest"] = slowest(connection, counted)
         figures["next_due"] = next_due(connection, settings, tenants)

@@ -149,7 +149,7 @@ def _has_rows(connection: Connection, credential_id: int) -> bool:
         SELECT EXISTS (SELECT FROM sync_cursors WHERE credential_id = :id AND (
             continue_from IS NOT NULL OR newest_modified_on IS NOT NULL OR full_continue_from IS NOT NULL
             OR last_full_at IS NOT NULL))
-        OR EXISTS (SELECT FROM servicetitan_sync_logs WHERE credential_id = :id AND records_processed > 0)
+        OR EXISTS (SELECT FROM sync_history WHERE credential_id = :id AND records_processed > 0)
     """)
     return bool(connection.execute(sql, {"id": credential_id}).scalar_one())
 

@@ -15,6 +15,7 @@ from st_pipeline.operations.history import SyncFilter, totals
 from st_pipeline.operations.retention import LOCK, delete_old_rows
 from st_pipeline.postgres.old_rows import ROWS_PER_BATCH
 from st_pipeline.settings import Settings
+from st_pipeline.tenants import registration
 from st_pipeline_tests.postgres.test_sync_figures import figures_of, put_sync
 from st_pipeline_tests.tenants import planted
 
@@ -99,9 +100,13 @@ def test_a_job_that_is_cut_off_has_deleted_whole_batches_and_the_next_one_goes_o
 
 
 def test_rows_that_others_work_on_wait_for_the_next_day(
-    engine: Engine, settings: Settings, tenants: list[int], rows: Any
+    engine: Engine, settings: Settings, tenants: list[int], rows: Any, tmp_path: Path
 ):
-    """A reject names the sync that found it; whoever writes that reject must not wait, nor hold up the rest."""
+    """A reject names the sync that found it; whoever writes that reject must not wait, nor hold up the rest.
+
+    What the batch had written into the archive before it gave up goes.
+    """
+    settings = settings.model_copy(update={"archive_folder": tmp_path})
     put_many(rows, tenants[0], 3, NOW - timedelta(days=40))
     rows(
         "INSERT INTO sync_rejects (credential_id, entity, record_key, record, reasons, sync_log_id) "
@@ -117,6 +122,8 @@ def test_rows_that_others_work_on_wait_for_the_next_day(
         another.execute(text("SELECT FROM servicetitan_sync_logs ORDER BY id LIMIT 1 FOR UPDATE"))
         assert delete_old_rows(engine, settings, now=NOW).deleted["sync_log"] == 1
     assert delete_old_rows(engine, settings, now=NOW).deleted["sync_log"] == 1
+    assert len({one["id"] for one in archived(tmp_path, "sync_log")}) == len(list(archived(tmp_path, "sync_log"))) == 2
+    assert list(tmp_path.glob("*.part")) == []
 
 
 def test_only_rejects_go_that_were_dismissed_and_came_no_more(
@@ -163,6 +170,18 @@ def test_zero_days_keep_everything(engine: Engine, settings: Settings, tenants: 
         ("sync_log_days", "hourly_figures_days", "dagster_history_days", "dismissed_rejects_days"), 0.0
     )
     assert delete_old_rows(engine, settings.model_copy(update=for_ever), now=NOW).deleted.total() == 0
+
+
+def test_a_tenant_whose_syncs_are_deleted_is_still_known_to_hold_rows(
+    engine: Engine, settings: Settings, tenants: list[int], rows: Any
+):
+    """Its credential must not be pointed at another ServiceTitan tenant."""
+    put_many(rows, tenants[0], 2, NOW - timedelta(days=40))
+    newest = "(SELECT max(id) FROM servicetitan_sync_logs)"
+    rows(f"UPDATE servicetitan_sync_logs SET records_processed = 0 WHERE id = {newest}")  # noqa: S608
+    delete_old_rows(engine, settings, now=NOW)
+    with engine.connect() as connection:
+        assert [registration._has_rows(connection, id_) for id_ in tenants] == [True, False]
 
 
 def test_two_at_once_do_not_delete_beside_each_other(engine: Engine, settings: Settings, tenants: list[int]):  # noqa: ARG001

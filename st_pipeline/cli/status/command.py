@@ -29,6 +29,7 @@ WATCH_SECONDS = 2.0
         "st-pipeline sync-status",
         "st-pipeline sync-status --running-only --watch",
         "st-pipeline sync-status --failed-only --last-24h",
+        "st-pipeline sync-status --each-tenant --failed-only",
         "st-pipeline sync-status -c acme-plumbing --since 2026-03-01 --json",
     ),
 )
@@ -40,6 +41,7 @@ WATCH_SECONDS = 2.0
 @click.option("--last-24h", is_flag=True, help="Only those that began in the last 24 hours.")
 @click.option("--since", default="", metavar="TIME", help="Only those that began at this time or later.")
 @click.option("--limit", type=click.IntRange(min=1), default=20, show_default=True, help="Syncs to show.")
+@click.option("--each-tenant", is_flag=True, help="The last sync of each tenant instead of the last ones of all.")
 @click.option("--watch", is_flag=True, help="Show it again every two seconds, until Ctrl-C.")
 @click.option("--json", "as_json", is_flag=True, help="For machines.")
 def sync_status(
@@ -51,6 +53,7 @@ def sync_status(
     last_24h: bool,
     since: str,
     limit: int,
+    each_tenant: bool,
     watch: bool,
     as_json: bool,
 ) -> None:
@@ -71,11 +74,12 @@ def sync_status(
         raise ConfigurationError("--since has no time zone: end it with Z or an offset")
     status = "running" if running_only else "failed" if failed_only else None
     chosen = SyncFilter(companies, environment, status, start)
+    shown = None if each_tenant else limit
     with open_database() as (settings, engine):
         if as_json:
-            print_json(_as_json(engine, settings, chosen, limit))
+            print_json(_as_json(engine, settings, chosen, shown))
         else:
-            _show(engine, settings, chosen, limit, watch=watch)
+            _show(engine, settings, chosen, shown, watch=watch)
 
 
 def _refuse_contradictions(*, running_only: bool, failed_only: bool, two_starts: bool, watch: bool) -> None:
@@ -87,7 +91,7 @@ def _refuse_contradictions(*, running_only: bool, failed_only: bool, two_starts:
         raise ConfigurationError("--watch and --json exclude each other: give one of them")
 
 
-def _show(engine: "Engine", settings: "Settings", chosen: "SyncFilter", limit: int, *, watch: bool) -> None:
+def _show(engine: "Engine", settings: "Settings", chosen: "SyncFilter", limit: int | None, *, watch: bool) -> None:
     from rich.live import Live
 
     from st_pipeline.cli.terminal import terminal
@@ -105,14 +109,16 @@ def _show(engine: "Engine", settings: "Settings", chosen: "SyncFilter", limit: i
         return
 
 
-def _as_json(engine: "Engine", settings: "Settings", chosen: "SyncFilter", limit: int) -> dict[str, Any]:
+def _as_json(engine: "Engine", settings: "Settings", chosen: "SyncFilter", limit: int | None) -> dict[str, Any]:
     from st_pipeline.operations.status import read_status
 
     syncs, figures = read_status(engine, settings, chosen, limit)
     return {"syncs": syncs, "statistics": figures}
 
 
-def _screen(engine: "Engine", settings: "Settings", chosen: "SyncFilter", limit: int, width: int) -> "RenderableType":
+def _screen(
+    engine: "Engine", settings: "Settings", chosen: "SyncFilter", limit: int | None, width: int
+) -> "RenderableType":
     from rich.console import Group
 
     from st_pipeline.cli.status.table import figures_table, reasons, syncs_table

@@ -35,6 +35,7 @@ def logs(sync: str, as_json: bool) -> None:
     from st_pipeline.cli.sync.run_backend import dagster_address
     from st_pipeline.operations.history import entities_of, find_syncs
     from st_pipeline.postgres.database import transaction
+    from st_pipeline.settings import variable_name
 
     with open_database() as (settings, engine), transaction(engine, f"read the log of sync {sync}") as connection:
         found = find_syncs(connection, sync)
@@ -43,7 +44,10 @@ def logs(sync: str, as_json: bool) -> None:
             run_id = one["dagster_run_id"]
             one["dagster_run"] = None if run_id is None else f"{dagster_address(settings)}/runs/{run_id}"
     if not found:
-        raise ConfigurationError(f"there is no sync {sync!r} in the log: `st-pipeline sync-status` shows the last ones")
+        raise ConfigurationError(
+            f"there is no sync {sync!r} in the log: `st-pipeline sync-status` shows the last ones; older ones are "
+            f"deleted ({variable_name('sync_log_days')})"
+        )
     if as_json:
         print_json(found)
         return

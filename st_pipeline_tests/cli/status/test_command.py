@@ -48,8 +48,11 @@ def test_each_filter_shows_its_syncs(history: Installation, command: Command):
     assert shown("--last-24h") == ["acme-plumbing@integration", "acme-plumbing"]
     assert shown("--since", datetime.now(UTC).date().isoformat(), "-c", "birch") == []
     assert shown("--running-only") == []
+    assert shown("--each-tenant", "--limit", "1") == ["acme-plumbing", "acme-plumbing@integration", "birch"]
+    assert shown("--each-tenant", "-f") == ["acme-plumbing@integration"]
     with history.held("birch"):
-        assert shown("-r") == ["birch"]
+        assert shown("-r") == shown("--each-tenant", "-r") == ["birch"]
+        assert shown("--each-tenant", "-c", "birch", "--last-24h") == ["birch"]  # the newer one
 
 
 def test_the_table_and_its_figures_fit_80_columns(history: Installation, command: Command):
@@ -69,6 +72,7 @@ def test_the_table_and_its_figures_fit_80_columns(history: Installation, command
     assert "66.7%" in said.out
     assert "birch 3,600.0 s" in said.words
     assert "birch: paused: moves house" in said.words
+    assert command("sync-status", "--each-tenant").out.splitlines()[0] == header
     failed = command("sync-status", "-f")
     assert "acme-plumbing@integration: job_types: " in failed.words
     assert "3: 2 completed, 1 failed" in failed.words  # the figures are about all
