@@ -93,9 +93,11 @@ class Trace:
         files = {file for before, after, _ in self.hops for file in (before, after)}
         again = {file: times for file, times in Counter(inside).items() if times > 1}
         rooms = [file for file in inside if not file.startswith(VALUES)]
+        all_rooms = [after for _before, after, _ in self.hops if not after.startswith(VALUES)]
         print(
-            f"\n{len(self.functions)} functions in {len(files)} files; {len(self.hops)} hops between files, "
-            f"{crossings} between folders, {returns} returns into a file entered before"
+            f"\n{len(self.functions)} functions in {len(files)} files; {len(self.hops)} hops between files "
+            f"({len(all_rooms)} into other files than values), {crossings} between folders, "
+            f"{returns} returns into a file entered before"
         )
         print(f"between BEGIN and COMMIT (│): {len(inside)} hops, {len(rooms)} of them into other files than values; "
               f"entered more than once: {again or 'none'}")  # fmt: skip

@@ -134,9 +134,8 @@ def _read_full(context: EntityContext, cursor: Cursor, result: EntityResult) -> 
     newest = later(cursor.newest_modified_on, reading.newest_modified_on)
     with context.connection.begin():
         context.lease.extend(context.connection)
-        _save_cursor(context, newest_modified_on=newest, last_polled_at=cursors.NOW)
-        if reading.token is not None:
-            _save_cursor(context, continue_from=reading.token)
+        moved = {} if reading.token is None else {"continue_from": reading.token}
+        _save_cursor(context, newest_modified_on=newest, last_polled_at=cursors.NOW, **moved)
     deletions.finish_full_sync(context, result, began, is_first=cursor.last_full_at is None)
 
 
@@ -188,9 +187,8 @@ def _read_incremental(context: EntityContext, cursor: Cursor, result: EntityResu
     newest = later(cursor.newest_modified_on, reading.newest_modified_on)
     with context.connection.begin():
         context.lease.extend(context.connection)
-        _save_cursor(context, newest_modified_on=newest, last_polled_at=cursors.NOW)
-        if not result.withheld:
-            _save_cursor(context, complete_through=result.began_at)
+        complete = {} if result.withheld else {"complete_through": result.began_at}
+        _save_cursor(context, newest_modified_on=newest, last_polled_at=cursors.NOW, **complete)
 
 
 def _write_feed(reading: Reading, *, start: str | None, restart: str | None, begun: BegunRead | None = None) -> None:

@@ -156,6 +156,15 @@ def test_of_a_feed_the_inactive_are_looked_up_and_the_list_s_total_says_that_nob
     assert (api.asked, rows(work, MARKED)) == (["ids 2,3", "total"], [3])
 
 
+def test_what_was_marked_before_and_is_still_unknown_is_not_subtracted_twice(full_sync: MakeWork):
+    """Its mark stands, so the total agrees and the list need not be read."""
+    api = ScriptedApi(known={1, 2}, total=2)
+    work = full_sync(CUSTOMERS, api, [1, 2, 3], marked=[3])
+    write_batch(Reading(work), Batch([record(3, active=False)]))
+    end(work)
+    assert (api.asked, rows(work, MARKED), work.result.counts.deleted) == (["ids 3", "total"], [3], 0)
+
+
 def test_a_total_that_differs_lets_the_list_be_read_for_its_ids(full_sync: MakeWork):
     """Customer 3 is gone without a word in the feed."""
     api = ScriptedApi(pages=[[row(1), row(2)]])
