@@ -60,6 +60,7 @@ lint: $(VENV)/installed-dev ## ruff, formatting, import layers
 
 types: $(VENV)/installed-dev ## mypy, strict
 	@$(BIN)/mypy
+	@MYPYPATH=benchmarks $(BIN)/mypy benchmarks/*.py
 
 bench: $(VENV)/installed ## What a sync costs in CPU, beside a bare program; fails when it is too much (12 minutes)
 	@$(BIN)/python benchmarks/sync.py

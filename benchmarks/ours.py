@@ -44,7 +44,14 @@ def main() -> None:
     assert result.success, result.errors
     peak_mb = int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0]) // 1024
     figures = Figures(
-        result.counts.processed, imports, client - walks[0], postgres - walks[1], *walks[:2], wall - walks[2], peak_mb
+        rows=result.counts.processed,
+        imports=imports,
+        client=client - walks[0],
+        postgres=postgres - walks[1],
+        presence_client=walks[0],
+        presence_postgres=walks[1],
+        wall=wall - walks[2],
+        peak_mb=peak_mb,
     )
     sys.stdout.buffer.write(msgspec.json.encode(figures))
 

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import psycopg
 from job import ENTITIES, FOLDER, Job
@@ -60,7 +61,7 @@ class Place:
             full_data=full_data,
         )
 
-    def fingerprint(self, name: str) -> list[tuple[int, int]]:
+    def fingerprint(self, name: str) -> list[tuple[Any, ...] | None]:
         """Of each compared table in that database: rows, and the sum of a hash of their columns and records."""
         found = []
         with psycopg.connect(self.server.url(name)) as connection:

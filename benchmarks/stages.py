@@ -8,6 +8,7 @@ import gc
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 import baseline
@@ -84,9 +85,7 @@ def ours(connection: Connection, spec: EntitySpec, body: bytes) -> Stages:
     _, stages["drift"] = lowest(lambda: drift_of(spec, columns, records))
     hashes, stages["hash"] = lowest(lambda: [record_hash(record) for record in records])
     for name, kept in (("COPY with full_data", records), ("COPY without", None)):
-        _, stages[name] = lowest(
-            lambda kept=kept: written(connection, spec, chunks.with_bookkeeping(columns, hashes, kept))
-        )  # type: ignore[misc]
+        _, stages[name] = lowest(partial(written, connection, spec, chunks.with_bookkeeping(columns, hashes, kept)))
     return stages
 
 

@@ -29,7 +29,8 @@ PROGRAMS = ("ours", "baseline")
 @click.option("--invoices", default=100_000, show_default=True, help="And half as many customers.")
 @click.option("--rounds", default=3, show_default=True, help="Loads by each program; the cheapest counts.")
 @click.option("--whole/--no-whole", default=True, show_default=True, help="Measure whole syncs too.")
-def main(invoices: int, rounds: int, *, whole: bool) -> None:
+@click.option("--bars/--no-bars", default=True, show_default=True, help="Without, only what is measured is printed.")
+def main(invoices: int, rounds: int, *, whole: bool, bars: bool) -> None:
     """Measure and print; exit code 1 when a bar is broken."""
     with made_place(invoices) as place:
         within = [compare(place, rounds, full_data=full_data) for full_data in (True, False)]
@@ -37,7 +38,7 @@ def main(invoices: int, rounds: int, *, whole: bool) -> None:
         if whole:
             whole_syncs.measure(place)
     print(f"\nverdict: {'within the bars' if all(within) else 'TOO DEAR, see above'}")
-    sys.exit(0 if all(within) else 1)
+    sys.exit(0 if all(within) or not bars else 1)
 
 
 def compare(place: Place, rounds: int, *, full_data: bool) -> bool:
@@ -57,7 +58,7 @@ def compare(place: Place, rounds: int, *, full_data: bool) -> bool:
         for side in ("client", "postgres")
     )
     print(f"ours / baseline: client {client:.2f} (bar {CLIENT_BAR}), Postgres {postgres:.2f} (bar {POSTGRES_BAR})")
-    return client <= CLIENT_BAR and postgres <= POSTGRES_BAR
+    return bool(client <= CLIENT_BAR and postgres <= POSTGRES_BAR)
 
 
 def _print_load(program: str, load: Figures) -> None:

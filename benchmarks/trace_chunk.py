@@ -121,7 +121,7 @@ def main() -> int:
             assert all(outcome.error is None for outcome in sync.entities())
         place.tenant.advance(changed={"customers": 1})
         with TenantSync(engine, settings, "bench", poll) as sync:
-            outcomes = sync.entities()
+            outcomes = sync.entities()  # what comes after customers is not begun
             _watch_transactions(engine, trace)
             threading.setprofile(trace)
             sys.setprofile(trace)
@@ -130,7 +130,6 @@ def main() -> int:
             finally:
                 sys.setprofile(None)
                 threading.setprofile(None)
-            outcomes.close()
         assert outcome.result.counts.updated == 1, outcome.result.counts
         engine.dispose()
     return trace.report()
