@@ -215,7 +215,11 @@ class Settings(BaseSettings):
         "tick. Raise it when tenants wait although cores are idle.",
     )
     poll_threads: int = Field(
-        default=16, ge=1, le=256, description="Tenants that a worker polls at once: a thread mostly waits for the API."
+        default=32,
+        ge=1,
+        le=256,
+        description="Tenants that a worker polls at once: a thread mostly waits for the API. At 200 ms a request, 32 "
+        "threads poll 730 tenants a minute.",
     )
     poll_tenant_seconds: float = Field(
         default=150,

@@ -85,8 +85,7 @@ def open_engine(url: URL, *, threads: int = 1) -> Engine:
         url,
         pool_pre_ping=True,
         hide_parameters=True,  # an error's text would show a record's values in tracebacks
-        pool_size=max(4, threads),
-        max_overflow=10 + threads,  # a sync's own connection, and one for a moment to store a token
+        pool_size=max(4, threads),  # and 10 more for a moment, to store tokens
         connect_args={
             "connect_timeout": CONNECT_TIMEOUT_SECONDS,
             **CLIENT_KEEPALIVES,
