@@ -212,7 +212,7 @@ class _Batch:
             without=claim.entities_off,
             lists_polled_at=claim.hourly_at,
         )
-        must_enter = known.was_cut_off or not known.is_in_order
+        must_enter = known.was_cut_off or not known.is_in_order(claim.polled_at)
         look = Look(
             claim.partition_key,
             claim.credential_id,

@@ -6,6 +6,7 @@ their cursors and streams (postgres/, sync/), one tenant's authentication (store
 
 from collections.abc import Collection
 from dataclasses import dataclass
+from datetime import datetime
 
 from sqlalchemy import Connection, text
 
@@ -21,8 +22,7 @@ class PollTenant:
     """A tenant to poll.
 
     `authentication` None: its secrets do not open, or there is no app key. `token`: the stored one, expired or not.
-    `busy_with`: who holds its lease. `was_cut_off`: did a dead process leave a sync `running`? `is_in_order`: is it
-    connected, with nothing to say of its connection?
+    `busy_with`: who holds its lease. `was_cut_off`: did a dead process leave a sync `running`?
     """
 
     tenant: Tenant
@@ -31,12 +31,16 @@ class PollTenant:
     busy_with: str | None
     was_cut_off: bool
 
-    @property
-    def is_in_order(self) -> bool:
-        """Is it connected, and is there nothing to say of the connection that a sync might end?"""
+    def is_in_order(self, polled_at: datetime | None) -> bool:
+        """Is it connected, with nothing said of the connection since the last poll in which every feed answered?
+
+        What was said earlier stays until every entity was read since, as the nightly full sync does.
+        """
         tenant = self.tenant
         is_connected = tenant.connection_status == "connected" and tenant.refused_since is None
-        return self.authentication is not None and is_connected and tenant.connection_message is None
+        tested_at, has_message = tenant.last_tested_at, tenant.connection_message is not None
+        is_news = has_message and tested_at is not None and (polled_at is None or tested_at > polled_at)
+        return is_connected and not is_news
 
 
 _POLL_TENANTS = f"""
