@@ -9,7 +9,7 @@ export PYTHONUNBUFFERED := 1
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo dev test lab test-pythons lint types bench bench-all bench-nights bench-startup bench-log kill-lab mutants trace-chunk memory docs lock down clean
+.PHONY: help setup demo dev test lab test-pythons lint types bench bench-all bench-nights bench-polls bench-startup bench-log kill-lab mutants trace-chunk soak memory docs lock down clean
 
 help: ## What can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -85,6 +85,12 @@ kill-lab: $(VENV)/installed-dev ## Kill N syncs with -9 (N=1000, SEED=7) and che
 
 mutants: $(VENV)/installed-dev ## Break the path of a chunk in N small ways (N=40, SEED=7, ONLY=leases); a test must fail each time
 	@$(BIN)/python -m st_pipeline_tests.mutants --count $(or $(N),40) $(if $(SEED),--seed $(SEED)) $(if $(ONLY),--only "$(ONLY)")
+
+soak: $(VENV)/installed-dev ## Poll TENANTS=1000 tenants for ROUNDS=12 rounds of five minutes while everything goes wrong (SEED=7); all must be equal at the end
+	@$(BIN)/python -m st_pipeline_tests.soak --tenants $(or $(TENANTS),1000) --rounds $(or $(ROUNDS),12) $(if $(SEED),--seed $(SEED))
+
+bench-polls: $(VENV)/installed ## What polls of 1,000 tenants cost; fails when it is too much (15 minutes)
+	@$(BIN)/python benchmarks/polls.py
 
 memory: $(VENV)/installed ## Peak memory of a sync of 10,000 and of 500,000 invoices
 	@$(BIN)/python benchmarks/memory.py
