@@ -64,6 +64,10 @@ ACCEPTED: dict[str, str] = {
         ),
         COUNTED_FOR_NOTHING: (
             "postgres.soft_deletes.refused_by: dropped from or: guard.marked + guard.withheld + more <= guard.always",
+            (
+                "postgres.soft_deletes.refused_by: guard.marked + guard.withheld + more <= guard.always becomes "
+                "guard.marked + guard.withheld + more < guard.always"
+            ),
         ),
         A_PLAN: (
             (

@@ -9,6 +9,7 @@ from st_pipeline.errors import ConfigurationError
 from st_pipeline.sync.configuration import SyncConfiguration
 from st_pipeline.sync.data_types import SYNCED
 from st_pipeline_tests.acme import Acme
+from st_pipeline_tests.tenants.planted import put_tenant
 
 CONNECTIONS = (
     "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid() "
@@ -53,11 +54,18 @@ def test_a_program_syncs_one_kind_of_data_after_the_other_and_asks_how_it_went(a
     assert connections(acme) == 0
 
 
-def test_without_a_configuration_everything_is_synced(acme: Acme):
+def test_without_a_configuration_everything_is_synced_and_the_tenant_s_own_last_sync_is_told(acme: Acme):
     result = synchronize_data("acme", settings=acme.settings, engine=acme.engine)
     assert result.success, result.errors
     assert {one.entity for one in result.outcomes} == set(SYNCED)
-    assert get_last_sync_status("acme", settings=acme.settings, engine=acme.engine)["mode"] == "incremental"  # type: ignore[index]
+    put_tenant(acme.engine, acme.settings)
+    acme.execute(
+        "INSERT INTO servicetitan_sync_logs (credential_id, sync_id, sync_type, mode, data_type) "
+        "SELECT max(id), gen_random_uuid(), 'manual', 'full', 'invoices' FROM servicetitan_credentials"
+    )
+    status = get_last_sync_status("acme", settings=acme.settings)
+    assert status is not None
+    assert (status["id"], status["mode"]) == (result.sync_log_id, "incremental")
 
 
 @pytest.mark.parametrize("function", [synchronize_data, get_last_sync_status])
