@@ -19,24 +19,30 @@ from st_pipeline.postgres.tenant_schedules import TenantSchedule
 # On top of the time that a poll may take: to write the current chunk and to note the end.
 TO_END_SECONDS = 60.0
 
-# A tenant that schedules may poll, of credential `c`, company `co` and schedule `s`. `:now` null: Postgres's clock.
+# A tenant that schedules may poll, of credential `c` and company `co`. `:now` null: Postgres's clock.
 _NOW = "coalesce(CAST(:now AS timestamptz), now())"
 _MAY_BE_POLLED = f"""
-    c.enabled AND co.enabled AND c.last_sync_at IS NOT NULL AND s.paused_at IS NULL
+    c.enabled AND co.enabled AND c.last_sync_at IS NOT NULL
+    AND NOT EXISTS (SELECT FROM tenant_schedules s WHERE s.credential_id = c.id AND s.paused_at IS NOT NULL)
     AND (c.connection_status <> 'error' OR c.retry_at <= {_NOW})
     AND (CAST(:environment AS text) IS NULL OR c.environment = :environment)
     AND NOT {OFF}
     AND NOT EXISTS (SELECT FROM api_pauses a WHERE a.environment = c.environment AND a.paused_until > {_NOW})
-"""
+"""  # noqa: S608 - constants
 _POLLED = """
     FROM tenant_polls p JOIN servicetitan_credentials c ON c.id = p.credential_id
-    JOIN companies co ON co.id = c.company_id LEFT JOIN tenant_schedules s ON s.credential_id = p.credential_id
+    JOIN companies co ON co.id = c.company_id
 """
 _DUE = f"""
-    {_POLLED}
-    WHERE p.due_at <= coalesce(CAST(:due_before AS timestamptz), {_NOW})
-    AND (p.claimed_until IS NULL OR p.claimed_until < {_NOW}) AND {_MAY_BE_POLLED}
+    p.due_at <= coalesce(CAST(:due_before AS timestamptz), {_NOW})
+    AND (p.claimed_until IS NULL OR p.claimed_until < {_NOW})
 """
+# Read in the order of their turns, so that the claim asks of the first few only whether they may be polled. Without the
+# OFFSET Postgres asks it of all that are due and sorts them then: 206 ms instead of 12 for 10,000 tenants.
+_IN_TURN = f"""
+    (SELECT p.credential_id, p.due_at, p.polled_at FROM tenant_polls p WHERE {_DUE}
+     ORDER BY p.due_at, p.polled_at NULLS FIRST, p.credential_id OFFSET 0) AS turn
+"""  # noqa: S608 - constants
 _SCHEDULE = tuple(field.name for field in fields(TenantSchedule))
 
 
@@ -99,7 +105,7 @@ def include_loaded(connection: Connection) -> int:
 
 def number_due(connection: Connection, *, now: datetime | None = None) -> int:
     """How many tenants could be claimed."""
-    query = text(f"SELECT count(*) {_DUE}")
+    query = text(f"SELECT count(*) {_POLLED} WHERE {_DUE} AND {_MAY_BE_POLLED}")
     bound = {"now": now, "environment": None, "due_before": None}
     return int(connection.execute(query, bound).scalar_one())
 
@@ -129,8 +135,10 @@ def claim(
     rows = connection.execute(
         text(f"""
             WITH due AS MATERIALIZED (
-                SELECT p.credential_id {_DUE}
-                ORDER BY p.due_at, p.polled_at NULLS FIRST, p.credential_id LIMIT :limit FOR UPDATE OF p SKIP LOCKED
+                SELECT p.credential_id {_POLLED} JOIN {_IN_TURN} ON turn.credential_id = p.credential_id
+                WHERE {_DUE} AND {_MAY_BE_POLLED}
+                ORDER BY turn.due_at, turn.polled_at NULLS FIRST, turn.credential_id
+                LIMIT :limit FOR UPDATE OF p SKIP LOCKED
             )
             UPDATE tenant_polls p SET claimed_by = :run_id, claimed_until = {_NOW} + make_interval(secs => :seconds)
             FROM due JOIN tenants t USING (credential_id) LEFT JOIN tenant_schedules s USING (credential_id)
