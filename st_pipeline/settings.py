@@ -202,10 +202,12 @@ class Settings(BaseSettings):
         "and the list's total is compared with what is held: one small request, and a whole read where they differ. "
         "A record altered without a new date is found by the next whole read.",
     )
-    tenants_per_run: int = Field(
-        default=25,
+    night_workers: int = Field(
+        default=1,
         ge=1,
-        description="Tenants per run of the nightly full sync. A run costs 2 to 4 CPU seconds, whatever it holds.",
+        le=64,
+        description="Runs of the nightly full sync at the same time, each of at most 15 minutes. One keeps up to one "
+        "core busy, and polls go on beside it. `st-pipeline plan` shows when the night is expected to end.",
     )
     poll_workers: int = Field(
         default=1,

@@ -28,6 +28,7 @@ COMMANDS = {
     "onboard": ("tenants.onboard", "onboard"),
     "sync": ("sync.command", "sync"),
     "sync-status": ("status.command", "sync_status"),
+    "plan": ("status.plan", "plan"),
     "retry-failed": ("sync.retry", "retry_failed"),
     "logs": ("status.logs", "logs"),
     "rejects": ("records.rejects", "rejects"),

@@ -8,9 +8,10 @@ import dagster as dg
 from dagster._core.execution.backfill import BulkActionsFilter, BulkActionStatus
 
 from st_pipeline.defs.run_tenants import tenants_of
-from st_pipeline.runs.tags import WORKER_TAG
+from st_pipeline.runs.tags import NIGHT_WORKER_TAG, WORKER_TAG
 
 POLL_JOB = "incremental_poll"
+NIGHT_JOB = "nightly_full_sync"
 ACTIVE = [
     dg.DagsterRunStatus.QUEUED,
     dg.DagsterRunStatus.NOT_STARTED,
@@ -24,6 +25,15 @@ def active_workers(instance: dg.DagsterInstance) -> set[str]:
     """The numbers of the workers whose polls are queued or running."""
     runs = instance.get_runs(dg.RunsFilter(job_name=POLL_JOB, statuses=ACTIVE))
     return {run.tags[WORKER_TAG] for run in runs if WORKER_TAG in run.tags}
+
+
+def queued_night_workers(instance: dg.DagsterInstance) -> set[str]:
+    """The numbers of the night's workers with a run that has not begun."""
+    waiting = [
+        status for status in ACTIVE if status not in (dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING)
+    ]
+    runs = instance.get_runs(dg.RunsFilter(job_name=NIGHT_JOB, statuses=waiting))
+    return {run.tags[NIGHT_WORKER_TAG] for run in runs if NIGHT_WORKER_TAG in run.tags}
 
 
 def active_tenants(instance: dg.DagsterInstance) -> set[str]:

@@ -6,7 +6,7 @@ Here: its parts, put together. Not here: the parts themselves, and any computati
 import dagster as dg
 
 from st_pipeline.defs.assets import build_assets
-from st_pipeline.defs.jobs import full_sync, incremental_poll, incremental_sync
+from st_pipeline.defs.jobs import full_sync, incremental_poll, incremental_sync, nightly_full_sync
 from st_pipeline.defs.resources import Postgres, ServiceTitan
 from st_pipeline.defs.retention import build_retention_schedule, retention
 from st_pipeline.defs.schedules import build_schedules
@@ -14,7 +14,7 @@ from st_pipeline.defs.sensors import tenants_from_credentials
 
 defs = dg.Definitions(
     assets=[build_assets()],
-    jobs=[incremental_sync, full_sync, incremental_poll, retention],
+    jobs=[incremental_sync, full_sync, incremental_poll, nightly_full_sync, retention],
     schedules=[*build_schedules(), build_retention_schedule()],
     sensors=[tenants_from_credentials],
     resources={"postgres": Postgres(), "servicetitan": ServiceTitan()},

@@ -5,8 +5,9 @@ Here: their definitions. Not here: when they run, what they do, how long they ma
 
 import dagster as dg
 
+from st_pipeline.defs.nights import sync_planned_tenants
 from st_pipeline.defs.poll import poll_tenants
-from st_pipeline.defs.time_limits import FULL_MAX_SECONDS, MAX_RUNTIME_TAG, POLL_MAX_SECONDS
+from st_pipeline.defs.time_limits import FULL_MAX_SECONDS, MAX_RUNTIME_TAG, NIGHT_MAX_SECONDS, POLL_MAX_SECONDS
 from st_pipeline.runs.tags import MODE_TAG
 
 incremental_sync = dg.define_asset_job(
@@ -22,7 +23,7 @@ full_sync = dg.define_asset_job(
     selection=dg.AssetSelection.all(),
     executor_def=dg.in_process_executor,
     # The mode is a tag, not config: Dagster gives a partitioned job its config for one partition, not for a range.
-    description="Reads everything, for the tenants you choose, and marks deleted records. Every night by schedule.",
+    description="Reads everything, for the tenants you choose, and marks deleted records.",
     tags={MODE_TAG: "full", MAX_RUNTIME_TAG: str(FULL_MAX_SECONDS)},
 )
 
@@ -35,3 +36,14 @@ full_sync = dg.define_asset_job(
 def incremental_poll() -> None:
     """Poll the tenants of a shard."""
     poll_tenants()
+
+
+@dg.job(
+    executor_def=dg.in_process_executor,
+    description="The nightly full sync: tenant after tenant of the night's plan, for at most 15 minutes a run.",
+    # Not `full`: the runs that people start and first syncs have a limit of their own by that tag.
+    tags={MODE_TAG: "night", MAX_RUNTIME_TAG: str(NIGHT_MAX_SECONDS)},
+)
+def nightly_full_sync() -> None:
+    """Sync what is left of the night's plan."""
+    sync_planned_tenants()

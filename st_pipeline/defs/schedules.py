@@ -1,31 +1,33 @@
-"""The two schedules: polls every few minutes, full syncs every night.
+"""The schedules: polls every few minutes, full syncs every night.
 
-Here: the runs that each tick launches: the workers that poll, and a full sync for each 25 tenants
-(`ST_PIPELINE_TENANTS_PER_RUN`). Not here: which tenants are due (postgres/, tenants/), what a run does.
+Here: the runs that each tick launches, which are workers that claim their tenants. Not here: which tenants are due or
+planned (postgres/, tenants/), what a run does.
 """
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable
 from datetime import datetime
 from typing import TypeVar
 
 import dagster as dg
 from sqlalchemy import Connection
 
-from st_pipeline.defs.active_runs import active_workers
-from st_pipeline.defs.jobs import full_sync, incremental_poll
-from st_pipeline.defs.partitions import TENANTS_NAME
-from st_pipeline.postgres import api_pauses, cursors, poll_claims, switches
+from st_pipeline.defs.active_runs import active_workers, queued_night_workers
+from st_pipeline.defs.jobs import incremental_poll, nightly_full_sync
+from st_pipeline.postgres import api_pauses, cursors, night_plan, poll_claims, switches
 from st_pipeline.postgres.database import main_url, open_engine, transaction
-from st_pipeline.runs.tags import RANGE_END_TAG, RANGE_START_TAG, WORKER_TAG
+from st_pipeline.runs.tags import NIGHT_WORKER_TAG, WORKER_TAG
 from st_pipeline.settings import Settings, load_settings, variable_name
+from st_pipeline.tenants.night_plan import plan_night
 from st_pipeline.tenants.schedule import checked_cron
-from st_pipeline.tenants.selection import skipped_by_nightly_full_sync
 
+# Of runs that wait for a place the one with the highest priority begins first; a person's have 0.
+PRIORITY_TAG, POLL_PRIORITY, NIGHT_PRIORITY = "dagster/priority", "2", "1"
+REST_CRON = "*/5 * * * *"  # an idle tick costs a query
 Found = TypeVar("Found")
 
 
 def build_schedules() -> list[dg.ScheduleDefinition]:
-    """The two schedules, at the times the settings give when definitions load."""
+    """All of them, at the times the settings give when definitions load."""
     settings = load_settings()
 
     @dg.schedule(
@@ -48,25 +50,40 @@ def build_schedules() -> list[dg.ScheduleDefinition]:
 
     @dg.schedule(
         name="full_sync_every_night",
-        job=full_sync,
+        job=nightly_full_sync,
         cron_schedule=cron(settings, "full_cron"),
         execution_timezone=settings.time_zone.key,
         default_status=dg.DefaultScheduleStatus.RUNNING,
-        description="Read every tenant in full and mark deleted records.",
+        description="Plan the night, and start the workers that read every tenant in full and mark deleted records.",
     )
     def full_sync_every_night(context: dg.ScheduleEvaluationContext) -> list[dg.RunRequest] | dg.SkipReason:
-        # The partitions' own order: a run covers a range of it.
-        settings = load_settings()
-        partitions = context.instance.get_dynamic_partitions(TENANTS_NAME)
-        skipped = _with_connection(settings, skipped_by_nightly_full_sync) if partitions else set()
-        requests = [
-            full_request(shard, context.scheduled_execution_time)
-            for neighbours in between(partitions, skipped)
-            for shard in shards(neighbours, settings.tenants_per_run)
-        ]
-        return requests or dg.SkipReason("no tenant is registered: add one with `st-pipeline credentials add`")
+        settings, tick = load_settings(), context.scheduled_execution_time
+        _with_connection(settings, lambda connection: plan_night(connection, settings, tick))
+        return _night_requests(context, settings)
 
-    return [poll_every_tenant, full_sync_every_night]
+    @dg.schedule(
+        name="rest_of_the_night",
+        job=nightly_full_sync,
+        cron_schedule=REST_CRON,
+        execution_timezone=settings.time_zone.key,
+        default_status=dg.DefaultScheduleStatus.RUNNING,
+        description="Start workers again while the night's plan is not done.",
+    )
+    def rest_of_the_night(context: dg.ScheduleEvaluationContext) -> list[dg.RunRequest] | dg.SkipReason:
+        return _night_requests(context, load_settings())
+
+    return [poll_every_tenant, full_sync_every_night, rest_of_the_night]
+
+
+def _night_requests(context: dg.ScheduleEvaluationContext, settings: Settings) -> list[dg.RunRequest] | dg.SkipReason:
+    """A run for each worker that has none waiting: while one works, the next may wait, so that no time is lost."""
+    waiting = _with_connection(settings, night_plan.number_waiting)
+    if not waiting:
+        return dg.SkipReason("nothing of the night's plan is left to begin; `st-pipeline plan` shows it")
+    queued = queued_night_workers(context.instance)
+    free = [number for number in range(1, settings.night_workers + 1) if str(number) not in queued]
+    requests = [night_request(number, context.scheduled_execution_time) for number in free[:waiting]]
+    return requests or dg.SkipReason("each worker has a run that waits for the one before it to end")
 
 
 def cron(settings: Settings, field: str) -> str:
@@ -79,37 +96,17 @@ def poll_request(worker: int, tick: datetime) -> dg.RunRequest:
     return dg.RunRequest(
         run_key=f"{tick.isoformat()} worker {worker}",
         run_config={"ops": {"poll_tenants": {"config": {"worker": worker}}}},
-        tags={WORKER_TAG: str(worker)},
+        tags={WORKER_TAG: str(worker), PRIORITY_TAG: POLL_PRIORITY},
     )
 
 
-def full_request(shard: Sequence[str], tick: datetime) -> dg.RunRequest:
-    """One full sync of these tenants, which are consecutive partitions."""
+def night_request(worker: int, tick: datetime) -> dg.RunRequest:
+    """The run of a night's worker; Dagster launches it once in a tick, by its run key."""
     return dg.RunRequest(
-        run_key=f"{tick.isoformat()} {shard_name(shard)}",
-        tags={RANGE_START_TAG: shard[0], RANGE_END_TAG: shard[-1]},
+        run_key=f"{tick.isoformat()} night worker {worker}",
+        run_config={"ops": {"sync_planned_tenants": {"config": {"worker": worker}}}},
+        tags={NIGHT_WORKER_TAG: str(worker), PRIORITY_TAG: NIGHT_PRIORITY},
     )
-
-
-def shards(tenants: Sequence[str], size: int) -> list[Sequence[str]]:
-    """Consecutive groups of at most `size` tenants."""
-    return [tenants[start : start + size] for start in range(0, len(tenants), size)]
-
-
-def between(partitions: Sequence[str], skipped: Collection[str]) -> list[list[str]]:
-    """The consecutive partitions between the skipped ones, which a run's range must not cover."""
-    groups: list[list[str]] = [[]]
-    for key in partitions:
-        if key in skipped:
-            groups.append([])
-        else:
-            groups[-1].append(key)
-    return [group for group in groups if group]
-
-
-def shard_name(shard: Sequence[str]) -> str:
-    """A shard's name: its first and last tenant."""
-    return shard[0] if len(shard) == 1 else f"{shard[0]}...{shard[-1]}"
 
 
 def _why_nobody_is_due(connection: Connection, tick: datetime) -> str | None:

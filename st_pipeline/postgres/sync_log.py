@@ -132,16 +132,21 @@ class SyncLog:
         """Close the tenant's row; a message means that the sync failed.
 
         Entities' rows that are still `running` are closed, too: Postgres may have been away when their failure was to
-        be written, and nothing reads the entities of a closed row again.
+        be written, and nothing reads the entities of a closed row again. In a sync that did not fail it is the entity
+        with which the night's next run continues.
         """
         self.ensure(connection)
         self._write_totals(connection)
         connection.execute(
             text("""
-                UPDATE sync_log_entities SET status = 'failed', completed_at = clock_timestamp(),
-                    message = 'the sync ended before it did' WHERE sync_log_id = :id AND status = 'running'
+                UPDATE sync_log_entities SET completed_at = clock_timestamp(), status = :status, message = :message
+                WHERE sync_log_id = :id AND status = 'running'
             """),
-            {"id": self.id},
+            {
+                "id": self.id,
+                "status": "completed" if message is None else "failed",
+                "message": None if message is None else "the sync ended before it did",
+            },
         )
         connection.execute(
             text("""

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 PREFIX = "st_pipeline"
 MODE_TAG = f"{PREFIX}/mode"
 WORKER_TAG = f"{PREFIX}/poll_worker"
+NIGHT_WORKER_TAG = f"{PREFIX}/night_worker"
 RESULT_TAG = f"{PREFIX}/result"
 MESSAGE_TAG = f"{PREFIX}/message"  # of a failed run: the first reason
 SKIPPED_TAG = f"{PREFIX}/skipped"  # why tenants were skipped

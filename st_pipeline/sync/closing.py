@@ -76,9 +76,12 @@ def note_in_the_trail(
         )
 
 
-def details(outcomes: Sequence[EntityOutcome], statistics: RequestStatistics) -> dict[str, Any]:
+def details(result: SyncResult, statistics: RequestStatistics) -> dict[str, Any]:
     """What the sync log keeps besides the figures."""
+    outcomes = result.outcomes
+    paused = {} if result.paused is None else {"paused": f"{result.paused}; the night's next run does the rest"}
     return {
+        **paused,
         "api": statistics.as_details(),
         "notes": {o.entity: o.result.notes for o in outcomes if o.result.notes},
         "warnings": {o.entity: dict(o.result.warnings) for o in outcomes if o.result.warnings},

@@ -134,8 +134,9 @@ class EntityOutcome:
 class SyncResult:
     """What a tenant's sync did. `sync_log_id` None: a poll that found nothing and left no row.
 
-    `stopped`: why it did not begin with what was left of its entities. `unchanged`: the entities that a poll's look has
-    found as they were; they have no outcome.
+    `stopped`: why it did not begin with what was left of its entities. `paused`: why another run of the same night does
+    the rest, which is no failure. `unchanged`: the entities that a poll's look has found as they were; they have no
+    outcome.
     """
 
     tenant: str
@@ -145,6 +146,7 @@ class SyncResult:
     errors: list[str] = field(default_factory=list)
     stopped: str | None = None
     unchanged: set[str] = field(default_factory=set)
+    paused: str | None = None
     seconds: float = 0.0
 
     @property

@@ -7,6 +7,7 @@ Here: the lease, what a failure stops, the log from running to completed or fail
 import time
 import uuid
 from collections.abc import Callable, Collection, Iterator, Mapping
+from itertools import filterfalse
 from types import TracebackType
 from typing import Any, Self
 
@@ -174,15 +175,15 @@ class TenantSync:
         ends_all: Exception | None = None
         outages = 0
         self.log.expected = self._expected(skip)
-        for entity in self.plan.entities:
-            if skip(entity):
-                continue
+        for entity in filterfalse(skip, self.plan.entities):
             if entity in self.result.unchanged:
                 outages = 0
                 continue
             if self._stops(outages) and not (self.look and self.look.has_settled(entity)):
                 continue
             outcome = self._outcome(entity, failed, ends_all)
+            if self.result.paused is not None:
+                return
             if not isinstance(outcome.error, NotTried):
                 outages = outages + 1 if is_outage(outcome.error) else 0
             if outcome.error is not None:
@@ -197,7 +198,7 @@ class TenantSync:
                 return  # what was not begun has not failed
 
     def _expected(self, skip: Callable[[str], bool]) -> int | None:
-        if self.configuration.mode is not Mode.FULL or self._is_spread:
+        if self.configuration.mode is not Mode.FULL or self.configuration.night is not None:
             return None
         names = [name for name in self.configuration.entities if name not in STREAMS and not skip(name)]
         return expected_records(self.client, names)
@@ -206,18 +207,15 @@ class TenantSync:
         """Is the rest left for the next sync, but for what a look has settled?"""
         if self.result.stopped is not None:
             return True
-        if self.deadline.has_passed:
+        if self.deadline.has_passed and self.configuration.night is not None:
+            self.result.paused = out_of_time(self.deadline)
+        elif self.deadline.has_passed:
             self.result.stopped = out_of_time(self.deadline)
         elif outages == OUTAGES_IN_A_ROW:
             self.result.stopped = f"{outages} entities in a row got no usable answer; the rest waits for the next sync"
         if self.result.stopped is not None:
             self.result.errors.append(self.result.stopped)
-        return self.result.stopped is not None
-
-    @property
-    def _is_spread(self) -> bool:
-        """Is it a night's full sync, and are whole reads spread over several nights?"""
-        return self.configuration.night is not None and self.settings.whole_read_nights > 1
+        return self.result.stopped is not None or self.result.paused is not None
 
     def _outcome(self, entity: str, failed: Mapping[str, Exception], ends_all: Exception | None) -> EntityOutcome:
         """Sync the entity, unless something before it has failed that it cannot do without."""
@@ -232,8 +230,17 @@ class TenantSync:
         try:
             result = build_stream(work) if isinstance(work, StreamContext) else sync_entity(work)
         except Exception as error:  # noqa: BLE001 - one entity's failure, ours or not, must not stop the others
+            if self._pauses(error):
+                return EntityOutcome(name, work.result, error)
             return self.ends.failed(work.result, error)
         return self.ends.succeeded(result)
+
+    def _pauses(self, error: Exception) -> bool:
+        """Was it cut off by the end of a run of the night? The next one continues, and nothing has failed."""
+        is_cut_off = self.deadline.has_passed and (isinstance(error, OutOfTime) or is_outage(error))
+        if self.configuration.night is not None and is_cut_off:
+            self.result.paused = out_of_time(self.deadline)
+        return self.result.paused is not None
 
     def _work(self, name: str) -> EntityContext | StreamContext:
         common: dict[str, Any] = {
@@ -255,7 +262,7 @@ class TenantSync:
             client=self.client,
             window=Window(self.configuration.modified_from, self.configuration.modified_to),
             allow_deletions=self.configuration.allow_deletions,
-            night=self.configuration.night if self._is_spread else None,
+            night=self.configuration.night,
             looked={} if self.look is None else self.look.looked,
             **common,
         )
@@ -287,7 +294,7 @@ class TenantSync:
         if self.log.id is None and self.result.success:
             return
         message = None if self.result.success else "; ".join(self.result.errors)
-        self.log.ended(connection, message, closing.details(self.result.outcomes, self.client.statistics))
+        self.log.ended(connection, message, closing.details(self.result, self.client.statistics))
         self._note_in_the_trail(is_news=any(one.report for one in self.result.outcomes if one.error is not None))
 
     def _note_in_the_trail(self, *, is_news: bool) -> None:

@@ -4,17 +4,11 @@ Here: the rule. Not here: reading (entity.py), what a night between two whole re
 """
 
 import zlib
-from datetime import UTC, date, datetime, timedelta, tzinfo
+from datetime import date, timedelta
 
 from st_pipeline.entities.spec import EntitySpec
 from st_pipeline.postgres.cursors import Cursor
-
-NOON = timedelta(hours=12)
-
-
-def night_of(moment: datetime, zone: tzinfo = UTC) -> date:
-    """The night that a moment belongs to: from noon to noon, named after the day it ends on."""
-    return (moment.astimezone(zone) + NOON).date()
+from st_pipeline.tenants.night_plan import night_of
 
 
 def is_due(tenant: str, spec: EntitySpec, cursor: Cursor, night: date, nights: int) -> bool:

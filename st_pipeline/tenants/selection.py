@@ -139,14 +139,3 @@ def _why_not_due(poll: Poll, now: datetime) -> str | None:
     if poll.due_at > now:
         return f"not due before {poll.due_at:%Y-%m-%d %H:%M} UTC"
     return "being polled" if poll.is_claimed(now) else None
-
-
-def skipped_by_nightly_full_sync(connection: Connection) -> set[str]:
-    """The partition keys that the nightly full sync skips."""
-    schedules, off = tenant_schedules.load_all(connection), switches.load(connection)
-    return {
-        tenant.partition_key
-        for tenant in all_tenants(connection)
-        if not (tenant.enabled and schedules.get(tenant.credential_id, DEFAULT).is_read_nightly)
-        or off.why_off(tenant.company, tenant.environment) is not None
-    }

@@ -149,7 +149,8 @@ def test_the_sync_log_s_details_have_what_there_is_to_say_of_each_entity():
     loud.result.warnings = Counter({"no customer": 2})
     loud.result.drift = Counter({Drift(DriftKind.NULL, "name"): 1, Drift(DriftKind.UNKNOWN_VALUE, "kind", "x"): 3})
     loud.result.nul_records = 1
-    details = closing.details([silent, loud], RequestStatistics())
+    result = SyncResult("acme", uuid.UUID(int=1), outcomes=[silent, loud])
+    details = closing.details(result, RequestStatistics())
     assert details.pop("api") == RequestStatistics().as_details()
     assert details == {
         "notes": {OTHER: ["went on"]},
