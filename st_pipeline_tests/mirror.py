@@ -15,6 +15,7 @@ TESTED_BY = {
     "operations/fingerprint": "sync/test_whole_syncs",
     "operations/history": "cli/status/test_command",
     "operations/next_polls": "cli/status/test_command",
+    "operations/nights": "cli/status/test_plan",
     "operations/record_facts": "operations/test_explain",
     "operations/rejects": "cli/records/test_rejects",
     "operations/replay": "cli/records/test_rejects",

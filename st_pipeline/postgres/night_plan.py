@@ -28,7 +28,7 @@ _TAKES_PART = """
 """
 # One that may be synced now: what stands in the way of the others may be over before the night is.
 _MAY_BE_SYNCED = f"""
-    {_TAKES_PART} AND (c.connection_status <> 'error' OR c.retry_at <= now()) AND NOT {OFF}
+    {_TAKES_PART} AND NOT {OFF}
     AND NOT EXISTS (SELECT FROM api_pauses a WHERE a.environment = c.environment AND a.paused_until > now())
 """
 _CLAIMABLE = f"""

@@ -6,6 +6,7 @@ Here: what a test does to it and how it asks what became of it. Not here: tests,
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
 import dagster as dg
@@ -13,7 +14,7 @@ from dagster._core.storage.partition_status_cache import get_and_update_asset_st
 from sqlalchemy import Engine, text
 
 from st_pipeline.defs.assets import build_assets
-from st_pipeline.defs.jobs import full_sync, incremental_poll, incremental_sync
+from st_pipeline.defs.jobs import full_sync, incremental_poll, incremental_sync, nightly_full_sync
 from st_pipeline.defs.metadata import asset_key
 from st_pipeline.defs.partitions import TENANTS, register_tenants
 from st_pipeline.defs.resources import Postgres, ServiceTitan
@@ -24,6 +25,7 @@ from st_pipeline.streams import STREAMS
 from st_pipeline.sync.configuration import SyncConfiguration
 from st_pipeline.sync.data_types import SYNCED
 from st_pipeline.sync.tenant import TenantSync
+from st_pipeline.tenants.night_plan import plan_night
 from st_pipeline_tests.onboarding import onboard
 
 ALL = tuple(SYNCED)
@@ -34,7 +36,7 @@ SIZES = {"customers": 30, "invoices": 60, "settings": {"rate_limit_per_second": 
 # Ours but for the minute between in-run retries.
 QUICK = dg.Definitions(
     assets=[build_assets(retry_delay_seconds=0)],
-    jobs=[incremental_sync, full_sync, incremental_poll],
+    jobs=[incremental_sync, full_sync, incremental_poll, nightly_full_sync],
     resources={"postgres": Postgres(), "servicetitan": ServiceTitan()},
 )
 
@@ -110,6 +112,17 @@ class Platform:
         return QUICK.resolve_job_def("incremental_poll").execute_in_process(
             instance=self.instance,
             run_config={"ops": {"poll_tenants": {"config": {"worker": 1}}}},
+            tags=tags,
+            raise_on_error=False,
+        )
+
+    def night(self, tags: dict[str, str] | None = None) -> dg.ExecuteInProcessResult:
+        """Plan a night, and run its worker."""
+        with self.engine.begin() as connection:
+            plan_night(connection, load_settings(), datetime.now(UTC))
+        return QUICK.resolve_job_def("nightly_full_sync").execute_in_process(
+            instance=self.instance,
+            run_config={"ops": {"sync_planned_tenants": {"config": {"worker": 1}}}},
             tags=tags,
             raise_on_error=False,
         )

@@ -62,8 +62,9 @@ def test_the_queue_lets_three_runs_go_and_keeps_a_place_for_the_poll(home: Path)
         assert queue.max_concurrent_runs == 3
         assert queue.tag_concurrency_limits == [
             {"key": "st_pipeline/poll_worker", "value": {"applyLimitPerUniqueValue": True}, "limit": 1},
-            {"key": "st_pipeline/mode", "value": "full", "limit": 2},
-            {"key": "dagster/backfill", "limit": 2},
+            {"key": "st_pipeline/night_worker", "value": {"applyLimitPerUniqueValue": True}, "limit": 1},
+            {"key": "st_pipeline/mode", "value": "full", "limit": 1},
+            {"key": "dagster/backfill", "limit": 1},
         ]
 
 

@@ -6,10 +6,10 @@ from datetime import UTC, datetime
 import dagster as dg
 import pytest
 
-from st_pipeline.defs.jobs import full_sync, incremental_poll
+from st_pipeline.defs.jobs import full_sync, incremental_poll, nightly_full_sync
 from st_pipeline.defs.schedules import build_schedules, poll_request
-from st_pipeline.postgres import poll_claims, tenant_schedules
-from st_pipeline_tests.defs.platform import QUICK, Platform, pairs
+from st_pipeline.postgres import night_plan, poll_claims, tenant_schedules
+from st_pipeline_tests.defs.platform import QUICK, Platform
 
 TICK = datetime(2026, 1, 31, 6, 5, tzinfo=UTC)
 FIVE = ("acme", "birch", "cedar", "dune", "elm")
@@ -35,9 +35,8 @@ def instance(emptied_instance: dg.DagsterInstance) -> dg.DagsterInstance:
 
 
 @pytest.fixture
-def five(platform: Platform, monkeypatch: pytest.MonkeyPatch) -> Platform:
-    """Five tenants that were synced and may be polled, two to a run."""
-    monkeypatch.setenv("ST_PIPELINE_TENANTS_PER_RUN", "2")
+def five(platform: Platform) -> Platform:
+    """Five tenants that were synced and may be polled."""
     platform.add(*FIVE, customers=0, invoices=0)
     platform.change("UPDATE servicetitan_credentials SET last_sync_at = now(), connection_status = 'connected'")
     return platform
@@ -125,24 +124,22 @@ def test_only_enabled_and_accepted_tenants_that_were_synced_once_are_polled(five
 
 
 def test_a_paused_tenant_is_skipped_by_polls_and_by_nightly_full_syncs(five: Platform):
-    """A run's range may not reach over it."""
     schedule(five, "birch", paused_at="now")
     assert workers(five) == ["1"]
     assert claimed(five) == ["acme", "cedar", "dune", "elm"]
-    assert nightly(five) == [("acme", "acme"), ("cedar", "dune"), ("elm", "elm")]
+    assert nightly(five) == ["acme", "cedar", "dune", "elm"]
     schedule(five, "birch", paused_at=None)
-    assert nightly(five) == [("acme", "birch"), ("cedar", "dune"), ("elm", "elm")]
+    assert nightly(five) == list(FIVE)
 
 
-def test_a_disabled_tenant_whose_partition_is_still_there_is_left_out_of_the_nightly_full_sync(five: Platform):
-    """During a backfill no partition is removed."""
+def test_a_disabled_tenant_is_left_out_of_the_nightly_full_sync(five: Platform):
     five.change("UPDATE companies SET enabled = false WHERE slug = 'cedar'")
-    assert nightly(five) == [("acme", "birch"), ("dune", "elm")]
+    assert nightly(five) == ["acme", "birch", "dune", "elm"]
 
 
 def test_a_tenant_may_be_left_out_of_the_night_alone(five: Platform):
     schedule(five, "acme", nightly_full=False)
-    assert nightly(five) == [("birch", "cedar"), ("dune", "elm")]
+    assert nightly(five) == ["birch", "cedar", "dune", "elm"]
     assert workers(five) == ["1"]
     assert claimed(five)[:2] == ["acme", "birch"]
 
@@ -151,7 +148,7 @@ def test_what_is_switched_off_is_skipped_by_polls_and_by_nightly_full_syncs_and_
     five.change("INSERT INTO switches (scope, name, because) VALUES ('company', 'birch', 'moves house')")
     assert workers(five) == ["1"]
     assert claimed(five) == ["acme", "cedar", "dune", "elm"]
-    assert nightly(five) == [("acme", "acme"), ("cedar", "dune"), ("elm", "elm")]
+    assert nightly(five) == ["acme", "cedar", "dune", "elm"]
     five.change("INSERT INTO switches (scope, name, because) VALUES ('everything', '', 'the emergency stop')")
     assert claimed(five) == []
     assert workers(five).endswith(
@@ -172,48 +169,61 @@ def schedule(platform: Platform, tenant: str, **changes: object) -> None:
         tenant_schedules.save(connection, credential_id, **changes)
 
 
-def nightly(platform: Platform) -> list[tuple[str, str]]:
-    """The ranges of the nightly full sync."""
-    return [
-        (request.tags["dagster/asset_partition_range_start"], request.tags["dagster/asset_partition_range_end"])
-        for request in tick(platform, "full_sync_every_night")
-    ]
+def nightly(platform: Platform) -> list[str]:
+    """Who is planned for the night, and can be claimed at once."""
+    platform.change("DELETE FROM night_plan")
+    tick(platform, "full_sync_every_night")
+    found = []
+    with platform.engine.begin() as connection:
+        while (claim := night_plan.claim(connection, uuid.UUID(int=1), 900)) is not None:
+            found.append(claim.partition_key)
+    return found
 
 
 def test_a_tick_without_any_tenant_says_what_to_do(platform: Platform):
     assert "credentials list" in tick(platform, "poll_every_tenant")
-    assert "credentials add" in tick(platform, "full_sync_every_night")
+    assert "st-pipeline plan" in tick(platform, "full_sync_every_night")
 
 
-def test_the_nightly_sync_takes_ranges_of_neighbouring_partitions(five: Platform):
-    """In the order of the partitions: a run covers a range of it, and tenants registered later stand at its end."""
-    five.add("aaron", customers=0, invoices=0)
-    assert [
-        (request.tags["dagster/asset_partition_range_start"], request.tags["dagster/asset_partition_range_end"])
-        for request in tick(five, "full_sync_every_night")
-    ] == [("acme", "birch"), ("cedar", "dune"), ("elm", "aaron")]
+def night_workers(platform: Platform, name: str = "rest_of_the_night") -> list[str]:
+    """The workers that a tick starts."""
+    requests = tick(platform, name)
+    return [] if isinstance(requests, str) else [request.tags["st_pipeline/night_worker"] for request in requests]
 
 
-def test_a_nightly_request_runs_as_a_scheduled_full_sync_of_its_tenants(
-    platform: Platform, monkeypatch: pytest.MonkeyPatch
+def test_the_night_is_planned_by_one_schedule_and_continued_by_the_other(
+    five: Platform, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setenv("ST_PIPELINE_TENANTS_PER_RUN", "25")
-    platform.add("acme", "birch")
-    (request,) = tick(platform, "full_sync_every_night")
-    assert request.run_config == {}
-    run = QUICK.resolve_job_def("full_sync").execute_in_process(instance=platform.instance, tags=dict(request.tags))
-    assert platform.partitions("invoices") == ({"acme", "birch"}, set())
-    assert platform.tags(run)["sync_type"] == "scheduled"
-    logged = platform.rows("SELECT DISTINCT sync_type, mode, data_type, status FROM servicetitan_sync_logs")
-    assert logged == [("scheduled", "full", "all", "completed")]
-    assert pairs("acme", "birch") == set(
-        platform.rows(
-            "SELECT partition_key, entity FROM sync_cursors JOIN tenants USING (credential_id) "
-            "WHERE last_full_at IS NOT NULL AND entity NOT LIKE 'custom_fields_%'"
-        )
-    )
+    monkeypatch.setenv("ST_PIPELINE_NIGHT_WORKERS", "2")
+    assert "st-pipeline plan" in tick(five, "rest_of_the_night")
+    assert night_workers(five, "full_sync_every_night") == ["1", "2"]
+    assert night_workers(five) == ["1", "2"]
+    five.change("UPDATE night_plan SET ended_at = now() WHERE place > 1")
+    assert night_workers(five) == ["1"]
+    five.change("UPDATE night_plan SET ended_at = now()")
+    assert night_workers(five) == []
+
+
+def test_while_a_worker_works_its_next_run_may_wait_and_no_third(five: Platform):
+    """So no time is lost between two runs of 15 minutes."""
+    (request,) = tick(five, "full_sync_every_night")
+
+    def run(status: dg.DagsterRunStatus) -> None:
+        job = QUICK.resolve_job_def("nightly_full_sync")
+        five.instance.create_run_for_job(job, run_config=request.run_config, status=status, tags=request.tags)
+
+    run(dg.DagsterRunStatus.STARTED)
+    assert night_workers(five) == ["1"]
+    run(dg.DagsterRunStatus.NOT_STARTED)
+    assert "waits for the one before" in tick(five, "rest_of_the_night")
+
+
+def test_polls_begin_before_nights_and_both_before_what_people_ask_for(five: Platform):
+    (poll,), (night,) = tick(five, "poll_every_tenant"), tick(five, "full_sync_every_night")
+    assert int(poll.tags["dagster/priority"]) > int(night.tags["dagster/priority"]) > 0
 
 
 def test_jobs_carry_the_tags_that_the_queue_s_limits_go_by():
     assert incremental_poll.tags == {"st_pipeline/mode": "incremental", "dagster/max_runtime": "900"}
     assert full_sync.tags == {"st_pipeline/mode": "full", "dagster/max_runtime": "21600"}
+    assert nightly_full_sync.tags == {"st_pipeline/mode": "night", "dagster/max_runtime": "900"}

@@ -127,7 +127,6 @@ OUT_OF_THE_NIGHT = {
     "SELECT id, false FROM servicetitan_credentials",
 }
 NOT_NOW = {
-    "refused": "UPDATE servicetitan_credentials SET connection_status = 'error'",
     "everything is off": "INSERT INTO switches (scope, name) VALUES ('everything', '')",
     "companies are off": "INSERT INTO switches (scope, name) SELECT 'company', slug FROM companies",
     "the API is down": "INSERT INTO api_pauses VALUES ('production', now() + interval '1 h', 1, 'no usable answer')",
