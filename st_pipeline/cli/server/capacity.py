@@ -11,7 +11,6 @@ from sqlalchemy import Connection, text
 
 from st_pipeline.settings import Settings
 
-NIGHT_RUNS = 1
 OTHER_RUNS = 1  # first syncs, and what people ask for
 # A thread that syncs a tenant has a connection for as long as that takes, and another for moments.
 CONNECTIONS_A_THREAD = 2
@@ -22,7 +21,7 @@ OTHER_CONNECTIONS = 20
 
 def runs_needed(settings: Settings) -> int:
     """How many runs must fit into Dagster's queue at the same time."""
-    return settings.poll_workers + NIGHT_RUNS + OTHER_RUNS
+    return settings.poll_workers + settings.night_workers + OTHER_RUNS
 
 
 def connections_needed(settings: Settings) -> int:
@@ -37,7 +36,7 @@ def what_does_not_fit(settings: Settings, folder: Path, connection: Connection) 
     if places is not None and 0 <= places < needed:
         what = (
             f"dagster.yaml lets {places} runs work at the same time, and {settings.poll_workers} that poll, "
-            f"{NIGHT_RUNS} at night and {OTHER_RUNS} for people are {needed}: some would wait for others"
+            f"{settings.night_workers} at night and {OTHER_RUNS} for people are {needed}: some would wait for others"
         )
         yield what, f"set max_concurrent_runs in dagster.yaml to {needed}, or ST_PIPELINE_POLL_WORKERS to less"
     allowed, wanted = connections_allowed(connection), connections_needed(settings)
