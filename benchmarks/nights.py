@@ -36,7 +36,8 @@ from st_pipeline.servicetitan.client import ServiceTitanClient
 from st_pipeline.servicetitan.pages import iter_feed, iter_list
 from st_pipeline.sync.configuration import SyncConfiguration
 from st_pipeline.sync.tenant import TenantSync
-from st_pipeline.sync.whole_reads import is_due, night_of
+from st_pipeline.sync.whole_reads import is_due
+from st_pipeline.tenants.night_plan import night_of
 from st_pipeline.validation.chunk import validate_chunk
 
 MOST_BYTES = 1.05  # of each feed or list read once

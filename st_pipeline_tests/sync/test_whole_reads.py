@@ -10,7 +10,8 @@ from st_pipeline.postgres.cursors import Cursor
 from st_pipeline.protocol import Mode
 from st_pipeline.sync.configuration import SyncConfiguration
 from st_pipeline.sync.tenant import TenantSync
-from st_pipeline.sync.whole_reads import is_due, night_of
+from st_pipeline.sync.whole_reads import is_due
+from st_pipeline.tenants.night_plan import night_of
 from st_pipeline_tests.acme import Acme
 
 INVOICES = ENTITIES["invoices"]
