@@ -38,7 +38,9 @@ SHOWS_STATUS = f"""(
     t.asset_key IS NOT NULL AND t.dagster_event_type IN {STATUS_EVENTS} AND NOT {_newer("t.dagster_event_type")}
     AND (t.dagster_event_type IN ({MATERIALIZATION}, 'ASSET_OBSERVATION') OR NOT {_newer(MATERIALIZATION)})
 )"""
-OF_KEPT_CHECK = "EXISTS (SELECT FROM kept_checks k WHERE k.event_id = t.id)"
+# As scalars, each found by an index: as EXISTS, Postgres compared every row with every kept evaluation.
+IS_KEPT_CHECK = "(SELECT true FROM kept_checks k WHERE k.id = t.id)"
+IS_OF_KEPT_CHECK = "(SELECT true FROM kept_checks k WHERE k.event_id = t.id LIMIT 1)"
 
 
 def has_tables(engine: Engine) -> bool:
@@ -69,10 +71,7 @@ def note_kept_checks(connection: Connection) -> None:
 
 def old_checks(before: datetime) -> OldRows:
     """Evaluations of checks. Deleting a run leaves them, so they go by their own age."""
-    where = (
-        "t.create_timestamp < CAST(:before AS timestamptz) AT TIME ZONE 'UTC' "
-        "AND NOT EXISTS (SELECT FROM kept_checks k WHERE k.id = t.id)"
-    )
+    where = f"t.create_timestamp < CAST(:before AS timestamptz) AT TIME ZONE 'UTC' AND {IS_KEPT_CHECK} IS NULL"
     return OldRows("dagster_checks", "asset_check_executions", where, {"before": before})
 
 
@@ -99,7 +98,7 @@ def shows_status(connection: Connection, run_id: str) -> bool:
 
 def old_events(run_id: str, *, run_stays: bool) -> OldRows:
     """The events of an ended run that may go: of one that stays, log lines and what newer events have replaced."""
-    where = f"t.run_id = :run AND NOT {SHOWS_STATUS} AND NOT {OF_KEPT_CHECK}"
+    where = f"t.run_id = :run AND NOT {SHOWS_STATUS} AND {IS_OF_KEPT_CHECK} IS NULL"
     if run_stays:
         where += " AND (t.dagster_event_type IS NULL OR t.dagster_event_type LIKE 'ASSET\\_%')"
     return OldRows("dagster_events", "event_logs", where, {"run": run_id}, before_delete=_delete_tags)
