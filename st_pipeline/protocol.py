@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 from st_pipeline.entities.spec import KEY, EntitySpec
 
 Columns = dict[str, Sequence[Any]]
-"""A chunk's values by column, in the columns' order; a row's stand at the same index of each."""
+"""A chunk's values by column, in the columns' order; those of a row are at the same index of each."""
 
 
 class Mode(StrEnum):

@@ -71,7 +71,7 @@ WHOLE = {
     "sync": ("fuzz", "no_open_transaction", "start_up", "whole_syncs"),
 }
 # Folders without a counterpart, or whose modules are data: each file says what it is about.
-WITHOUT_COUNTERPART = (".", "entities", "kill_lab", "mutants")
+WITHOUT_COUNTERPART = (".", "entities", "kill_lab", "mutants", "soak")
 
 
 def own_tests(root: Path, module: Path) -> list[Path]:

@@ -49,7 +49,7 @@ def read_url(name: str, text: str) -> URL:
     """Parse a Postgres address. Raises ConfigurationError that names the variable and never shows its value."""
     try:
         url = make_url(text)
-    except (ArgumentError, ValueError):  # a ValueError quotes what stands in the port's place: a piece of the password
+    except (ArgumentError, ValueError):  # a ValueError quotes what is in the port's place: a piece of the password
         url = None
     is_whole = url is not None and url.host and url.database and text.count("@") <= 1
     if url is None or not is_whole or url.get_backend_name() not in {"postgresql", "postgres"}:

@@ -111,7 +111,7 @@ def refused_by(
 def mark_chunk(connection: Connection, credential_id: int, chunk: PreparedChunk) -> tuple[int, int]:
     """After a chunk's rows are written: mark those that are gone, unmark those that the source does know.
 
-    Where an entity's flag means removed, what stands in the table now says who is gone: a row may be newer than the
+    Where an entity's flag means removed, what the table holds now says who is gone: a row may be newer than the
     chunk's. All are marked, or none when that would be more than the guard allows. Returns how many were marked, and
     how many the guard withheld: they are written all the same and the cursor moves on, so that nothing stands still;
     the next full sync finds them again and decides.

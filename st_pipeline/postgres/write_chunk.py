@@ -4,7 +4,7 @@ Here: `write_chunk`, the only way in which a chunk gets into the tables. Not her
 It asks nobody and decides nothing. Only what Postgres alone can say is found out inside: which rows are new, which it
 refuses, which stream keys a change of columns renews, whether the guard lets rows be marked.
 
-Nothing lost, nothing doubled: when any part fails, all of it is rolled back, and the cursor still stands before it.
+Nothing lost, nothing doubled: when any part fails, all of it is rolled back, and the cursor is still before it.
 """
 
 from sqlalchemy import Connection

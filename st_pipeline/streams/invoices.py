@@ -44,7 +44,7 @@ def map_invoices(connection: Connection, credential_id: int, keys: Sequence[int]
 def _record(row: Row[Any], customers: dict[int, Customer]) -> tuple[Any, ...]:
     customer_id = None if row.customer_id is None else survivor_id(customers, row.customer_id)
     customer = None if customer_id is None else customers.get(customer_id)
-    # ServiceTitan: an invoice may go on naming a customer that was merged; then the one that survived stands here.
+    # ServiceTitan: an invoice may still name a customer that was merged; then the one that survived is given here.
     name = row.customer_name
     if customer is not None and (name is None or customer_id != row.customer_id):
         name = customer.name

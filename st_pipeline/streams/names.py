@@ -1,7 +1,7 @@
 """A customer's name as first and last name, split as a careful person would.
 
 Here: the rules, by words. Not here: which customers are commercial (customers.py). When in doubt a name stays whole: it
-then stands as the last name. Nothing of a name is lost but titles such as "Mr.".
+is then the last name. Nothing of a name is lost but titles such as "Mr.".
 """
 
 import re
@@ -93,7 +93,7 @@ def _at_comma(whole: str) -> Name | None:
 
 
 def _first_names(words: list[str]) -> list[str] | None:
-    """What stands after the comma, without titles, as in "Mr. & Mrs. John". None for more than first names."""
+    """What follows the comma, without titles, as in "Mr. & Mrs. John". None for more than first names."""
     kept: list[str] = []
     for index, word in enumerate(words):
         is_joint = _bare(word) in CONNECTIVES

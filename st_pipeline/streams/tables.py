@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 class Owner:
     """Whose records these are. `tenant`: the company's Intacct id, as downstream knows it.
 
-    `is_noted`: is this what stream_owners says, under which the records stand?
+    `is_noted`: is this what stream_owners says, under which the records are kept?
     """
 
     credential_id: int
@@ -114,7 +114,7 @@ def adopt_trade(connection: Connection, spec: StreamSpec, owner: Owner) -> None:
 
 
 def note_owner(connection: Connection, spec: StreamSpec, owner: Owner) -> None:
-    """Note under whose name and trade the records stand, and what they are made of, so that a poll need not read them.
+    """Note under whose name and trade the records are kept, and what they are made of: a poll need not read them then.
 
     The view completeness reads the sources.
     """

@@ -14,7 +14,7 @@ from st_pipeline.streams.spec import StreamSpec
 SYNCED: Mapping[str, EntitySpec | StreamSpec] = {**ENTITIES, **STREAMS}
 
 # What a person or the user's documents call a kind of data, and the areas it stands for. The streams built from these
-# come with it. What no word stands for (jobs, estimates, reference lists, …) is named, or comes with `all`.
+# come with it. What no word covers (jobs, estimates, reference lists, …) is named, or comes with `all`.
 AREAS = {
     "customers": (memberships, crm),
     "invoices": (accounting,),

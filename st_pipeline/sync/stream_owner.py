@@ -18,7 +18,7 @@ from st_pipeline.streams import STREAMS
 class StreamOwner:
     """A tenant and one of its streams.
 
-    `is_noted`: do its records stand under this company's Intacct id and trade, and does stream_owners say that they are
+    `is_noted`: are its records kept under this company's Intacct id and trade, and does stream_owners say that they are
     made by this version of the mapping, of these sources? `has_waiting`: do records wait to be built?
     """
 

@@ -92,7 +92,7 @@ def _hint(authentication: TenantAuthentication) -> str:
     """ServiceTitan: a client id begins with `cid.`, a secret with `cs`."""
     client_id, secret = authentication.client_id.get_secret_value(), authentication.client_secret.get_secret_value()
     if client_id.startswith("cs") and secret.startswith("cid."):
-        return "The two are swapped: each stands in the other's place. "
+        return "The two are swapped: each is in the other's place. "
     if not client_id.startswith("cid."):
         return "The client id does not begin with `cid.` as ServiceTitan's do. "
     return ""

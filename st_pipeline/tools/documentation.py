@@ -209,7 +209,7 @@ def table_row(*cells: str) -> str:
 
 
 def with_part(page: str, part: str) -> str:
-    """The page with what stands between its marks replaced. Raises ValueError when a mark is missing."""
+    """The page with the text between its marks replaced. Raises ValueError when a mark is missing."""
     before, _, rest = page.partition(BEGIN)
     _, end, after = rest.partition(END)
     if not end:

@@ -69,7 +69,7 @@ def _every_state(entry: CatalogueEntry) -> dict[str, str]:
 
 
 def _documented_sorts(name: str) -> list[str]:
-    """The sort fields that stand in the documents; CatalogueEntry has a guess where they list none."""
+    """The sort fields that the documents name; CatalogueEntry has a guess where they list none."""
     listed = msgspec.json.decode(CATALOGUE_FILE.read_bytes())[name.partition(".")[0]]["sort_fields"]
     return listed if isinstance(listed, list) else []
 
