@@ -8,7 +8,7 @@ first page. But it counts only while the cursor is still the one it was asked wi
 too late, costs one request.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -71,10 +71,9 @@ class Look:
         unchanged = {
             name
             for name in self.unchanged - STREAMS.keys()
-            if all(held.get(part) == self.cursors.get(part) for part in parts_of(name))
+            if all(held.get(part) == self.cursors.get(part) for part in parts_of([name]))
         }
-        parts = [part for name in unchanged for part in parts_of(name)]
-        cursors.note_unchanged(connection, self.credential_id, parts, self.began_at)
+        cursors.note_unchanged(connection, self.credential_id, parts_of(unchanged), self.began_at)
         return unchanged
 
     def has_settled(self, name: str) -> bool:
@@ -94,9 +93,10 @@ class Look:
         }
 
 
-def parts_of(name: str) -> tuple[str, ...]:
-    """An entity and, where it is several lists, those: the names of its cursors."""
-    return (name, *(part.name for part in ENTITIES[name].lists))
+def parts_of(names: Iterable[str]) -> list[str]:
+    """Of these, the entities and, where one is several lists, those: the names of their cursors. Not the streams."""
+    entities = [ENTITIES[name] for name in names if name in ENTITIES]
+    return [one.name for entity in entities for one in (entity, *entity.lists)]
 
 
 def look_at(look: Look, engine: Engine) -> None:

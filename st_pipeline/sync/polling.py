@@ -233,7 +233,7 @@ class _Batch:
         poll = _answered(TenantPoll(claim), look.unchanged, task.cursors)
         saves = claim.tokens_saved_at is None or claim.claimed_at - claim.tokens_saved_at >= TOKENS_ARE_SAVED_EVERY
         tokens = look.new_tokens() if saves else {}
-        unnoted = () if poll.all_feeds_answered else [part for name in look.unchanged for part in parts_of(name)]
+        unnoted = () if poll.all_feeds_answered else parts_of(look.unchanged)
         if tokens or unnoted:
             with transaction(self.engine, f"note the poll of tenant {claim.partition_key}") as connection:
                 cursors.save_tokens(connection, of, tokens)

@@ -450,3 +450,20 @@ def test_a_tenant_that_hangs_holds_nobody_up(acme: Polled):
     order = [poll.claim.partition_key for poll in poll_batch(acme.engine, settings, claims, run_id=RUN)]
     other.remove()
     assert order == ["beta", "acme"]
+
+
+def test_an_entity_that_is_off_is_not_asked_and_is_not_taken_for_complete(acme: Polled):
+    """The tenant's one row speaks for all feeds, so here the cursors of those that were asked are written."""
+    acme.execute("INSERT INTO tenant_schedules (credential_id, entities_off) SELECT id, '{jobs}' FROM "
+                 "servicetitan_credentials")  # fmt: skip
+    known = "SELECT entity, last_complete_through FROM last_complete_through"
+    before = dict(acme.rows(known))
+    poll = acme.poll()
+    assert (poll.result, poll.error, poll.all_feeds_answered) == (None, None, False)
+    assert "jobs.export" not in acme.asked()
+    after = dict(acme.rows(known))
+    assert after["jobs"] == before["jobs"]
+    assert {name: after[name] for name in FEEDS if name != "jobs"} == dict.fromkeys(
+        [name for name in FEEDS if name != "jobs"], poll.claim.claimed_at
+    )
+    assert after["invoices_stream"] == poll.claim.claimed_at
