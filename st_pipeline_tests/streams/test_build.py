@@ -163,8 +163,8 @@ def test_last_complete_through_moves_only_when_a_read_reached_its_end(acme: Watc
         acme.sync()
     second = moments()
     assert second["invoices"] == first["invoices"]
-    assert second["invoices_stream"] == first["invoices_stream"]
-    assert second["customers"] > first["customers"]
+    assert second["customers"] > first["invoices"]
+    assert second["invoices_stream"] == first["invoices"]  # nothing waits to be built, and no invoice was read since
 
 
 @pytest.mark.parametrize("stream", STREAMS)
