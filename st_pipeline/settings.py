@@ -257,7 +257,7 @@ class Settings(BaseSettings):
         default=14,
         ge=0,
         description="Dagster's ended runs, their events and output, and check evaluations. What the UI takes a "
-        "partition's state from stays. 10,000 tenants, a third of them changing, make 4 GB of events a day.",
+        "partition's state from stays. 10,000 tenants, a third of them changing, add up to 4 GB of events a day.",
     )
     dismissed_rejects_days: float = Field(
         default=90, ge=0, description="Dismissed rejects, counted from when ServiceTitan last sent the record."

@@ -68,6 +68,9 @@ def test_absent_is_what_the_list_did_not_show_and_is_not_marked_yet(tables: Tabl
     assert soft_deletes.absent_ids(tables.connection, CUSTOMERS, OURS) == [2, 4]
     soft_deletes.forget_seen(tables.connection, OURS, "customers")
     assert soft_deletes.absent_ids(tables.connection, CUSTOMERS, OURS) == [1, 2, 4]
+    assert tables.connection.execute(text("SELECT entity, st_id FROM seen_ids WHERE credential_id = 1")).all() == [
+        ("locations", 4)
+    ]
     assert soft_deletes.absent_ids(tables.connection, CUSTOMERS, THEIRS) == [1, 3, 4]
 
 
