@@ -65,7 +65,7 @@ def batches(pages: Iterator[Page], size: int) -> Iterator[Batch]:
             # Copied here and not with the page: 21 MB less for a page of 5,000 invoices.
             yield batch([bytes(record) for record in pending[:size]])
             del pending[:size]
-    if pending or tokens:
+    if tokens:  # of the last page, whose records may still be pending
         yield batch([bytes(record) for record in pending])
     if ended_by is not None:
         raise ended_by
