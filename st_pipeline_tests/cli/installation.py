@@ -89,7 +89,7 @@ class Installation:
     @contextmanager
     def held(self, tenant: str) -> Iterator[None]:
         """For the block, another run works on the tenant."""
-        with TenantSync(self.engine, load_settings(), tenant, SyncConfiguration(sync_type="scheduled")):
+        with TenantSync(self.engine, load_settings(), tenant, SyncConfiguration()):
             yield
 
     def credential_id(self, tenant: str) -> int:

@@ -142,7 +142,7 @@ def test_a_busy_tenant_is_skipped_by_what_is_due_and_named_in_vain(installation:
     with installation.held("acme"):
         due = command("sync", *QUICK)
         named = command("sync", "--tenant", "acme", *QUICK, "--json")
-    assert (due.code, due.words.partition(" scheduled")[0]) == (0, "acme: skipped: busy with another sync,")
+    assert (due.code, due.words.partition(" manual")[0]) == (0, "acme: skipped: busy with another sync,")
     assert "1 tenant: 0 synced, 0 failed, 1 skipped" in due.words
     assert (named.code, named.json["failed_syncs"]) == (1, 1)
     assert "the tenant is busy with another run" in named.json["tenants"][0]["message"]
