@@ -1,6 +1,6 @@
 """Faults on demand: which rule applies to which request.
 
-Here: rules and when they apply (every n-th time, at random, at most so often). Not here: what the request then gets.
+Here: rules and when they apply (every n-th time, at random, so many times). Not here: what the request then gets.
 """
 
 import random

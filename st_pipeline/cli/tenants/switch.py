@@ -95,7 +95,7 @@ def _turn(scope: str, name: str, because: str | None, *, is_on: bool) -> None:
 
 
 def _check(connection: "Connection", scope: str, name: str) -> None:
-    """Raise ConfigurationError for a name that nothing has: its switch would stop nobody."""
+    """Raise ConfigurationError for an unknown name: its switch would stop nothing."""
     from st_pipeline.sync.data_types import SYNCED
     from st_pipeline.tenants.companies import unknown
     from st_pipeline.tenants.store import all_tenants
