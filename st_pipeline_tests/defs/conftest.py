@@ -98,7 +98,8 @@ def synced(
     servicetitan_tenant: Callable[..., SimulatedTenant],
     monkeypatch: pytest.MonkeyPatch,
 ) -> Iterator[Platform]:
-    """A platform with them."""
+    """A platform with them. Ticks come once a year: after one, a worker would poll its tenants again."""
+    monkeypatch.setenv("ST_PIPELINE_INCREMENTAL_CRON", "0 0 1 1 *")
     with pair.copied() as (settings, engine):
         set_environment(settings, servicetitan_simulator, monkeypatch)
         register_tenants(instance, engine)
