@@ -147,7 +147,7 @@ def test_disabled_and_paused_tenants_are_left(installation: Installation, comman
 def test_a_tenant_being_synced_is_left_and_old_failures_too(installation: Installation, command: Command):
     _failed_once(installation)
     with installation.held("acme"):
-        assert plans(command)[0]["reason"].startswith("being synced now, scheduled incremental sync")
+        assert plans(command)[0]["reason"].startswith("being synced now, manual incremental sync")
     installation.change("UPDATE servicetitan_sync_logs SET started_at = started_at - interval '3 hours', "
                 "completed_at = completed_at - interval '3 hours' WHERE status = 'failed'")  # fmt: skip
     assert plans(command, "--max-age", "2") == []
