@@ -109,9 +109,10 @@ class SyncContext:
 
 @dataclass(slots=True, kw_only=True)
 class StreamContext(SyncContext):
-    """One of the tenant's streams to build."""
+    """One of the tenant's streams to build. `night`: as that of an entity."""
 
     stream: StreamSpec
+    night: date | None = None
     today: Callable[[], date] = lambda: datetime.now(UTC).date()
     result: EntityResult = field(init=False)
 

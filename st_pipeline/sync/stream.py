@@ -20,6 +20,7 @@ from st_pipeline.streams.tables import Owner
 from st_pipeline.streams.write_chunk import PreparedStreamChunk, write_stream_chunk
 from st_pipeline.sync.context import EntityResult, StreamContext
 from st_pipeline.sync.stream_owner import stream_owners
+from st_pipeline.sync.whole_reads import is_turn
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -69,7 +70,10 @@ def _begin(context: StreamContext, owner: Owner) -> None:
     stream, connection = context.stream, context.connection
     with connection.begin():
         context.lease.extend(connection)
-        is_first = cursors.load(connection, context.credential_id, stream.name).last_full_at is None
+        last_full_at = cursors.load(connection, context.credential_id, stream.name).last_full_at
+        is_first, nights = last_full_at is None, context.settings.whole_read_nights
+        if context.night is not None and not is_turn(context.tenant, stream.name, last_full_at, context.night, nights):
+            context.result.mode = context.mode = Mode.INCREMENTAL  # what is missing is looked for in another night
         if is_first or context.mode is Mode.FULL or not owner.is_noted:
             is_first |= _take_over(context, owner)
         if is_first or context.rewrite:

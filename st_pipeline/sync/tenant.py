@@ -256,7 +256,7 @@ class TenantSync:
             "after_chunk": self.after_chunk,
         }
         if name in STREAMS:
-            return StreamContext(stream=STREAMS[name], **common)
+            return StreamContext(stream=STREAMS[name], night=self.configuration.night, **common)
         return EntityContext(
             spec=ENTITIES[name],
             client=self.client,

@@ -4,7 +4,7 @@ Here: the rule. Not here: reading (entity.py), what a night between two whole re
 """
 
 import zlib
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 
 from st_pipeline.entities.spec import EntitySpec
 from st_pipeline.postgres.cursors import Cursor
@@ -22,5 +22,11 @@ def is_due(tenant: str, spec: EntitySpec, cursor: Cursor, night: date, nights: i
         return True
     if cursor.full_started_at is not None or cursor.full_spec_version != spec.version:
         return True
-    turn = zlib.crc32(f"{tenant}/{spec.name}".encode())
-    return (turn + night.toordinal()) % nights == 0 or night - night_of(cursor.last_full_at) > timedelta(days=nights)
+    return is_turn(tenant, spec.name, cursor.last_full_at, night, nights)
+
+
+def is_turn(tenant: str, name: str, last_full_at: datetime | None, night: date, nights: int) -> bool:
+    """Is it the night of an entity or stream of a tenant? Of one that missed its night, the next is."""
+    if last_full_at is None or night - night_of(last_full_at) > timedelta(days=nights):
+        return True
+    return (zlib.crc32(f"{tenant}/{name}".encode()) + night.toordinal()) % nights == 0

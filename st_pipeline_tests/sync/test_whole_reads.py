@@ -10,7 +10,7 @@ from st_pipeline.postgres.cursors import Cursor
 from st_pipeline.protocol import Mode
 from st_pipeline.sync.configuration import SyncConfiguration
 from st_pipeline.sync.tenant import TenantSync
-from st_pipeline.sync.whole_reads import is_due
+from st_pipeline.sync.whole_reads import is_due, is_turn
 from st_pipeline.tenants.night_plan import night_of
 from st_pipeline_tests.acme import Acme
 
@@ -126,3 +126,19 @@ def test_a_record_altered_without_a_new_date_is_found_by_the_next_whole_read(loa
     assert held_rows_differ(loaded)
     assert loaded.sync(only=(READ,), sync_type="scheduled", incremental_only=False).success
     assert not held_rows_differ(loaded)
+
+
+@pytest.mark.parametrize("is_due", [True, False])
+def test_streams_look_for_missing_records_in_their_night_alone(acme: Acme, is_due: bool):
+    acme.settings = acme.settings.model_copy(update={"whole_read_nights": 7})
+    assert acme.sync().success
+    acme.execute("DELETE FROM members_stream WHERE customer_id = (SELECT min(customer_id) FROM members_stream)")
+    tonight, loaded_at = night_of(datetime.now(UTC)), datetime.now(UTC)
+    nights = (tonight + timedelta(days=day) for day in range(7))
+    night = next(one for one in nights if is_turn("acme", "members_stream", loaded_at, one, 7) is is_due)
+    configuration = SyncConfiguration(
+        only=("members_stream",), sync_type="scheduled", incremental_only=False, night=night
+    )
+    with TenantSync(acme.engine, acme.settings, "acme", configuration) as sync:
+        (outcome,) = sync.entities()
+    assert (outcome.error, outcome.result.counts.created) == (None, int(is_due))
