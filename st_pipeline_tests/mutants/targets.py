@@ -27,6 +27,7 @@ OUTSIDE = {
 ANY_NUMBER = "one number is as good as another, if it is used nowhere else"
 THE_CLOCK = "a moment exactly at the limit, by a clock that no test can stop"
 ONE_TENANT = "a holder is drawn anew for each lease, so it says which tenant's; the other is for the index"
+SET_FIRST = "it is set before it is read"
 ONE_MOMENT = "of two spellings of one moment either serves"
 MORE_READ = "more rows are read than are used"
 COUNTED_FOR_NOTHING = "the guard lets so few pass after counting the rows as well"
@@ -52,6 +53,7 @@ ACCEPTED: dict[str, str] = {
             "postgres.leases.Lease.extend: SQL: condition dropped: credential_id = :id",
             "postgres.leases.Lease.release: SQL: condition dropped: credential_id = :id",
         ),
+        SET_FIRST: ("sync.prepare._Pauses.__init__: True becomes False",),
         ONE_MOMENT: (
             (
                 "sync.prepare.Reading.note: later(self.newest_modified_on, chunk.newest_modified_on) becomes "

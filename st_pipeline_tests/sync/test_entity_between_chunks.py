@@ -1,6 +1,5 @@
-"""What a chunk's transaction is wrapped in, and what happens between chunks."""
+"""What happens between chunks."""
 
-import gc
 import uuid
 from collections.abc import Callable, Iterator
 
@@ -14,7 +13,7 @@ from st_pipeline.postgres import stops
 from st_pipeline.servicetitan.pages import Page
 from st_pipeline.sync.context import EntityContext
 from st_pipeline.sync.entity import write_pages
-from st_pipeline.sync.prepare import Reading, collector_paused
+from st_pipeline.sync.prepare import Reading
 
 
 @pytest.mark.parametrize("records", [[], [msgspec.Raw(b'{"id":1}')]])
@@ -37,24 +36,3 @@ def test_a_stop_is_seen_and_the_lease_extended_while_pages_fill_no_chunk(
         write_pages(Reading(work), pages())
     assert read == [1, 2, 3]
     assert ends[0] < ends[1] < ends[2]
-
-
-def test_the_collector_is_on_again_after_a_chunk_that_failed():
-    def fail() -> None:
-        with collector_paused():
-            assert not gc.isenabled()
-            raise ValueError("a bad chunk")
-
-    with pytest.raises(ValueError, match="a bad chunk"):
-        fail()
-    assert gc.isenabled()
-
-
-def test_a_collector_that_somebody_switched_off_stays_off():
-    gc.disable()
-    try:
-        with collector_paused():
-            pass
-        assert not gc.isenabled()
-    finally:
-        gc.enable()
