@@ -3,7 +3,7 @@
 Here: the threads, and what becomes of each tenant. Not here: claiming tenants and noting the end
 (poll_worker.py), what a look sees (look.py), how a tenant is synced (tenant.py), telling people (defs/).
 
-What Postgres knows of a batch's tenants comes in four queries, connections to ServiceTitan stay open from tenant to
+What Postgres knows of a batch's tenants comes in three queries, connections to ServiceTitan stay open from tenant to
 tenant, and a tenant without news is not written to: at ten thousand tenants everything else would be too much.
 """
 

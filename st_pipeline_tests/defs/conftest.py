@@ -1,19 +1,24 @@
 """Settings in the environment, where a run reads them, and an empty platform to put tenants on."""
 
+import shutil
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import dagster as dg
 import pytest
+from pydantic import SecretStr
 from sqlalchemy import Engine
 
+import st_pipeline
 from st_pipeline.defs.partitions import TENANTS_NAME, register_tenants
 from st_pipeline.embedded_postgres.embedded import EmbeddedServer
+from st_pipeline.postgres.dagster_database import dagster_url
 from st_pipeline.settings import Settings
 from st_pipeline.simulator.control import SimulatedTenant, SimulatorControl
 from st_pipeline_tests.conftest import TEMPLATE
 from st_pipeline_tests.defs.platform import SIZES, Platform
 from st_pipeline_tests.defs.sensor_ticks import Ticks
-from st_pipeline_tests.onboarding import SyncedCompanies, copy_database, sync_once
+from st_pipeline_tests.onboarding import SyncedCompanies, copy_database, database_copied, sync_once
 
 
 @pytest.fixture
@@ -110,3 +115,23 @@ def synced(
 def ticks(platform: Platform) -> Ticks:
     """The sensor of an empty platform."""
     return Ticks(platform)
+
+
+@pytest.fixture(scope="module")
+def storage(postgres_server: EmbeddedServer) -> Iterator[Engine]:
+    """A database for Dagster's own storage, whose tables take a second to make."""
+    with database_copied(postgres_server, "template0") as engine:
+        yield engine
+
+
+@pytest.fixture
+def home(tmp_path: Path, storage: Engine, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """DAGSTER_HOME with the real dagster.yaml."""
+    folder = tmp_path / "home"
+    folder.mkdir()
+    shutil.copy(Path(st_pipeline.__file__).parents[1] / "dagster.yaml", folder)
+    address = storage.url.render_as_string(hide_password=False)
+    ours = dagster_url(settings.model_copy(update={"dagster_database_url": SecretStr(address)}), storage)
+    monkeypatch.setenv("DAGSTER_HOME", str(folder))
+    monkeypatch.setenv("ST_PIPELINE_DAGSTER_STORAGE", ours.render_as_string(hide_password=False))
+    return folder

@@ -1,47 +1,18 @@
 """dagster.yaml and workspace.yaml: Dagster accepts them, and they say what keeps a platform running by itself."""
 
-import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
-import pytest
 import yaml
 from dagster._core.run_coordinator import QueuedRunCoordinator
 from dagster_postgres import PostgresEventLogStorage, PostgresRunStorage, PostgresScheduleStorage
-from pydantic import SecretStr
-from sqlalchemy import Engine
 
 import st_pipeline
 from st_pipeline.defs.partitions import register_tenants_at_home
-from st_pipeline.embedded_postgres.embedded import EmbeddedServer
-from st_pipeline.postgres.dagster_database import dagster_url
-from st_pipeline.settings import Settings
 from st_pipeline_tests.defs.platform import Platform, materialized, pairs
-from st_pipeline_tests.onboarding import database_copied
 
 ROOT = Path(st_pipeline.__file__).parents[1]
-
-
-@pytest.fixture(scope="module")
-def storage(postgres_server: EmbeddedServer) -> Iterator[Engine]:
-    """A database for Dagster's own storage, whose tables take a second to make."""
-    with database_copied(postgres_server, "template0") as engine:
-        yield engine
-
-
-@pytest.fixture
-def home(tmp_path: Path, storage: Engine, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """DAGSTER_HOME with the real dagster.yaml."""
-    folder = tmp_path / "home"
-    folder.mkdir()
-    shutil.copy(ROOT / "dagster.yaml", folder)
-    address = storage.url.render_as_string(hide_password=False)
-    ours = dagster_url(settings.model_copy(update={"dagster_database_url": SecretStr(address)}), storage)
-    monkeypatch.setenv("DAGSTER_HOME", str(folder))
-    monkeypatch.setenv("ST_PIPELINE_DAGSTER_STORAGE", ours.render_as_string(hide_password=False))
-    return folder
 
 
 def test_dagster_keeps_its_storage_in_postgres_and_runs_as_configured(platform: Platform, home: Path):

@@ -6,13 +6,11 @@ import dagster as dg
 import pytest
 from sqlalchemy import Engine, text
 
-from st_pipeline_tests.defs.test_instance import home  # noqa: F401 - a fixture
-
 STORAGES = 3  # runs, events, schedules
 
 
 @pytest.fixture
-def instance(home: object) -> Iterator[dg.DagsterInstance]:  # noqa: ARG001, F811 - DAGSTER_HOME
+def instance(home: object) -> Iterator[dg.DagsterInstance]:  # noqa: ARG001 - DAGSTER_HOME
     with dg.DagsterInstance.get() as instance:
         yield instance
 
@@ -33,23 +31,23 @@ def sessions(engine: Engine) -> set[int]:
         return set(connection.execute(query).scalars())
 
 
-def test_a_process_asks_again_and_again_in_the_same_sessions(instance: dg.DagsterInstance, empty_engine: Engine):
+def test_a_process_asks_again_and_again_in_the_same_sessions(instance: dg.DagsterInstance, storage: Engine):
     ask_each_storage(instance)
-    first = sessions(empty_engine)
+    first = sessions(storage)
     assert len(first) == STORAGES
     for _ in range(5):
         ask_each_storage(instance)
-    assert sessions(empty_engine) == first
+    assert sessions(storage) == first
 
 
 def test_after_a_restart_of_postgres_nobody_notices_that_the_sessions_ended(
-    instance: dg.DagsterInstance, empty_engine: Engine
+    instance: dg.DagsterInstance, storage: Engine
 ):
     ask_each_storage(instance)
-    ended = sessions(empty_engine)
-    with empty_engine.begin() as connection:
+    ended = sessions(storage)
+    with storage.begin() as connection:
         for pid in ended:
             connection.execute(text("SELECT pg_terminate_backend(:pid, 5000)"), {"pid": pid})
     ask_each_storage(instance)
-    assert len(sessions(empty_engine)) == STORAGES
-    assert not ended & sessions(empty_engine)
+    assert len(sessions(storage)) == STORAGES
+    assert not ended & sessions(storage)
