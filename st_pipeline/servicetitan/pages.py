@@ -225,9 +225,9 @@ def count(client: ServiceTitanClient, spec: EntitySpec) -> int:
 def total(client: ServiceTitanClient, spec: EntitySpec, *, created_before: str | None = None) -> int | None:
     """The list's own total, in any state, of records created before that (exclusive). One small request.
 
-    None: the list has no total, as that of equipment's custom fields.
+    None: the list has no total, as that of equipment's custom fields. ServiceTitan: that list requires `page`, too.
     """
-    params = {**spec.list_params, "pageSize": "1", "includeTotal": "true"}
+    params = {**spec.list_params, "page": "1", "pageSize": "1", "includeTotal": "true"}
     if created_before is not None:
         params["createdBefore"] = created_before
     return _get_page(client, spec, spec.list_path, params, _counting(client, spec)).total_count

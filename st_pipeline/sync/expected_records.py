@@ -14,6 +14,8 @@ from st_pipeline.servicetitan.pages import total
 def expected_records(client: ServiceTitanClient, entities: Iterable[str]) -> int | None:
     """The sum over these entities, of one small request each; None: one of them cannot be counted.
 
+    A list without a total, that of equipment's custom fields, adds nothing: it would be read twice for a few records.
+
     Its own sync will say what is wrong with it. The others are not asked: in an outage each costs all its retries.
     """
     try:

@@ -191,7 +191,7 @@ def test_entities_without_an_ids_filter_are_refused_before_anything_is_sent(clie
 def test_the_count_is_one_small_request(client: ServiceTitanClient, vendor: Vendor):
     vendor.will(list_page({"id": 1}, more=True, totalCount=1234), list_page(totalCount=5))
     assert count(client, CUSTOMERS) == 1234
-    assert vendor.params() == {"active": "Any", "pageSize": "1", "includeTotal": "true"}
+    assert vendor.params() == {"active": "Any", "page": "1", "pageSize": "1", "includeTotal": "true"}
     assert count(client, CONTACTS) == 5  # this list wants a modified date
     assert "modifiedOnOrAfter" in vendor.params()
 
