@@ -6,6 +6,7 @@ The lab makes twenty times as many.
 
 import json
 import os
+import re
 import traceback
 import uuid
 import zlib
@@ -139,11 +140,15 @@ def empty(connection: Connection, spec: EntitySpec) -> None:
 
 
 class Spoiling(httpx.BaseTransport):
-    """Passes answers of the simulator on, but for one page of an entity's records: that one is spoilt each time."""
+    """Passes answers of the simulator on, but for one page of an entity's records: that one is spoilt each time.
+
+    Of what a full sync reads: where that is the list, its feed, whose address ends alike, only gives a token.
+    """
 
     def __init__(self, spec: EntitySpec, number: int, spoil: Callable[[bytes], bytes]) -> None:
         self._real = httpx.HTTPTransport()
-        self._path = (spec.feed_path or spec.list_path).partition("{tenant}")[2]
+        read = spec.list_path if spec.is_read_from_list else str(spec.feed_path)
+        self._path = re.compile(re.escape(read).replace(re.escape("{tenant}"), "[0-9]+"))
         self._number, self._spoil = number, spoil
         self._pages: list[bytes] = []
         self.delivered: set[int] = set()
@@ -152,7 +157,7 @@ class Spoiling(httpx.BaseTransport):
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         """Ask the simulator."""
         response = self._real.handle_request(request)
-        if not request.url.path.endswith(self._path) or request.url.params.get("pageSize") == "1":
+        if not self._path.fullmatch(request.url.path) or request.url.params.get("pageSize") == "1":
             return response
         if request.url.query not in self._pages:
             self._pages.append(request.url.query)
