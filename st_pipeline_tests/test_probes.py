@@ -12,7 +12,7 @@ import pytest
 from st_pipeline.entities import ENTITIES
 from st_pipeline.entities.spec import DeletionSign, EntitySpec
 from st_pipeline.simulator.clock import TICKS_PER_SECOND, to_text, to_ticks
-from st_pipeline_tests.acme import ROWS_A_PAGE, Acme
+from st_pipeline_tests.acme import ROWS_A_PAGE, SIZES, Acme
 from st_pipeline_tests.entities.shapes import examples
 
 TICKS_IN_0_3_MS = 3_000
@@ -140,7 +140,8 @@ def test_a_429_is_obeyed_with_the_wait_that_stands(acme: Acme, in_a_header: bool
 def test_a_token_that_lives_three_seconds_is_renewed_before_it_ends(acme: Acme):
     """Renewed by time and not by refusal; and not asked for with every page, as the token address is throttled."""
     acme.source.settings(token_lifetime_seconds=3)
-    acme.source.fault("slow", seconds=0.35, entity="invoices")
+    feed_pages = SIZES["invoices"] // ROWS_A_PAGE  # one after the other: 3.5 s, whatever else the sync asks for
+    acme.source.fault("slow", seconds=3.5 / feed_pages, path="/export/invoices")
     began = time.monotonic()
     assert acme.sync(only=("invoices",)).success
     seconds = time.monotonic() - began
