@@ -147,6 +147,13 @@ class Installation:
         with dg.DagsterInstance.from_config(str(self.home)) as instance:
             return instance.get_run_by_id(run_id)
 
+    def number_of_runs(self) -> int:
+        """How many runs Dagster has been given."""
+        import dagster as dg
+
+        with dg.DagsterInstance.from_config(str(self.home)) as instance:
+            return instance.get_runs_count()
+
     def rows(self, sql: str, **values: object) -> list[tuple]:
         """What our database says."""
         with self.engine.connect() as connection:
