@@ -161,7 +161,7 @@ def commands_leave_their_syncs_to_the_queue(platform: Platform, dagster: Running
     assert (code, [one["status"] for one in due["tenants"]]) == (0, ["skipped"])
     assert dagster.wait([run_id], TIMEOUT_SECONDS, lambda _statuses: None) == {run_id: "SUCCESS"}
 
-    how = ("--entity", "jobs", "--mode", "full", "--batch-size", "5", "--timeout", "3")
+    how = ("--entity", "jobs", "--mode", "full", "--batch-size", "5", "--timeout", "1")
     code, said = command("sync", "-c", "acme", *how, "--json")
     assert (code, said["failed_syncs"]) == (1, 1)
     assert said["tenants"][0]["message"].startswith("sync acme: stopped after 3 s")  # at work, or still in the queue
