@@ -29,7 +29,7 @@ from st_pipeline_tests.soak.worker import Figures
 
 POSTGRES_OPTIONS = {"fsync": "off", "shared_buffers": "64MB", "max_connections": "200"}
 # Scaled: a tenant whose pages take so long does not get through its poll, as with pages of 90 s in 150 s.
-POLL_SECONDS, SLOW_PAGE_SECONDS, REQUEST_SECONDS = 40.0, 15.0, 30.0
+POLL_SECONDS, SLOW_PAGE_SECONDS, REQUEST_SECONDS = 12.0, 5.0, 10.0
 FAULTS = ("status", "drop_connection", "cut_body", "not_json")
 # What decides about polls, tokens and pauses by the clock; see `Deployment.let_time_pass`.
 MOVED = ("tenant_polls", "sync_cursors", "servicetitan_credentials")

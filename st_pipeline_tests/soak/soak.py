@@ -4,6 +4,7 @@ Here: what happens, drawn by a seed, and the tally. Not here: the processes (dep
 (checks.py).
 """
 
+import math
 import signal
 import subprocess
 import time
@@ -71,6 +72,7 @@ class Soak:
             self._add()
         while self._due_loads():
             self._round(kill=False)
+        self._slow_down(math.ceil(tenants * SHARE_SLOW))
         for _ in range(rounds):
             self._let_things_happen()
             self._round(kill=self.random.random() < SHARE_KILLED)
@@ -84,8 +86,11 @@ class Soak:
         return self.tally
 
     def _add(self) -> None:
-        name = self.deployment.add_tenant(self.random, self.share_of_faults)
-        if self.random.random() < SHARE_SLOW:
+        self.deployment.add_tenant(self.random, self.share_of_faults)
+
+    def _slow_down(self, number: int) -> None:
+        """From now on the pages of so many tenants take long."""
+        for name in self.random.sample(sorted(self.deployment.tenants), number):
             self.slow.add(name)
             self.deployment.tenants[name].fault("slow", seconds=SLOW_PAGE_SECONDS, path="/export/")
 
