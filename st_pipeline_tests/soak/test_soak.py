@@ -23,6 +23,6 @@ def test_after_an_hour_of_faults_kills_and_changes_every_tenant_s_tables_equal_t
 def _plant(deployment: Deployment) -> None:
     """What a broken engine would leave behind: without it, checks that compare nothing would let everything pass."""
     with deployment.engine.begin() as connection:
-        connection.execute(text("UPDATE tenant_polls SET claimed_until = now()"))
+        connection.execute(text("UPDATE tenant_polls SET claimed_until = now(), claimed_by = gen_random_uuid()"))
         connection.execute(text("DELETE FROM st_invoices WHERE ctid IN (SELECT ctid FROM st_invoices LIMIT 1)"))
         connection.execute(text("UPDATE servicetitan_sync_logs SET status = 'running', completed_at = NULL"))
