@@ -150,7 +150,7 @@ def commands_leave_their_syncs_to_the_queue(platform: Platform, dagster: Running
     log = platform.rows("SELECT details->'asked', dagster_run_id FROM servicetitan_sync_logs ORDER BY id DESC LIMIT 1")
     assert log == [({"entities": ["tag_types"]}, run_id)]
 
-    platform.simulated["acme"].fault("slow", seconds=2, path="/export/")
+    platform.simulated["acme"].fault("slow", seconds=5, path="/export/")
     code, said = command("sync", "--no-wait", "-c", "acme", "--entity", "jobs", "--json")
     ((run_id),) = [one["dagster_run_id"] for one in said["tenants"]]
     assert (code, said["tenants"][0]["status"]) == (0, "queued")
@@ -161,7 +161,7 @@ def commands_leave_their_syncs_to_the_queue(platform: Platform, dagster: Running
     assert (code, [one["status"] for one in due["tenants"]]) == (0, ["skipped"])
     assert dagster.wait([run_id], TIMEOUT_SECONDS, lambda _statuses: None) == {run_id: "SUCCESS"}
 
-    how = ("--entity", "jobs", "--mode", "full", "--batch-size", "5", "--timeout", "1")
+    how = ("--entity", "jobs", "--mode", "full", "--batch-size", "5", "--timeout", "3")
     code, said = command("sync", "-c", "acme", *how, "--json")
     assert (code, said["failed_syncs"]) == (1, 1)
     assert said["tenants"][0]["message"].startswith("sync acme: stopped after 3 s")  # at work, or still in the queue
