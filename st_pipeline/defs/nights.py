@@ -13,54 +13,37 @@ from collections.abc import Iterator
 import dagster as dg
 
 from st_pipeline.defs.materialize import RunReport, failure, materialization
-from st_pipeline.defs.metadata import run_tags
 from st_pipeline.defs.resources import Postgres, ServiceTitan
 from st_pipeline.defs.time_limits import run_deadline
-from st_pipeline.errors import PipelineError
-from st_pipeline.logs import configure_logs
-from st_pipeline.postgres.scheduled_work import only_one
+from st_pipeline.defs.worker_runs import WorkerOptions, turn_of_worker
 from st_pipeline.sync.configuration import SyncConfiguration
 from st_pipeline.sync.night_worker import NightSync, NightWorker
 
 FULL = SyncConfiguration(sync_type="scheduled", incremental_only=False)
 
 
-class NightOptions(dg.Config):
-    """Which of the night's workers this run is. Two runs of one worker never work at the same time."""
-
-    worker: int
-
-
 @dg.op(out=dg.Out(dg.Nothing, is_required=False), description="Sync the tenants of the night's plan in full, in turn.")
 def sync_planned_tenants(
-    context: dg.OpExecutionContext, config: NightOptions, postgres: Postgres, servicetitan: ServiceTitan
+    context: dg.OpExecutionContext, config: WorkerOptions, postgres: Postgres, servicetitan: ServiceTitan
 ) -> Iterator[dg.AssetMaterialization | dg.Output[None]]:
     """Sync until the plan is done or the run's time is up; the next run does the rest. Raises Failure if any failed."""
     report = RunReport()
-    context.instance.add_run_tags(context.run_id, run_tags(FULL, (), context.run_id))
-    try:
-        settings = servicetitan.settings()
-        configure_logs(settings)
-        with (
-            postgres.engine(context.run_id) as engine,
-            only_one(engine, f"the nights of worker {config.worker}") as is_free,
-        ):
-            if not is_free:
-                report.skipped.append(f"worker {config.worker} is working in another run")
-                ended = []
-            else:
-                worker = NightWorker(engine, settings, uuid.UUID(context.run_id), run_deadline(context))
-                for night, outcome in worker.outcomes():
-                    tenant = night.claim.partition_key
-                    report.counts.add(outcome.records)
-                    if outcome.error is None:
-                        yield materialization(tenant, outcome.result, night.sync.log.id)
-                    else:
-                        report.fail(f"{tenant} / {outcome.entity}", None, str(outcome.message))
-                        context.log.error(f"{tenant} / {outcome.entity}: {outcome.message}")
-                ended = worker.ended
-    except PipelineError as error:
-        raise dg.Failure(str(error)) from error
+    ended: list[NightSync] = []
+    work = f"the nights of worker {config.worker}"
+    with turn_of_worker(context, postgres, servicetitan, FULL, work) as (engine, settings, is_free):
+        if not is_free:
+            report.skipped.append(f"worker {config.worker} is working in another run")
+        else:
+            worker = NightWorker(engine, settings, uuid.UUID(context.run_id), run_deadline(context))
+            for night, outcome in worker.outcomes():
+                tenant = night.claim.partition_key
+                report.counts.add(outcome.records)
+                if outcome.error is None:
+                    yield materialization(tenant, outcome.result, night.sync.log.id)
+                else:
+                    report.fail(f"{tenant} / {outcome.entity}", None, str(outcome.message))
+                    context.log.error(f"{tenant} / {outcome.entity}: {outcome.message}")
+            ended = worker.ended
     for night in ended:
         _tell(context, night, report)
     context.instance.add_run_tags(context.run_id, report.tags)

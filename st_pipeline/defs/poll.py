@@ -14,25 +14,17 @@ from dataclasses import dataclass, field
 import dagster as dg
 
 from st_pipeline.defs.materialize import RunReport, failure, materialization
-from st_pipeline.defs.metadata import run_tags
 from st_pipeline.defs.resources import Postgres, ServiceTitan
 from st_pipeline.defs.time_limits import run_deadline
-from st_pipeline.errors import PipelineError, TenantBusy
-from st_pipeline.logs import configure_logs
+from st_pipeline.defs.worker_runs import WorkerOptions, turn_of_worker
+from st_pipeline.errors import TenantBusy
 from st_pipeline.postgres import switches
 from st_pipeline.postgres.database import transaction
-from st_pipeline.postgres.scheduled_work import only_one
 from st_pipeline.sync.configuration import SyncResult
 from st_pipeline.sync.poll_worker import PollWorker
 from st_pipeline.sync.polling import POLL, TenantPoll
 
 NAMES_SHOWN = 200  # of the tenants that were polled; those that changed or failed are all named
-
-
-class PollOptions(dg.Config):
-    """Which of the workers this run is. Two runs of one worker never work at the same time."""
-
-    worker: int
 
 
 @dataclass(slots=True)
@@ -60,32 +52,24 @@ class PollReport(RunReport):
     out=dg.Out(dg.Nothing, is_required=False), description="Sync what changed since the last poll, tenant by tenant."
 )
 def poll_tenants(
-    context: dg.OpExecutionContext, config: PollOptions, postgres: Postgres, servicetitan: ServiceTitan
+    context: dg.OpExecutionContext, config: WorkerOptions, postgres: Postgres, servicetitan: ServiceTitan
 ) -> Iterator[dg.AssetMaterialization | dg.Output[None]]:
     """Poll the tenants that are due; a busy one waits for its next time. Raises Failure when something newly failed."""
     report = PollReport()
-    context.instance.add_run_tags(context.run_id, run_tags(POLL, (), context.run_id))
-    try:
-        settings = servicetitan.settings()
-        configure_logs(settings)
-        with (
-            postgres.engine(context.run_id) as engine,
-            only_one(engine, f"the polls of worker {config.worker}") as is_free,
-        ):
-            if not is_free:
-                report.skipped.append(f"worker {config.worker} is polling in another run")
-            else:
-                deadline = run_deadline(context)
-                worker = PollWorker(engine, settings, uuid.UUID(context.run_id), deadline)
-                for poll in worker.polls():
-                    yield from _tell(context, poll, report)
-                if deadline.has_passed:
-                    report.skipped.append(f"ended, as {deadline.limit}; the next poll begins with what is still due")
-                with transaction(engine, "see what is switched off") as connection:
-                    report.skipped += map(str, switches.load(connection).off)
-                report.skipped += map(str, worker.paused)
-    except PipelineError as error:
-        raise dg.Failure(str(error)) from error
+    work = f"the polls of worker {config.worker}"
+    with turn_of_worker(context, postgres, servicetitan, POLL, work) as (engine, settings, is_free):
+        if not is_free:
+            report.skipped.append(f"worker {config.worker} is polling in another run")
+        else:
+            deadline = run_deadline(context)
+            worker = PollWorker(engine, settings, uuid.UUID(context.run_id), deadline)
+            for poll in worker.polls():
+                yield from _tell(context, poll, report)
+            if deadline.has_passed:
+                report.skipped.append(f"ended, as {deadline.limit}; the next poll begins with what is still due")
+            with transaction(engine, "see what is switched off") as connection:
+                report.skipped += map(str, switches.load(connection).off)
+            report.skipped += map(str, worker.paused)
     context.instance.add_run_tags(context.run_id, report.tags)
     if report.failures:
         raise failure(report, report.metadata)
