@@ -80,11 +80,7 @@ class DuePolls:
                 claim = self._claims.pop(run.credential_id)
                 polled_at = claim.claimed_at if run.status == "completed" and not claim.entities_off else None
                 ends.append(
-                    PollEnd(
-                        claim.credential_id,
-                        next_poll(claim.schedule, grid.of_tenant(claim.partition_key), now, 0),
-                        polled_at,
-                    )
+                    PollEnd(claim.credential_id, next_poll(claim.partition_key, claim.schedule, grid, now), polled_at)
                 )
             poll_claims.ended(connection, self.request_id, ends)
 

@@ -113,7 +113,11 @@ class PollWorker:
         """Without tenants whose time was due earlier, and who now leave out the day or the hour."""
         left_out = [one for one in claims if left_out_until(one.schedule, grid.zone, one.claimed_at) is not None]
         ends = [
-            PollEnd(one.credential_id, next_poll(one.schedule, grid, one.claimed_at, 0), overtimes=one.overtimes)
+            PollEnd(
+                one.credential_id,
+                next_poll(one.partition_key, one.schedule, grid, one.claimed_at),
+                overtimes=one.overtimes,
+            )
             for one in left_out
         ]
         poll_claims.ended(connection, self.run_id, ends)
@@ -171,7 +175,7 @@ class PollWorker:
                 claim = poll.claim
                 overtimes = claim.overtimes + 1 if poll.spent_budget else 0
                 polled_at = claim.claimed_at if poll.all_feeds_answered else None
-                due_at = next_poll(claim.schedule, grid.of_tenant(claim.partition_key), now, overtimes)
+                due_at = next_poll(claim.partition_key, claim.schedule, grid, now, overtimes)
                 ends.append(PollEnd(claim.credential_id, due_at, polled_at, overtimes, poll.tokens_saved_at,
                                     poll.hourly_at))  # fmt: skip
             poll_claims.ended(connection, self.run_id, ends)

@@ -92,10 +92,13 @@ def checked_holidays(code: str) -> str:
     return code
 
 
-def next_poll(schedule: TenantSchedule, grid: Grid, ended_at: datetime, overtimes: int) -> datetime:
-    """When a tenant is due after a poll. `overtimes`: polls in a row, with this one, that used up their time."""
+def next_poll(tenant: str, schedule: TenantSchedule, grid: Grid, ended_at: datetime, overtimes: int = 0) -> datetime:
+    """When a tenant is due after a poll. `grid`: everyone's, of which it takes its half's times.
+
+    `overtimes`: polls in a row, with this one, that used up their time.
+    """
     after = ended_at + pause(overtimes)
-    return next_slot(schedule, grid, after) or after + NO_SLOT_FOR
+    return next_slot(schedule, grid.of_tenant(tenant), after) or after + NO_SLOT_FOR
 
 
 def pause(overtimes: int) -> timedelta:

@@ -52,7 +52,9 @@ def claim(engine: Engine, now: datetime, limit: int = 1000, run: int = 1) -> lis
 
 def end(engine: Engine, claims: list[Claim], now: datetime, run: int = 1) -> int:
     """Their polls have ended."""
-    ends = [PollEnd(one.credential_id, next_poll(DEFAULT, GRID, now, 0), one.claimed_at) for one in claims]
+    ends = [
+        PollEnd(one.credential_id, next_poll(one.partition_key, DEFAULT, GRID, now), one.claimed_at) for one in claims
+    ]
     with engine.begin() as connection:
         return poll_claims.ended(connection, uuid.UUID(int=run), ends)
 

@@ -4,7 +4,9 @@ import threading
 import uuid
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
+from itertools import count
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 from sqlalchemy import Engine, text
@@ -16,6 +18,7 @@ from st_pipeline.servicetitan.deadline import Deadline
 from st_pipeline.settings import Settings
 from st_pipeline.sync.poll_worker import PollWorker
 from st_pipeline.sync.polling import TenantPoll
+from st_pipeline.tenants.schedule import half_of
 from st_pipeline_tests.postgres.test_poll_claims import FILL
 
 RUN = uuid.UUID(int=1)
@@ -145,6 +148,46 @@ def test_a_worker_waits_for_tenants_that_are_due_in_a_moment(thirty: Engine, set
     assert len(list(PollWorker(thirty, few, RUN, poll=quickly, sleep=sleep).polls())) == 30
     assert len(slept) == 1
     assert 8 < slept[0] <= 10
+
+
+def test_a_tenant_that_leaves_out_the_day_is_due_at_the_next_time_of_its_half(thirty: Engine, settings: Settings):
+    """Half of the tenants have times of their own, also when they were claimed on a day that they leave out."""
+    today = datetime.now(UTC).isoweekday()
+    with thirty.begin() as connection:
+        connection.execute(
+            text(
+                "INSERT INTO tenant_schedules (credential_id, skip_days) SELECT id, :days FROM servicetitan_credentials"
+            ),
+            {"days": [today, today % 7 + 1]},  # at midnight tomorrow begins
+        )
+    halves = settings.model_copy(update={"second_half_cron": "0 12 * * *", "time_zone": ZoneInfo("UTC")})
+    assert list(worker(thirty, halves, quickly).polls()) == []
+    with thirty.connect() as connection:
+        rows = connection.execute(
+            text("SELECT partition_key, due_at FROM tenant_polls JOIN tenants USING (credential_id)")
+        )
+        hours = {(half_of(tenant), due_at.astimezone(UTC).hour) for tenant, due_at in rows}
+    assert hours == {(1, 0), (2, 12)}
+
+
+def test_a_worker_waits_for_its_last_tenant_without_asking_over_and_over(thirty: Engine, settings: Settings):
+    """Else it uses a core while one slow tenant holds it up."""
+    asked, spins, spun = count(), threading.Event(), []
+
+    def clock() -> float:
+        if next(asked) == 50:
+            spins.set()
+        return 0.0
+
+    def poll(_engine: Engine, _settings: Settings, claims: Sequence[Claim], **_: Any) -> Iterator[TenantPoll]:
+        spun.append(spins.wait(0.2))
+        yield from quickly(_engine, _settings, claims)
+
+    with thirty.begin() as connection:
+        poll_claims.include_loaded(connection)
+        connection.execute(text("UPDATE tenant_polls SET due_at = now() + interval '1 h' WHERE credential_id > 1"))
+    assert len(list(worker(thirty, settings, poll, deadline=Deadline(900, "a run may take 900 s", clock)).polls())) == 1
+    assert spun == [False]
 
 
 def test_the_figures_of_each_half_of_the_tenants_add_up_over_workers(thirty: Engine, settings: Settings):

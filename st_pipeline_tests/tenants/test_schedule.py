@@ -63,7 +63,7 @@ def test_an_interval_of_a_week_ends_at_the_midnight_of_a_monday():
      (30000, "07:05:00")],
 )  # fmt: skip
 def test_a_tenant_that_keeps_using_up_its_time_is_asked_at_growing_intervals(overtimes: int, next_at: str):
-    assert next_poll(DEFAULT, EVERY_FIVE, at("06:03:10"), overtimes) == at(next_at)
+    assert next_poll("acme", DEFAULT, EVERY_FIVE, at("06:03:10"), overtimes) == at(next_at)
 
 
 @pytest.mark.parametrize("written", ["", "every minute", "* * *", "61 * * * *", "0 0 30 2 *"])
@@ -111,7 +111,7 @@ def test_times_of_the_day_stay_when_the_clocks_change():
 def test_a_schedule_that_leaves_out_all_its_times_has_no_next_one_and_is_asked_again_in_a_day():
     never = TenantSchedule(poll_cron="0 3 * * *", skip_from=time(22), skip_until=time(6))
     assert next_slot(never, CHICAGO, at("06:00:00")) is None
-    assert next_poll(never, CHICAGO, at("06:00:00"), 0) == at("06:00:00") + timedelta(days=1)
+    assert next_poll("acme", never, CHICAGO, at("06:00:00")) == at("06:00:00") + timedelta(days=1)
     assert next_slot(TenantSchedule(skip_days=(1, 2, 3, 4, 5, 6, 7)), CHICAGO, at("06:00:00")) is None
 
 
