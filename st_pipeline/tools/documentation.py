@@ -5,16 +5,15 @@ a page lags behind the code.
 """
 
 import inspect
-import re
 import types
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin
 from zoneinfo import ZoneInfo
 
-from pydantic import SecretStr
+from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
+from pydantic_settings import BaseSettings
 
 from st_pipeline.entities import ENTITIES, LISTS
 from st_pipeline.entities.spec import Column, EntitySpec, Kind, Severity
@@ -31,7 +30,7 @@ END = "<!-- end -->"
 SETTINGS_INTRODUCTION = """\
 # Settings
 
-Made from `st_pipeline/settings.py` by `python -m st_pipeline.tools.documentation`; do not edit it here.
+Made from `st_pipeline/settings/` by `python -m st_pipeline.tools.documentation`; do not edit it here.
 
 Each setting is an environment variable, and may be set in `.env` in the working folder instead. Set each in one place:
 for `st-pipeline` commands the environment wins over `.env`, in Dagster's own processes `.env` wins. Those read it when
@@ -59,43 +58,20 @@ KINDS = {
 TEXT_UNITS = {"url": "address", "host": "address", "cron": "cron"}
 
 
-@dataclass(slots=True)
-class Group:
-    """Settings that belong together: the comment above them in settings.py, and their fields."""
-
-    title: str
-    note: str = ""
-    fields: list[str] = field(default_factory=list)
-
-
 def settings_page() -> str:
-    """docs/settings.md."""
+    """docs/settings.md: a table for each group, under its docstring."""
     parts = [SETTINGS_INTRODUCTION]
-    for group in setting_groups():
-        parts.append(f"\n## {group.title}\n")
-        parts.append(f"\n{group.note}\n" if group.note else "")
+    for group in Settings.__bases__:
+        if group is BaseSettings or not issubclass(group, BaseModel) or not group.model_fields:
+            continue
+        title, _, note = (inspect.getdoc(group) or "").partition("\n")
+        parts.append(f"\n## {title.rstrip('.')}\n")
+        parts.append(f"\n{' '.join(note.split())}\n" if note else "")
         parts.append("\n| Variable | Default | Unit | What it is, and why this default |\n|---|---|---|---|\n")
-        for name in group.fields:
-            info = Settings.model_fields[name]
+        for name, info in group.model_fields.items():
             cells = (f"`{variable_name(name)}`", default_text(info), unit_text(name, info), info.description or "")
             parts.append(table_row(*cells))
     return "".join(parts)
-
-
-def setting_groups() -> list[Group]:
-    """The groups in the order of settings.py. A comment after an empty line opens one: its title, then a note."""
-    groups: list[Group] = []
-    previous = ""
-    for line in inspect.getsource(Settings).splitlines():
-        comment = re.fullmatch(r" {4}# (.+)", line)
-        declared = re.match(r" {4}(\w+): ", line)
-        if comment and not previous:
-            title, _, note = comment[1].partition(". ")
-            groups.append(Group(title.rstrip("."), note))
-        elif declared and declared[1] in Settings.model_fields:
-            groups[-1].fields.append(declared[1])
-        previous = line.strip()
-    return groups
 
 
 def default_text(info: FieldInfo) -> str:
