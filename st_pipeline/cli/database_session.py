@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 from sqlalchemy import Engine
 
-from st_pipeline.postgres.database import main_url, open_engine
+from st_pipeline.postgres.database import main_engine
 from st_pipeline.postgres.migrations import check_current
 from st_pipeline.settings import Settings, load_settings
 
@@ -17,9 +17,6 @@ from st_pipeline.settings import Settings, load_settings
 def open_database() -> Iterator[tuple[Settings, Engine]]:
     """The settings and an engine, disposed at the end. Raises ConfigurationError and DatabaseUnavailable."""
     settings = load_settings()
-    engine = open_engine(main_url(settings))
-    try:
+    with main_engine(settings) as engine:
         check_current(engine)
         yield settings, engine
-    finally:
-        engine.dispose()

@@ -13,7 +13,7 @@ from st_pipeline.defs import assets, jobs, resources  # noqa: F401 - a server im
 from st_pipeline.defs.metadata import asset_key
 from st_pipeline.defs.partitions import register_tenants
 from st_pipeline.errors import PipelineError
-from st_pipeline.postgres.database import database_errors, main_url, open_engine
+from st_pipeline.postgres.database import database_errors, main_engine
 from st_pipeline.runs.backend import Phase, RunState
 from st_pipeline.runs.graphql import LOCATION, REPOSITORY
 from st_pipeline.runs.run_request import RunRequest
@@ -42,11 +42,8 @@ def make_run(request: RunRequest, run_id: str) -> RunState:
 def _make(instance: dg.DagsterInstance, request: RunRequest, run_id: str) -> RunState:
     from st_pipeline.defs.assembly import defs
 
-    engine = open_engine(main_url(load_settings()))
-    try:
+    with main_engine(load_settings()) as engine:
         register_tenants(instance, engine)
-    finally:
-        engine.dispose()
     result = defs.resolve_job_def(request.job).execute_in_process(
         instance=instance,
         run_id=run_id,

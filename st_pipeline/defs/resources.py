@@ -12,7 +12,7 @@ import dagster as dg
 from sqlalchemy import Engine
 
 from st_pipeline.postgres import run_sessions
-from st_pipeline.postgres.database import database_errors, main_url, open_engine, transaction
+from st_pipeline.postgres.database import database_errors, main_engine, transaction
 from st_pipeline.postgres.migrations import check_current
 from st_pipeline.settings import Settings, load_settings
 from st_pipeline.tenants import keyring_holders
@@ -25,16 +25,13 @@ class Postgres(dg.ConfigurableResource[None]):
     def engine(self, run_id: str) -> Iterator[Engine]:
         """An engine for the run. Raises ConfigurationError when the database is not at this code's version."""
         settings = load_settings()
-        engine = open_engine(main_url(settings), threads=settings.poll_threads)
-        try:
+        with main_engine(settings, threads=settings.poll_threads) as engine:
             check_current(engine)
             with database_errors("begin the run"):
                 run_sessions.hold_run_lock(engine, uuid.UUID(run_id))
             with transaction(engine, "note the keys of the run") as connection:
                 keyring_holders.note(connection, settings, uuid.UUID(run_id))
             yield engine
-        finally:
-            engine.dispose()
 
 
 class ServiceTitan(dg.ConfigurableResource[None]):

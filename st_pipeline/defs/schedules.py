@@ -14,7 +14,7 @@ from sqlalchemy import Connection
 from st_pipeline.defs.active_runs import active_workers, queued_night_workers
 from st_pipeline.defs.jobs import incremental_poll, nightly_full_sync
 from st_pipeline.postgres import api_pauses, cursors, night_plan, poll_claims, switches
-from st_pipeline.postgres.database import main_url, open_engine, transaction
+from st_pipeline.postgres.database import main_engine, transaction
 from st_pipeline.runs.tags import NIGHT_WORKER_TAG, WORKER_TAG
 from st_pipeline.settings import Settings, load_settings, variable_name
 from st_pipeline.tenants.night_plan import plan_night
@@ -123,9 +123,5 @@ def _why_nobody_is_due(connection: Connection, tick: datetime) -> str | None:
 
 
 def _with_connection(settings: Settings, ask: Callable[[Connection], Found]) -> Found:
-    engine = open_engine(main_url(settings))
-    try:
-        with transaction(engine, "choose the tenants of a tick") as connection:
-            return ask(connection)
-    finally:
-        engine.dispose()
+    with main_engine(settings) as engine, transaction(engine, "choose the tenants of a tick") as connection:
+        return ask(connection)

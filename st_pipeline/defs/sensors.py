@@ -14,7 +14,7 @@ from st_pipeline.defs.jobs import full_sync
 from st_pipeline.defs.metadata import asset_key
 from st_pipeline.defs.partitions import TENANTS, PartitionChange, pending_change
 from st_pipeline.postgres import switches, tenant_schedules
-from st_pipeline.postgres.database import main_url, open_engine, transaction
+from st_pipeline.postgres.database import main_engine, transaction
 from st_pipeline.postgres.sync_log import close_abandoned
 from st_pipeline.postgres.tenant_schedules import DEFAULT
 from st_pipeline.settings import load_settings
@@ -43,8 +43,7 @@ def tenants_from_credentials(context: dg.SensorEvaluationContext) -> dg.SensorRe
     another way; the sensor's cursor holds the tenants seen.
     """
     settings, now = load_settings(), datetime.now(UTC)
-    engine = open_engine(main_url(settings))
-    try:
+    with main_engine(settings) as engine:
         purged = purge_for(engine, PURGE_SECONDS)
         abandoned = fail_abandoned(context.instance, engine)
         change = pending_change(context.instance, engine)
@@ -60,8 +59,6 @@ def tenants_from_credentials(context: dg.SensorEvaluationContext) -> dg.SensorRe
                 and off.why_off(tenant.company, tenant.environment) is None
             ]
             loads = due_first_loads(connection, loadable, now)
-    finally:
-        engine.dispose()
     if purged:
         context.log.info(f"{purged} rows of removed credentials deleted")
     if settled:

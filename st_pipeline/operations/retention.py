@@ -19,7 +19,7 @@ from st_pipeline.errors import ConfigurationError
 from st_pipeline.operations.archive import Archive
 from st_pipeline.postgres import dagster_history, sync_figures
 from st_pipeline.postgres.dagster_database import check_deployment, storage_url
-from st_pipeline.postgres.database import DRIVER, database_errors, open_engine
+from st_pipeline.postgres.database import DRIVER, database_errors, engine_to
 from st_pipeline.postgres.old_rows import ROWS_PER_BATCH, LockedByOthers, OldRows, delete_batch, holds
 from st_pipeline.postgres.stops import KEPT as STOPS_KEPT
 from st_pipeline.settings import Settings
@@ -77,11 +77,8 @@ def dagster_engine(engine: Engine, settings: Settings, environment: Mapping[str,
     """An engine on Dagster's database; None while it has no tables. Raises ConfigurationError: another deployment's."""
     url = storage_url(settings, engine, environment)
     check_deployment(url, engine)
-    found = open_engine(url.set(drivername=DRIVER))
-    try:
+    with engine_to(url.set(drivername=DRIVER)) as found:
         yield found if dagster_history.has_tables(found) else None
-    finally:
-        found.dispose()
 
 
 @dataclass(slots=True)

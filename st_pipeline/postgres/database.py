@@ -96,6 +96,29 @@ def open_engine(url: URL, *, threads: int = 1) -> Engine:
 
 
 @contextmanager
+def engine_to(url: URL, *, threads: int = 1) -> Iterator[Engine]:
+    """An engine for the block, as of `open_engine`."""
+    engine = open_engine(url, threads=threads)
+    try:
+        yield engine
+    finally:
+        engine.dispose()
+
+
+@contextmanager
+def main_engine(settings: Settings, given: Engine | None = None, *, threads: int = 1) -> Iterator[Engine]:
+    """An engine to our tables for the block: the one given, which stays open, or one of its own.
+
+    Raises ConfigurationError: no database is set and the embedded server is not running.
+    """
+    if given is not None:
+        yield given
+        return
+    with engine_to(main_url(settings), threads=threads) as engine:
+        yield engine
+
+
+@contextmanager
 def database_errors(doing: str) -> Iterator[None]:
     """Turn Postgres's errors into ours. `doing` says what was being done, without data.
 

@@ -3,13 +3,11 @@
 Here: one function a purpose, opening and closing what it takes. Not here: how a tenant is synced (tenant.py).
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 from sqlalchemy import Engine, text
 
-from st_pipeline.postgres.database import database_errors, main_url, open_engine
+from st_pipeline.postgres.database import database_errors, main_engine
 from st_pipeline.settings import Settings, load_settings
 from st_pipeline.sync.configuration import SyncConfiguration, SyncResult
 from st_pipeline.sync.tenant import TenantSync
@@ -29,7 +27,7 @@ def synchronize_data(
     not raise: see `SyncResult.success` and `errors`.
     """
     settings = settings or load_settings()
-    with _opened(settings, engine) as opened:
+    with main_engine(settings, engine) as opened:
         sync = TenantSync(
             opened, settings, tenant, configuration or SyncConfiguration(), wait_seconds=settings.lease_wait_seconds
         )
@@ -57,7 +55,7 @@ def get_last_sync_status(
     Raises ConfigurationError: an unknown tenant, no database.
     """
     with (
-        _opened(settings or load_settings(), engine) as opened,
+        main_engine(settings or load_settings(), engine) as opened,
         database_errors(f"read the sync log of tenant {tenant}"),
         opened.connect() as connection,
     ):
@@ -65,16 +63,3 @@ def get_last_sync_status(
         query = text("SELECT * FROM servicetitan_sync_logs WHERE credential_id = :id ORDER BY id DESC LIMIT 1")
         row = connection.execute(query, {"id": credential_id}).mappings().one_or_none()
     return dict(row) if row is not None else None
-
-
-@contextmanager
-def _opened(settings: Settings, engine: Engine | None) -> Iterator[Engine]:
-    """The engine given, or one for the block."""
-    if engine is not None:
-        yield engine
-        return
-    own = open_engine(main_url(settings))
-    try:
-        yield own
-    finally:
-        own.dispose()

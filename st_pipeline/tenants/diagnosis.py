@@ -4,8 +4,6 @@ Here: `test_credentials`, what it reports and what it stores; `diagnose`, for ke
 why ServiceTitan refuses (refusal). Works without Dagster; takes no lease, as it asks for one record per entity.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -26,7 +24,7 @@ from st_pipeline.errors import (
     TokenRefreshFailed,
     UnclearRefusal,
 )
-from st_pipeline.postgres.database import main_url, open_engine, transaction
+from st_pipeline.postgres.database import main_engine, transaction
 from st_pipeline.servicetitan.client import ServiceTitanClient
 from st_pipeline.servicetitan.pages import count
 from st_pipeline.servicetitan.tenant_authentication import TenantAuthentication, Token
@@ -101,7 +99,7 @@ def test_credentials(
     ServiceTitan is not an error but the result.
     """
     settings = settings or load_settings()
-    with _engine(settings, engine) as opened:
+    with main_engine(settings, engine) as opened:
         with transaction(opened, f"load the credentials of tenant {tenant}") as connection:
             found = store.find_tenant(connection, tenant)
             authentication = store.load_authentication(connection, settings, tenant)
@@ -137,18 +135,6 @@ class NewTokens:
 
     def keys(self) -> None:
         """None: the keys given are the ones to test."""
-
-
-@contextmanager
-def _engine(settings: Settings, given: Engine | None) -> Iterator[Engine]:
-    if given is not None:
-        yield given
-        return
-    engine = open_engine(main_url(settings))
-    try:
-        yield engine
-    finally:
-        engine.dispose()
 
 
 def diagnose(authentication: TenantAuthentication, settings: Settings, tokens: NewTokens) -> Diagnosis:

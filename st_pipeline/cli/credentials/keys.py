@@ -168,16 +168,12 @@ def _refuse_if_secrets_are_stored(settings: "Settings") -> None:
     """Raises ConfigurationError; DatabaseUnavailable if the database does not answer and so may contain secrets."""
     from sqlalchemy import inspect, text
 
-    from st_pipeline.postgres.database import main_url, open_engine, transaction
+    from st_pipeline.postgres.database import main_engine, transaction
 
-    engine = open_engine(main_url(settings))
-    try:
-        with transaction(engine, "look for stored credentials") as connection:
-            is_ours = inspect(connection).has_table("servicetitan_credentials")
-            count = text("SELECT count(*) FROM servicetitan_credentials")
-            stored = connection.execute(count).scalar_one() if is_ours else 0
-    finally:
-        engine.dispose()
+    with main_engine(settings) as engine, transaction(engine, "look for stored credentials") as connection:
+        is_ours = inspect(connection).has_table("servicetitan_credentials")
+        count = text("SELECT count(*) FROM servicetitan_credentials")
+        stored = connection.execute(count).scalar_one() if is_ours else 0
     if stored:
         raise ConfigurationError(
             f"{VARIABLE} is not set, but the database holds {stored} credentials encrypted with it: put the key back. "

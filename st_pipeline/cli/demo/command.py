@@ -39,7 +39,7 @@ def demo() -> int:
     from st_pipeline.cli.server.dagster_service import background_dagster
     from st_pipeline.cli.server.setup import project_folder, set_up
     from st_pipeline.cli.terminal import terminal
-    from st_pipeline.postgres.database import main_url, open_engine
+    from st_pipeline.postgres.database import main_engine
     from st_pipeline.settings import load_settings
 
     started = time.monotonic()
@@ -53,15 +53,12 @@ def demo() -> int:
             simulator, is_new = start_simulator(settings, live=False)
             point_at_simulator(simulator)
         settings = load_settings()
-        engine = open_engine(main_url(settings))
-        try:
+        with main_engine(settings) as engine:
             _introduce(console, engine, is_new)
             with console.status("Dagster …") as status, background_dagster(settings, folder) as dagster:
                 status.stop()
                 console.print(f"\nDagster answers at {dagster.url}")
                 all_well = Demonstration(console, engine, dagster, simulator, simulated_tenants()).run()
-        finally:
-            engine.dispose()
     _say_what_next(console, all_well, time.monotonic() - started)
     return 0 if all_well else 1
 

@@ -31,18 +31,15 @@ def dev() -> None:
     from st_pipeline.cli.server.commands import run_dagster
     from st_pipeline.cli.server.setup import set_up
     from st_pipeline.defs.partitions import register_tenants_at_home
-    from st_pipeline.postgres.database import main_url, open_engine
+    from st_pipeline.postgres.database import main_engine
 
     home.enter()
     settings = set_up()
     simulator, is_new = start_simulator(settings, live=True)
     point_at_simulator(simulator)
-    engine = open_engine(main_url(settings))
-    try:
+    with main_engine(settings) as engine:
         if is_new and (forgotten := forget_rows_of_an_earlier_simulator(engine)):
             click.echo(FORGOTTEN.format(forgotten))
         onboard(run, click.echo)
         register_tenants_at_home(engine)
-    finally:
-        engine.dispose()
     run_dagster()

@@ -117,16 +117,13 @@ def down(delete_data: bool, yes: bool) -> None:
 def migrate(version: str, yes: bool) -> None:
     """Bring the database to the version that this code needs."""
     from st_pipeline.postgres import migrations
-    from st_pipeline.postgres.database import main_url, open_engine
+    from st_pipeline.postgres.database import main_engine
     from st_pipeline.settings import load_settings
 
-    engine = open_engine(main_url(load_settings()))
-    try:
+    with main_engine(load_settings()) as engine:
         if version not in ("head", migrations.newest_version()) and not yes:
             if not sys.stdin.isatty():
                 raise ConfigurationError(f"migrating to version {version} may drop tables: add --yes to do it anyway")
             click.confirm(f"Migrating to version {version} may drop tables with their data. Continue?", abort=True)
         before, after = migrations.migrate(engine, version)
-    finally:
-        engine.dispose()
     click.echo(f"database {engine.url.database}: version {before or 'none'} -> {after or 'none'}")

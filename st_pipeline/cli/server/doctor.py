@@ -196,15 +196,14 @@ def _database(settings: Settings) -> Iterator[Finding]:
     from st_pipeline.cli.server.capacity import what_does_not_fit
     from st_pipeline.cli.server.setup import shown
     from st_pipeline.postgres.dagster_database import check_deployment, dagster_url
-    from st_pipeline.postgres.database import main_url, open_engine, transaction
+    from st_pipeline.postgres.database import main_engine, main_url, transaction
     from st_pipeline.postgres.migrations import check_current
     from st_pipeline.tenants.expiry import expiring
     from st_pipeline.tenants.store import all_tenants
 
     folder = Path(os.environ.get("DAGSTER_HOME") or Path.cwd())
     try:
-        engine = open_engine(main_url(settings))
-        try:
+        with main_engine(settings) as engine:
             check_current(engine)
             check_deployment(dagster_url(settings, engine), engine)
             with transaction(engine, "read the tenants") as connection:
@@ -213,8 +212,6 @@ def _database(settings: Settings) -> Iterator[Finding]:
                 ends_soon = expiring(connection, settings.expiry_warning_days)
                 stopped = list(_stopped(connection))
                 too_small = list(what_does_not_fit(settings, folder, connection))
-        finally:
-            engine.dispose()
     except PipelineError as error:
         yield Finding("Postgres", "wrong", str(error))
         return

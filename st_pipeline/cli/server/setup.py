@@ -25,8 +25,8 @@ from st_pipeline.postgres.database import (
     MAIN_DATABASE,
     database_errors,
     embedded_folder,
+    main_engine,
     main_url,
-    open_engine,
     transaction,
 )
 from st_pipeline.postgres.migrations import migrate
@@ -48,26 +48,20 @@ def set_up() -> Settings:
         connections = max(LEAST_CONNECTIONS, connections_needed(settings) + 5)
         server = embedded.start(embedded_folder(settings), options={"max_connections": str(connections)})
         embedded.ensure_database(server, MAIN_DATABASE)
-    engine = open_engine(main_url(settings))
-    try:
+    with main_engine(settings) as engine:
         with database_errors(f"connect to {shown(main_url(settings))}"):
             migrate(engine)
         storage = dagster_url(settings, engine)
         ready_storage(storage, engine)
         write_values(_values(settings, engine, storage))
-    finally:
-        engine.dispose()
     return load_settings()
 
 
 def too_small(settings: Settings) -> list[str]:
     """What the settings want and this machine's configuration does not give, for people."""
-    engine = open_engine(main_url(settings))
-    try:
-        with transaction(engine, "see how many connections Postgres allows") as connection:
-            return [f"{what}. {fix}" for what, fix in what_does_not_fit(settings, project_folder(), connection)]
-    finally:
-        engine.dispose()
+    asking = "see how many connections Postgres allows"
+    with main_engine(settings) as engine, transaction(engine, asking) as connection:
+        return [f"{what}. {fix}" for what, fix in what_does_not_fit(settings, project_folder(), connection)]
 
 
 def _values(settings: Settings, engine: Engine, storage: URL) -> dict[str, str | None]:
