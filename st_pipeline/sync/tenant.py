@@ -43,10 +43,9 @@ class TenantSync:
     """One tenant's sync: `with TenantSync(...) as sync: for outcome in sync.entities(): ...`, then `sync.result`.
 
     Entering takes the tenant's lease: raises TenantBusy when another run holds it for longer than `wait_seconds`.
-    Leaving closes the sync log, also when the body raised. `deadline`: the run's; `budget`: the tenant's seconds and
-    where they come from. `first_loads` false: what was never read to its end is left out. `without`: the entities to
-    leave out; None: those that are off, if it is a scheduled sync. `look`: what a poll has seen of the tenant, whose
-    plan and deadline are the sync's.
+    Leaving closes the sync log, also when the body raised. `first_loads` false: what was never read to its end is
+    left out. `without`: the entities to leave out; None: those that are off, if it is a scheduled sync. `look`: what a
+    poll has seen of the tenant, whose plan is the sync's.
     """
 
     def __init__(
@@ -60,7 +59,6 @@ class TenantSync:
         dagster_run_id: str | None = None,
         wait_seconds: float = 0,
         deadline: Deadline = NO_DEADLINE,
-        budget: tuple[float, str] | None = None,
         first_loads: bool = True,
         without: Collection[str] | None = None,
         look: Look | None = None,
@@ -74,8 +72,7 @@ class TenantSync:
         self.first_loads = first_loads
         self._without = without
         self.look = look
-        self._budget = budget
-        self._run_deadline = self.deadline = deadline
+        self.deadline = deadline
         self.after_chunk = after_chunk
         self.result = SyncResult(tenant, sync_id or uuid.uuid4())
         self.doing = f"sync of tenant {tenant}"
@@ -108,8 +105,6 @@ class TenantSync:
             sync_id=self.result.sync_id,
             wait_seconds=self.wait_seconds,
         )
-        if self._budget is not None:
-            self.deadline = self._run_deadline.within(*self._budget)
         self.log = SyncLog(
             tenant.credential_id,
             self.result.tenant,
@@ -278,7 +273,7 @@ class TenantSync:
             with self.connection.begin(), self.log.forgotten_on_rollback():
                 if kind is not None:
                     asked = stops.reason(self.connection, self.result.sync_id)
-                    self.result.errors.append(asked or why_ended(kind, self._run_deadline))
+                    self.result.errors.append(asked or why_ended(kind, self.deadline))
                 self._close_log(self.connection)
                 self.lease.release(self.connection)
         except Exception as second:  # noqa: BLE001 - the next start settles what could not be closed

@@ -1,18 +1,14 @@
 """Where a tenant's entity stands, as sync_cursors keeps it."""
 
-from collections.abc import Iterator
 from dataclasses import fields
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Connection
 
-from st_pipeline.embedded_postgres.embedded import EmbeddedServer
 from st_pipeline.postgres import cursors
 from st_pipeline.postgres.cursors import NOW, Cursor
 from st_pipeline.protocol import Mode
-from st_pipeline_tests.conftest import TEMPLATE
-from st_pipeline_tests.onboarding import database_copied
 
 DAY = datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)
 FULL = Cursor(
@@ -32,21 +28,6 @@ FULL = Cursor(
 def values(cursor: Cursor) -> dict[str, object]:
     """By field."""
     return {field.name: getattr(cursor, field.name) for field in fields(cursor)}
-
-
-@pytest.fixture(scope="module")
-def database(postgres_server: EmbeddedServer) -> Iterator[Engine]:
-    """One for all tests here: each rolls back what it did."""
-    with database_copied(postgres_server, TEMPLATE) as engine:
-        yield engine
-
-
-@pytest.fixture
-def connection(database: Engine) -> Iterator[Connection]:
-    """A transaction that is rolled back after the test."""
-    with database.connect() as connection, connection.begin() as transaction:
-        yield connection
-        transaction.rollback()
 
 
 @pytest.fixture

@@ -25,9 +25,8 @@ UNLOADED = "UPDATE sync_cursors SET last_full_at = NULL WHERE entity = :entity"
 def turn(acme: Acme, seconds: float = 600, deadline: Deadline = NO_DEADLINE, only: str = "") -> Iterator[TenantSync]:
     """A tenant's turn in a run of polls."""
     poll = SyncConfiguration(sync_type="scheduled", only=(only,) if only else ())
-    sync = TenantSync(
-        acme.engine, acme.settings, "acme", poll, deadline=deadline, budget=(seconds, BUDGET), first_loads=False
-    )
+    ends = deadline.within(seconds, BUDGET)
+    sync = TenantSync(acme.engine, acme.settings, "acme", poll, deadline=ends, first_loads=False)
     with sync:
         yield sync
 
