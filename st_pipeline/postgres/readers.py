@@ -9,6 +9,8 @@ from sqlalchemy import Connection, text
 ROLE = "st_pipeline_reader"
 # Besides all views, the entities' tables (st_…) and the streams (…_stream).
 TABLES = (
+    "check_history",
+    "check_verdicts",
     "companies",
     "field_drift",
     "servicetitan_sync_logs",

@@ -1,0 +1,140 @@
+"""Run checks, compare what they find with the stored verdicts, and save it.
+
+Here: which checks run after what, and what happens when one cannot be evaluated. Not here: the rules (rules/), what is
+news (postgres/check_verdicts.py), Dagster's asset checks (defs/).
+"""
+
+from collections.abc import Collection, Iterator, Sequence
+from datetime import datetime
+
+import structlog
+from sqlalchemy import Connection, Engine, text
+
+from st_pipeline.checks.registry import CHECKS
+from st_pipeline.checks.spec import Check, CheckedTenant, CheckInput, Finding, Status, Verdict
+from st_pipeline.checks.thresholds import Thresholds
+from st_pipeline.errors import DatabaseUnavailable, PipelineError
+from st_pipeline.postgres import check_verdicts
+from st_pipeline.postgres.database import transaction
+from st_pipeline.settings import Settings
+
+log = structlog.get_logger()
+
+NOTHING_TO_CHECK = "Nothing to check yet."
+
+
+def evaluate(
+    engine: Engine,
+    settings: Settings,
+    tenants: Sequence[CheckedTenant],
+    *,
+    assets: Collection[str] | None = None,
+    only: Collection[str] | None = None,
+    now: datetime,
+) -> list[Verdict]:
+    """Evaluate the checks of these assets (None: of all) and names, save the verdicts and return all of them.
+
+    A rule that fails is a verdict of its own. Raises DatabaseUnavailable.
+    """
+    wanted = [
+        (check, frozenset(check.assets) if assets is None else frozenset(check.assets) & frozenset(assets))
+        for check in CHECKS
+        if only is None or check.name in only
+    ]
+    return _evaluated(engine, settings, tenants, wanted, now, only_changes=False)
+
+
+def after_sync(
+    engine: Engine,
+    settings: Settings,
+    tenant: CheckedTenant,
+    entities_changed: Collection[str],
+    *,
+    is_full: bool,
+    now: datetime,
+) -> list[Verdict]:
+    """What a run calls when a tenant's sync has ended: all checks after a full sync, else those about what changed.
+
+    `entities_changed`: entities and streams that got or lost rows, or failed. Returns the verdicts that were evaluated.
+    """
+    changed = frozenset(entities_changed)
+    if is_full:
+        wanted = [(check, frozenset(check.assets)) for check in CHECKS]
+    else:
+        wanted = [(check, check.is_about(changed)) for check in CHECKS] if changed else []
+    return _evaluated(engine, settings, [tenant], wanted, now, only_changes=False)
+
+
+def time_driven(engine: Engine, settings: Settings, now: datetime) -> list[Verdict]:
+    """The checks that time alone can make fail, for all tenants, one query each; only changes are written.
+
+    Called with every tick. Returns all their verdicts.
+    """
+    with transaction(engine, "list the tenants to check") as connection:
+        tenants = every_tenant(connection)
+    wanted = [(check, frozenset(check.assets)) for check in CHECKS if check.is_time_driven]
+    return _evaluated(engine, settings, tenants, wanted, now, only_changes=True)
+
+
+def current(connection: Connection, tenant: CheckedTenant, assets: Collection[str]) -> list[Verdict]:
+    """The stored verdicts of a tenant on these assets: what a materialization repeats."""
+    return check_verdicts.load(connection, credential_ids=[tenant.credential_id], assets=assets)
+
+
+def every_tenant(connection: Connection) -> list[CheckedTenant]:
+    """All tenants, enabled or not, by partition key."""
+    rows = connection.execute(text("SELECT credential_id, partition_key FROM tenants ORDER BY partition_key"))
+    return [CheckedTenant(*row) for row in rows]
+
+
+def _evaluated(
+    engine: Engine,
+    settings: Settings,
+    tenants: Sequence[CheckedTenant],
+    wanted: Sequence[tuple[Check, frozenset[str]]],
+    now: datetime,
+    *,
+    only_changes: bool,
+) -> list[Verdict]:
+    wanted = [(check, assets) for check, assets in wanted if assets]
+    if not tenants or not wanted:
+        return []
+    thresholds = Thresholds({(check.name, one.name): one.default for check in CHECKS for one in check.thresholds})
+    name_of = {tenant.credential_id: tenant.partition_key for tenant in tenants}
+    found = [
+        Verdict(
+            credential_id=finding.credential_id,
+            tenant=name_of[finding.credential_id],
+            asset=finding.asset,
+            check=check.name,
+            status=finding.status,
+            severity=finding.severity or check.severity,
+            since=now,
+            checked_at=now,
+            message=finding.message,
+            figures=finding.figures,
+            causes=tuple(finding.causes),
+        )
+        for check, assets in wanted
+        for finding in findings(check, CheckInput(engine, settings, tenants, assets, now, thresholds))
+    ]
+    return check_verdicts.save(engine, found, only_changes=only_changes)
+
+
+def findings(check: Check, asked: CheckInput) -> Iterator[Finding]:
+    """One for each tenant and asset that was asked about, whatever the rule does. Raises DatabaseUnavailable."""
+    try:
+        found = {(one.credential_id, one.asset): one for one in check.rule(asked)}
+    except DatabaseUnavailable:
+        raise
+    except Exception as error:  # noqa: BLE001 - whatever a rule raises must not fail a sync
+        # Its text might quote a row; those of our own errors never do.
+        why = str(error) if isinstance(error, PipelineError) else type(error).__name__
+        log.error("a check could not be evaluated", check=check.name, error=why)  # noqa: TRY400 - no traceback: see above
+        found, status, message = {}, Status.FAILED, f"It could not be evaluated: {why}"
+    else:
+        status, message = Status.NOT_CHECKABLE, NOTHING_TO_CHECK
+    for tenant in asked.tenants:
+        for asset in sorted(asked.assets):
+            key = tenant.credential_id, asset
+            yield found.get(key) or Finding(*key, status, message)

@@ -1,0 +1,11 @@
+"""All checks, in the order in which people read them.
+
+Here: the list. Not here: the rules (rules/).
+"""
+
+from st_pipeline.checks.rules import freshness
+from st_pipeline.checks.spec import Check
+
+CHECKS: tuple[Check, ...] = (*freshness.CHECKS,)
+BY_NAME = {check.name: check for check in CHECKS}
+PAIRS = tuple((asset, check) for check in CHECKS for asset in check.assets)

@@ -1,0 +1,1 @@
+"""The rules of the checks, a module for each family; each module exports its `CHECKS`."""

@@ -1,0 +1,133 @@
+"""Freshness: each tenant's data is as new as its own schedule promises.
+
+Here: how late an entity or stream is. Not here: when tenants are polled (tenants/schedule.py).
+"""
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from typing import Any
+
+from st_pipeline.checks.spec import TENANT, Check, CheckInput, Finding, Severity, Status, Threshold
+from st_pipeline.entities import ENTITIES
+from st_pipeline.postgres import switches, tenant_schedules
+from st_pipeline.postgres.database import transaction
+from st_pipeline.protocol import Mode
+from st_pipeline.streams import STREAMS
+from st_pipeline.tenants.schedule import INSTANT, Grid, next_slot
+from st_pipeline.tenants.selection import why_skipped
+from st_pipeline.tenants.store import Tenant, all_tenants
+
+NAME, LATE_MINUTES, LOAD_HOURS = "freshness", "late_minutes", "first_load_hours"
+# Lists without a feed, which polls skip for an hour, and the streams that wait for them.
+LISTS = frozenset(name for name, spec in ENTITIES.items() if spec.feed_path is None)
+RESTING = LISTS | {name for name, stream in STREAMS.items() if not LISTS.isdisjoint(stream.after)}
+WORST = 5  # entities in the message
+
+# Only what may be late: nothing while all is well, and what rests.
+QUERY = """
+    SELECT c.credential_id, c.entity, m.complete_through, c.last_failed_at
+    FROM sync_cursors c JOIN completeness m USING (credential_id, entity)
+    WHERE c.credential_id = ANY(:ids) AND (
+        m.complete_through < CASE WHEN c.entity = ANY(:resting) THEN CAST(:rests_since AS timestamptz)
+                                  ELSE CAST(:since AS timestamptz) END
+        OR (m.complete_through IS NULL AND c.last_failed_at IS NOT NULL))
+"""
+CREATED = """
+    SELECT k.id AS credential_id, k.created_at, s.updated_at AS rescheduled_at
+    FROM servicetitan_credentials k LEFT JOIN tenant_schedules s ON s.credential_id = k.id WHERE k.id = ANY(:ids)
+"""
+
+
+def late(asked: CheckInput) -> Iterator[Finding]:
+    """One finding a tenant: its entities and streams that are later than its schedule promises, the latest first."""
+    with transaction(asked.engine, "read the tenants' schedules") as connection:
+        tenants = {one.credential_id: one for one in all_tenants(connection)}
+        schedules, off = tenant_schedules.load_all(connection), switches.load(connection)
+    grid, now = Grid.of(asked.settings), asked.now
+    grace = timedelta(minutes=asked.thresholds.smallest(NAME, LATE_MINUTES))
+    rest = timedelta(minutes=asked.settings.reference_poll_minutes)
+    found: dict[int, list[Any]] = {}
+    bounds = {"resting": list(RESTING), "since": now - grace, "rests_since": now - grace - rest}
+    for row in asked.rows(QUERY, **bounds):
+        found.setdefault(row.credential_id, []).append(row)
+    known = {row.credential_id: row for row in asked.rows(CREATED)}
+    off_for_all = {one.name for one in off.off if one.scope == "entity"}
+    for credential_id, _ in asked.tenants:
+        tenant, of_tenant = tenants.get(credential_id), known.get(credential_id)
+        if tenant is None or of_tenant is None:  # removed meanwhile
+            continue
+        schedule = schedules.get(credential_id, tenant_schedules.DEFAULT)
+        skipped = None if tenant.is_suspended(now) else why_skipped(tenant, schedule, off, None, now, Mode.INCREMENTAL)
+        if skipped is not None:
+            yield Finding(credential_id, TENANT, Status.NOT_CHECKABLE, f"Schedules skip it: {skipped}.")
+            continue
+        without = off_for_all.union(schedule.entities_off or ())
+        rows = [row for row in found.get(credential_id, ()) if row.entity not in without]
+        tenant_grid = grid.of_tenant(tenant.partition_key)
+        minutes = {}
+        for row in rows:
+            begins = _counted_from(row, of_tenant, rest, asked)
+            slot = None if begins is None else next_slot(schedule, tenant_grid, begins)
+            allowed = asked.thresholds.value(credential_id, row.entity, NAME, LATE_MINUTES)
+            if slot is not None and now - slot > timedelta(minutes=allowed):
+                minutes[row.entity] = (now - slot).total_seconds() / 60
+        yield _finding(tenant, minutes, {row.entity: row.complete_through for row in rows}, of_tenant, asked)
+
+
+def _counted_from(row: Any, of_tenant: Any, rest: timedelta, asked: CheckInput) -> datetime | None:
+    """From when the entity's next read was to come; None: its first load may take a while yet."""
+    if row.complete_through is None:
+        hours = asked.thresholds.value(row.credential_id, row.entity, NAME, LOAD_HOURS)
+        loaded_by: datetime = of_tenant.created_at + timedelta(hours=hours)
+        return loaded_by if loaded_by < asked.now else None
+    begins: datetime = row.complete_through
+    if row.entity in RESTING:
+        begins += rest - INSTANT
+    return begins if of_tenant.rescheduled_at is None else max(begins, of_tenant.rescheduled_at)
+
+
+def _finding(
+    tenant: Tenant, minutes: dict[str, float], complete: dict[str, Any], of_tenant: Any, asked: CheckInput
+) -> Finding:
+    ids = tenant.credential_id, TENANT
+    if not minutes and tenant.last_sync_at is None:
+        hours = asked.thresholds.value(tenant.credential_id, TENANT, NAME, LOAD_HOURS)
+        if asked.now - of_tenant.created_at <= timedelta(hours=hours):
+            return Finding(*ids, Status.NOT_CHECKABLE, "It is new: nothing was read yet.")
+        message = f"Nothing was read in {hours:g} hours since it was added."
+        return Finding(*ids, Status.FAILED, message, {"created_at": of_tenant.created_at.isoformat()})
+    if not minutes:
+        return Finding(*ids, Status.PASSED, "Everything was read when its schedule promised.")
+    worst = sorted(minutes, key=lambda name: (-minutes[name], name))
+    figures = {
+        "late_minutes": round(minutes[worst[0]], 1),
+        "entities": {
+            name: {
+                "late_minutes": round(minutes[name], 1),
+                "complete_through": None if complete[name] is None else complete[name].isoformat(),
+            }
+            for name in worst
+        },
+    }
+    named = ", ".join(worst[:WORST]) + (f" and {len(worst) - WORST} more" if len(worst) > WORST else "")
+    message = f"{len(worst)} of its tables are late, the latest by {minutes[worst[0]]:,.0f} minutes: {named}."
+    return Finding(*ids, Status.FAILED, message, figures)
+
+
+CHECKS = (
+    Check(
+        name=NAME,
+        assets=(TENANT,),
+        severity=Severity.ERROR,
+        description="Every entity and stream was read to its end when the tenant's schedule promised. The days, hours "
+        "and holidays that it leaves out do not count.",
+        advice="`st-pipeline sync-status` shows what fails or runs; `st-pipeline doctor` whether Dagster's daemon and "
+        "the API answer.",
+        thresholds=(
+            Threshold(LATE_MINUTES, 30, "Minutes that a read may end after the time of its schedule."),
+            Threshold(LOAD_HOURS, 24, "Hours that a first load may take before it counts as late."),
+        ),
+        rule=late,
+        is_time_driven=True,
+    ),
+)
