@@ -12,6 +12,7 @@ from datetime import datetime
 from http import HTTPStatus
 from types import TracebackType
 from typing import Self, TypeVar
+from urllib.parse import urlencode
 
 import httpx
 import structlog
@@ -19,7 +20,7 @@ import structlog
 from st_pipeline.errors import ConfigurationError, InvalidApiResponseFormat, OutOfTime, ServiceUnavailable
 from st_pipeline.servicetitan.addresses import check_api_address, check_token_address
 from st_pipeline.servicetitan.deadline import NO_DEADLINE, Deadline, out_of_time
-from st_pipeline.servicetitan.network import SharedConnections, TimeLimits, open_http_client
+from st_pipeline.servicetitan.network import HEADERS, SharedConnections, TimeLimits, open_http_client
 from st_pipeline.servicetitan.rate_limit import RateLimiter
 from st_pipeline.servicetitan.responses import error_for
 from st_pipeline.servicetitan.retry import Sleep, retrying
@@ -163,13 +164,14 @@ class ServiceTitanClient:
             self._sleep(request.stop, pause)
         if request.stop.is_set():
             raise ServiceUnavailable(f"{request.doing}: not sent, because its reader has stopped")
+        # Put together here, as httpx takes an address apart again for each part that it adds.
+        address = f"{self.authentication.api_url}{request.path}?{urlencode(request.params)}"
         headers = {
+            **HEADERS,
             "authorization": f"Bearer {token.value.get_secret_value()}",
             "st-app-key": self.authentication.app_key.get_secret_value(),
         }
-        sent = self._http.build_request(
-            "GET", self.authentication.api_url + request.path, params=request.params, headers=headers
-        )
+        sent = httpx.Request("GET", address, headers=headers)
         status, received, started = None, 0, time.monotonic()
         try:
             response = send_request(

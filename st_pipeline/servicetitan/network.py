@@ -21,6 +21,7 @@ from st_pipeline.servicetitan.deadline import NO_DEADLINE, Deadline
 from st_pipeline.settings import Settings
 
 CONNECTIONS = 4  # a tenant's sync has one request in flight, two while it fetches ahead
+HEADERS = {"accept": "application/json", "accept-encoding": "gzip", "user-agent": "st-pipeline"}
 KEEP_ALIVE_SECONDS = 60  # httpx's own 5 s are less than writing a large page takes; a new TLS connection costs 100 ms
 
 
@@ -74,7 +75,7 @@ def open_http_client(
     """
     http = httpx.Client(
         limits=httpx.Limits(max_connections=CONNECTIONS, keepalive_expiry=KEEP_ALIVE_SECONDS),
-        headers={"accept": "application/json", "accept-encoding": "gzip", "user-agent": "st-pipeline"},
+        headers=HEADERS,
         timeout=timeout,
         verify=verify,
         transport=transport,
@@ -87,6 +88,14 @@ def open_http_client(
         if isinstance(one, httpx.HTTPTransport):
             one._pool._network_backend = _Backend(one._pool._network_backend)  # noqa: SLF001
     return http
+
+
+def transport_for(http: httpx.Client, url: httpx.URL) -> httpx.BaseTransport:
+    """What sends a request to this address: directly, or through a proxy from the environment.
+
+    Asked itself it costs a sixth less than the client, which also looks for redirects, hooks and cookies: we use none.
+    """
+    return http._transport_for_url(url)  # noqa: SLF001 - httpx has no public way
 
 
 class SharedConnections:

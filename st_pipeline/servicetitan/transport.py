@@ -13,7 +13,7 @@ from http import HTTPStatus
 import httpx
 
 from st_pipeline.errors import InvalidApiResponseFormat, ServiceUnavailable
-from st_pipeline.servicetitan.network import TimeLimits
+from st_pipeline.servicetitan.network import TimeLimits, transport_for
 
 GZIP_OR_ZLIB = zlib.MAX_WBITS | 32
 ERROR_BYTES = 64 * 1024
@@ -46,7 +46,7 @@ def send_request(
     host = request.url.host
     request.extensions["timeout"] = timeouts = limits.timeouts()
     try:
-        response = http.send(request, stream=True)
+        response = transport_for(http, request.url).handle_request(request)
         try:
             return Response(response.status_code, response.headers, _body(response, doing, limit_bytes))
         finally:
