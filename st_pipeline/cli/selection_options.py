@@ -29,7 +29,7 @@ def selection_options(command: Command) -> Command:
             ),
             click.option(
                 "--tenant", "tenants", multiple=True, shell_complete=tenants, metavar="TENANT",
-                help="Only this tenant, like acme-plumbing@integration; may be repeated.",
+                help="The same as naming it as TENANT; may be repeated.",
             ),
             click.option(
                 "--credential-id", "credential_ids", multiple=True, type=int, metavar="ID",

@@ -18,6 +18,7 @@ from st_pipeline.operations.verdict import Asked, Explanation, Facts, judge
 from st_pipeline.postgres import cursors, stream_pending
 from st_pipeline.streams import STREAMS
 from st_pipeline.streams.spec import SOFTWARE, StreamSpec
+from st_pipeline.suggestions import unknown_name
 from st_pipeline.sync.data_types import SYNCED
 from st_pipeline.tenants.store import Tenant, find_tenant
 
@@ -38,7 +39,7 @@ def explain(connection: Connection, tenant: str, name: str, st_id: int, asked: A
 def spec_of(name: str) -> EntitySpec | StreamSpec:
     """The entity or stream of that name. Raises ConfigurationError that lists all."""
     if name not in SYNCED:
-        raise ConfigurationError(f"unknown entity {name!r}: take one of {', '.join(SYNCED)}")
+        raise ConfigurationError(unknown_name("entity", name, SYNCED))
     return SYNCED[name]
 
 

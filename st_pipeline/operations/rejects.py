@@ -14,6 +14,7 @@ from st_pipeline.entities import ENTITIES, LISTS
 from st_pipeline.entities.spec import KEY, MODIFIED, EntitySpec
 from st_pipeline.errors import ConfigurationError
 from st_pipeline.streams import STREAMS
+from st_pipeline.suggestions import unknown_name
 
 
 def names_of(entity: str) -> tuple[str, ...]:
@@ -22,7 +23,7 @@ def names_of(entity: str) -> tuple[str, ...]:
         return tuple(spec.name for spec in ENTITIES[entity].read_as)
     if entity in LISTS or entity in STREAMS:
         return (entity,)
-    raise ConfigurationError(f"unknown entity {entity!r}: take one of {', '.join((*ENTITIES, *STREAMS))}")
+    raise ConfigurationError(unknown_name("entity", entity, (*ENTITIES, *STREAMS)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,8 +12,9 @@ from st_pipeline.errors import ConfigurationError, PipelineError
 from st_pipeline.postgres.sync_log import SyncType
 from st_pipeline.protocol import Counts, Mode
 from st_pipeline.streams import STREAMS
+from st_pipeline.suggestions import unknown_name
 from st_pipeline.sync.context import EntityResult
-from st_pipeline.sync.data_types import SYNCED, synced_by
+from st_pipeline.sync.data_types import DATA_TYPES, SYNCED, synced_by
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,15 +42,7 @@ class SyncConfiguration:
     night: date | None = None
 
     def __post_init__(self) -> None:
-        try:
-            unknown = ", ".join(sorted(set(self.only) - set(synced_by(self.data_type))))
-        except KeyError as error:
-            unknown = str(error.args[0])
-        if unknown:
-            known = ", ".join(SYNCED)
-            raise ConfigurationError(
-                f"unknown data type or entity {unknown}: take customers, invoices, both, all, or some of {known}"
-            )
+        self._check_names()
         for moment in (self.modified_from, self.modified_to):
             if moment is not None and moment.tzinfo is None:
                 raise ConfigurationError(f"the time {moment.isoformat()} has no zone: write it with Z or an offset")
@@ -60,7 +53,22 @@ class SyncConfiguration:
         if self.batch_size is not None and self.batch_size < 1:
             raise ConfigurationError(f"a batch of {self.batch_size} rows writes nothing: take 1 or more")
         if self.sync_type not in ("manual", "scheduled"):
-            raise ConfigurationError(f"unknown sync type {self.sync_type}: take manual or scheduled")
+            raise ConfigurationError(unknown_name("sync type", self.sync_type, ("manual", "scheduled")))
+
+    def _check_names(self) -> None:
+        """Raises ConfigurationError."""
+        try:
+            meant = synced_by(self.data_type)
+        except KeyError as error:
+            raise ConfigurationError(unknown_name("data type", error.args[0], (*DATA_TYPES, *SYNCED))) from None
+        for name in self.only:
+            if name not in SYNCED:
+                raise ConfigurationError(unknown_name("entity", name, SYNCED))
+            if name not in meant:
+                raise ConfigurationError(
+                    f"entity {name} is not part of data type {self.data_type}, which means {', '.join(meant)}: give "
+                    "only one of the two"
+                )
 
     @property
     def entities(self) -> tuple[str, ...]:

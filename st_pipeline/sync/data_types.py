@@ -20,12 +20,13 @@ AREAS = {
     "invoices": (accounting,),
     "both": (memberships, crm, accounting),
 }
+DATA_TYPES = (*AREAS, "all")
 
 
 def synced_by(data_type: str) -> tuple[str, ...]:
     """The entities and streams that a data type stands for, or those named in `customers,invoices_stream`.
 
-    Raises KeyError: unknown.
+    Raises KeyError with the first unknown name.
     """
     if data_type == "all":
         return tuple(SYNCED)
@@ -36,5 +37,5 @@ def synced_by(data_type: str) -> tuple[str, ...]:
     wanted = {name.strip() for name in data_type.split(",")}
     unknown = sorted(wanted - set(SYNCED))
     if unknown:
-        raise KeyError(", ".join(unknown))
+        raise KeyError(unknown[0])
     return tuple(name for name in SYNCED if name in wanted)

@@ -3,7 +3,6 @@
 Here: adding, changing and finding them. Not here: their credentials (store).
 """
 
-import difflib
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from sqlalchemy import Connection, text
 from sqlalchemy.exc import IntegrityError
 
 from st_pipeline.errors import ConfigurationError
+from st_pipeline.suggestions import did_you_mean
 
 SLUG = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 SLUG_FORM = "use a to z, 0 to 9 and hyphens, at most 63 characters, and do not begin with a hyphen"
@@ -120,10 +120,8 @@ def unknown(kind: str, name: str, names: Iterable[str], group: str) -> str:
     known = sorted(names)
     if not known:
         return f"unknown {kind} {name!r}: none has been added yet; add one with `st-pipeline {group} add`"
-    begun = [known_name for known_name in known if name and known_name.startswith(name.lower())]
-    near = begun[:3] or difflib.get_close_matches(name.lower(), known, n=3, cutoff=0.5)
-    hint = f"did you mean {' or '.join(near)}? " if near else ""
-    return f"unknown {kind} {name!r}: {hint}`st-pipeline {group} list` shows all"
+    hint = did_you_mean(name, known)
+    return f"unknown {kind} {name!r}: {hint}{' ' if hint else ''}`st-pipeline {group} list` shows all"
 
 
 def check_texts(values: Mapping[str, str | bool | None]) -> None:

@@ -18,15 +18,18 @@ JUNE = datetime(2026, 6, 1, tzinfo=UTC)
 @pytest.mark.parametrize(
     ("asked", "said"),
     [
-        ({"data_type": "customer"}, "unknown data type or entity customer: "),
-        ({"only": ("jobs", "zebras", "apes")}, "unknown data type or entity apes, zebras: "),
-        ({"data_type": "invoices", "only": ("customers",)}, "unknown data type or entity customers: "),
+        ({"data_type": "customer"}, "unknown data type 'customer': did you mean customer_contacts or customers"),
+        ({"only": ("jobs", "zebras", "apes")}, "unknown entity 'zebras': take one of "),
+        (
+            {"data_type": "invoices", "only": ("customers",)},
+            "entity customers is not part of data type invoices, which means ",
+        ),
         ({"modified_from": datetime(2026, 5, 1)}, "2026-05-01T00:00:00 has no zone"),  # noqa: DTZ001
         ({"modified_to": datetime(2026, 5, 1)}, "2026-05-01T00:00:00 has no zone"),  # noqa: DTZ001
         ({"modified_from": JUNE, "modified_to": MAY}, "before it starts"),
         ({"modified_from": MAY, "modified_to": MAY}, "before it starts"),
         ({"batch_size": 0}, "a batch of 0 rows"),
-        ({"sync_type": "nightly"}, "unknown sync type nightly"),
+        ({"sync_type": "nightly"}, "unknown sync type 'nightly': take one of manual, scheduled"),
     ],
 )
 def test_what_makes_no_sense_is_refused_with_the_reason(asked: dict[str, object], said: str):

@@ -191,23 +191,28 @@ def _fetch_ahead(engine: "Engine", settings: "Settings", tenant: "Tenant") -> No
     )
 
 
+OLD_NAME_OF_BECAUSE = click.option("--reason", hidden=True)
+
+
 @click.command(
-    "disable", epilog=examples('st-pipeline credentials disable acme-plumbing --reason "paused until March"')
+    "disable", epilog=examples('st-pipeline credentials disable acme-plumbing --because "paused until March"')
 )
 @click.argument("tenant")
-@click.option("--reason", help="Why; `credentials list` shows it.")
-def disable(tenant: str, reason: str | None) -> None:
+@click.option("--because", "because", metavar="TEXT", help="Why; `credentials list` shows it.")
+@OLD_NAME_OF_BECAUSE
+def disable(tenant: str, because: str | None, reason: str | None) -> None:
     """Stop syncing TENANT; its rows and keys stay. A running sync continues to its end."""
-    changed = _set_enabled(tenant, enabled=False, reason=reason)
+    changed = _set_enabled(tenant, enabled=False, reason=because or reason)
     click.echo(f"tenant {tenant} disabled" if changed else f"tenant {tenant} is already disabled; nothing changed")
 
 
 @click.command("enable", epilog=examples("st-pipeline credentials enable acme-plumbing"))
 @click.argument("tenant")
-@click.option("--reason", help="Why, for the audit trail.")
-def enable(tenant: str, reason: str | None) -> None:
+@click.option("--because", "because", metavar="TEXT", help="Why, for the audit trail.")
+@OLD_NAME_OF_BECAUSE
+def enable(tenant: str, because: str | None, reason: str | None) -> None:
     """Sync TENANT again, from where it stopped."""
-    changed = _set_enabled(tenant, enabled=True, reason=reason)
+    changed = _set_enabled(tenant, enabled=True, reason=because or reason)
     click.echo(f"tenant {tenant} enabled" if changed else f"tenant {tenant} is already enabled; nothing changed")
 
 

@@ -13,6 +13,7 @@ import click
 from st_pipeline.cli.help_text import examples
 from st_pipeline.cli.selection_options import entities as entity_names
 from st_pipeline.cli.selection_options import selection_options
+from st_pipeline.cli.selection_options import tenants as tenant_keys
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -37,11 +38,12 @@ ENDS = ("completed", "failed", "skipped", "unknown")
         "st-pipeline sync -c acme-plumbing              one company, what changed since its last sync",
         "st-pipeline sync -c acme-plumbing --mode full  everything, and mark deleted records",
         "st-pipeline sync -d invoices -e production     one kind of data of every tenant that is due",
-        "st-pipeline sync --tenant acme-plumbing@integration --entity jobs --rewrite",
+        "st-pipeline sync acme-plumbing@integration --entity jobs --rewrite",
         "st-pipeline sync -c acme-plumbing --modified-from 2026-03-01 --modified-to 2026-04-01",
         "*/15 * * * * st-pipeline sync --json >> sync.log          a line of a crontab",
     )
 )
+@click.argument("names", nargs=-1, metavar="[TENANT]...", shell_complete=tenant_keys)
 @selection_options
 @click.option(
     "--data-type", "-d", "--sync-type", "data_type", default="all", show_default=True,
@@ -81,6 +83,7 @@ ENDS = ("completed", "failed", "skipped", "unknown")
 @click.option("--json", "--json-output", "as_json", is_flag=True, help="For machines.")
 def sync(
     *,
+    names: tuple[str, ...],
     environment: str | None,
     companies: tuple[str, ...],
     intacct_ids: tuple[str, ...],
@@ -111,7 +114,7 @@ def sync(
     from st_pipeline.postgres.scheduled_work import only_one
     from st_pipeline.tenants.selection import Selection, choose
 
-    selection = Selection(tenants, companies, intacct_ids, credential_ids, environment)
+    selection = Selection((*names, *tenants), companies, intacct_ids, credential_ids, environment)
     request = read_request(selection, **how)
     with open_database() as (settings, engine), contextlib.ExitStack() as until_done:
         if request.is_due and not dry_run and not until_done.enter_context(only_one(engine, request.work)):

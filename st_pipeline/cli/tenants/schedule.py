@@ -131,10 +131,11 @@ def _time(written: str) -> time:
 
 
 def _check_entities(off: tuple[str, ...], on: tuple[str, ...]) -> None:
+    from st_pipeline.suggestions import unknown_name
     from st_pipeline.sync.data_types import SYNCED
 
-    unknown = [name for name in (*off, *on) if name not in SYNCED]
-    if unknown:
-        raise ConfigurationError(f"unknown entity {unknown[0]}: take some of {', '.join(SYNCED)}")
+    for name in (*off, *on):
+        if name not in SYNCED:
+            raise ConfigurationError(unknown_name("entity", name, SYNCED))
     if set(off) & set(on):
         raise ConfigurationError(f"--entity-off and --entity-on contradict each other: {', '.join(set(off) & set(on))}")

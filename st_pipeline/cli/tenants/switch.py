@@ -96,6 +96,7 @@ def _turn(scope: str, name: str, because: str | None, *, is_on: bool) -> None:
 
 def _check(connection: "Connection", scope: str, name: str) -> None:
     """Raise ConfigurationError for an unknown name: its switch would stop nothing."""
+    from st_pipeline.suggestions import unknown_name
     from st_pipeline.sync.data_types import SYNCED
     from st_pipeline.tenants.companies import unknown
     from st_pipeline.tenants.store import all_tenants
@@ -113,4 +114,4 @@ def _check(connection: "Connection", scope: str, name: str) -> None:
         return
     known = ENVIRONMENTS if scope == "environment" else tuple(SYNCED)
     if name not in known:
-        raise ConfigurationError(f"unknown {scope} {name}: take one of {', '.join(known)}")
+        raise ConfigurationError(unknown_name(scope, name, known))

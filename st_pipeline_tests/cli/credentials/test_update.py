@@ -204,7 +204,7 @@ def test_another_companys_tenant_id_is_refused(acme: Acme, acme_command: Command
 
 def test_a_tenant_is_disabled_with_its_reason_and_enabled_again(acme: Acme, acme_command: Command):
     reason = "contract [paused] until March"
-    said = acme_command("credentials", "disable", "acme", "--reason", reason)
+    said = acme_command("credentials", "disable", "acme", "--because", reason)
     assert (said.code, said.out) == (0, "tenant acme disabled\n")
     assert acme.value("SELECT count(*) FROM tenants WHERE enabled") == 0
     assert acme.rows(TRAIL) == [("credentials.disable", "done", {"reason": reason, "outcome": "changed"})]

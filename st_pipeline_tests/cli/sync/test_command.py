@@ -141,7 +141,7 @@ def test_a_busy_tenant_is_skipped_by_what_is_due_and_named_in_vain(installation:
     installation.add("acme")
     with installation.held("acme"):
         due = command("sync", *QUICK)
-        named = command("sync", "--tenant", "acme", *QUICK, "--json")
+        named = command("sync", "acme", *QUICK, "--json")
     assert (due.code, due.words.partition(" manual")[0]) == (0, "acme: skipped: busy with another sync,")
     assert "1 tenant: 0 synced, 0 failed, 1 skipped" in due.words
     assert (named.code, named.json["failed_syncs"]) == (1, 1)
@@ -179,12 +179,16 @@ def test_a_disabled_tenant_is_skipped_and_named_as_such(installation: Installati
     ("arguments", "reason"),
     [
         (("--tenant", "acm"), "unknown tenant 'acm': did you mean acme"),
+        (("acm",), "unknown tenant 'acm': did you mean acme"),
         (("-c", "birch"), "unknown company 'birch'"),
         (("--company-id", "INT-9"), "unknown Intacct id 'INT-9'"),
         (("--credential-id", "99"), "unknown credential id '99'"),
         (("-c", "acme", "-e", "integration"), "none of the named tenants is in environment integration"),
-        (("--entity", "widgets"), "unknown data type or entity widgets"),
-        (("-d", "invoices", "--entity", "customers"), "unknown data type or entity customers"),
+        (("--entity", "widgets"), "unknown entity 'widgets': take one of tag_types, "),
+        (
+            ("-d", "invoices", "--entity", "customers"),
+            "entity customers is not part of data type invoices, which means invoices, payments",
+        ),
         (("--mode", "window"), "--mode window needs --modified-from or --modified-to"),
         (("--mode", "full", "--modified-from", "2026-01-01"), "no other mode takes them; the mode is full"),
         (("--force-full-sync", "--mode", "incremental"), "--force-full-sync means --mode full"),

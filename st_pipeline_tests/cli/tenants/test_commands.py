@@ -114,7 +114,7 @@ def test_a_changed_schedule_moves_the_next_poll_at_once(installation: Installati
         (("schedule", "acme", "--skip-hours", "22"), "--skip-hours 22: write two times"),
         (("schedule", "acme", "--skip-hours", "7-7"), "write two times"),
         (("schedule", "acme", "--skip-holidays", "TX"), "the holidays of 'TX' are not known"),
-        (("schedule", "acme", "--entity-off", "invoice"), "unknown entity invoice"),
+        (("schedule", "acme", "--entity-off", "invoice"), "unknown entity 'invoice': did you mean invoices"),
         (("schedule", "acme", "--entity-off", "jobs", "--entity-on", "jobs"), "contradict each other: jobs"),
     ],
 )

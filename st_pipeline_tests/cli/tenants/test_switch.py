@@ -39,8 +39,8 @@ def test_everything_is_switched_off_and_on_again_and_seen_by_all_who_ask(install
         (("off", "everything", "acme"), "everything has no name"),
         (("off", "company"), "which company?"),
         (("off", "company", "acm"), "unknown company 'acm': did you mean acme?"),
-        (("off", "environment", "staging"), "unknown environment staging: take one of production, integration"),
-        (("off", "entity", "invoice"), "unknown entity invoice"),
+        (("off", "environment", "staging"), "unknown environment 'staging': take one of production, integration"),
+        (("off", "entity", "invoice"), "unknown entity 'invoice': did you mean invoices"),
         (("off", "everything", "--because", " "), "--because is empty"),
     ],
 )
