@@ -5,13 +5,13 @@ news (postgres/check_verdicts.py), Dagster's asset checks (defs/).
 """
 
 from collections.abc import Collection, Iterator, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import structlog
 from sqlalchemy import Connection, Engine, text
 
 from st_pipeline.checks.registry import CHECKS
-from st_pipeline.checks.spec import Check, CheckedTenant, CheckInput, Finding, Status, Verdict
+from st_pipeline.checks.spec import AWAITS, Check, CheckedTenant, CheckInput, Finding, Status, Verdict
 from st_pipeline.checks.thresholds import Thresholds
 from st_pipeline.errors import DatabaseUnavailable, PipelineError
 from st_pipeline.postgres import check_verdicts
@@ -53,7 +53,7 @@ def after_sync(
     is_full: bool,
     now: datetime,
 ) -> list[Verdict]:
-    """What a run calls when a tenant's sync has ended: all checks after a full sync, else those about what changed.
+    """What a run calls when a tenant's sync has ended: all checks after a full sync, else those that are due.
 
     `entities_changed`: entities and streams that got or lost rows, or failed. Returns the verdicts that were evaluated.
     """
@@ -61,8 +61,25 @@ def after_sync(
     if is_full:
         wanted = [(check, frozenset(check.assets)) for check in CHECKS]
     else:
-        wanted = [(check, check.is_about(changed)) for check in CHECKS] if changed else []
+        wanted = list(_due(engine, settings, tenant, changed, now)) if changed else []
     return _evaluated(engine, settings, [tenant], wanted, now, only_changes=False)
+
+
+def _due(
+    engine: Engine, settings: Settings, tenant: CheckedTenant, changed: frozenset[str], now: datetime
+) -> Iterator[tuple[Check, frozenset[str]]]:
+    """The checks about what changed, and what failed or is to be confirmed. What reads whole tables rests meanwhile."""
+    with transaction(engine, f"read the verdicts on tenant {tenant.partition_key}") as connection:
+        stored = {one.key: one for one in check_verdicts.load(connection, credential_ids=[tenant.credential_id])}
+    since = now - timedelta(minutes=settings.checks_pause_minutes)
+    for check in CHECKS:
+        before = {
+            asset: stored.get(check_verdicts.Key(tenant.credential_id, asset, check.name)) for asset in check.assets
+        }
+        known = {asset: one for asset, one in before.items() if one is not None}
+        unsettled = {asset for asset, one in known.items() if one.status is Status.FAILED or AWAITS in one.figures}
+        resting = {asset for asset, one in known.items() if check.reads_all_rows and one.checked_at > since}
+        yield check, (check.is_about(changed) - resting) | unsettled
 
 
 def time_driven(engine: Engine, settings: Settings, now: datetime) -> list[Verdict]:

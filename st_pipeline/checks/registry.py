@@ -3,9 +3,14 @@
 Here: the list. Not here: the rules (rules/).
 """
 
-from st_pipeline.checks.rules import freshness
+from st_pipeline.checks.rules import drift, freshness, references, rejected
 from st_pipeline.checks.spec import Check
 
-CHECKS: tuple[Check, ...] = (*freshness.CHECKS,)
+CHECKS: tuple[Check, ...] = (
+    *freshness.CHECKS,
+    *rejected.CHECKS,
+    *references.CHECKS,
+    *drift.CHECKS,
+)
 BY_NAME = {check.name: check for check in CHECKS}
 PAIRS = tuple((asset, check) for check in CHECKS for asset in check.assets)

@@ -9,14 +9,15 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import Engine, Row, text
+from sqlalchemy import Connection, Engine, Row, text
 
 from st_pipeline.checks.thresholds import Thresholds
-from st_pipeline.postgres.check_verdicts import Finding, Severity, Status, Verdict
+from st_pipeline.postgres.check_verdicts import Finding, Severity, Status, Verdict, load
 from st_pipeline.postgres.database import transaction
 from st_pipeline.settings import Settings
 
 __all__ = [
+    "AWAITS",
     "TENANT",
     "Check",
     "CheckInput",
@@ -30,6 +31,8 @@ __all__ = [
 ]
 
 TENANT = "tenant"  # the asset of what concerns a tenant as a whole
+# A key of figures: since when a difference waits to be confirmed by the next evaluation, which the next poll makes.
+AWAITS = "awaits_confirmation_since"
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +70,26 @@ class CheckInput:
     def rows(self, query: str, **values: Any) -> Sequence[Row[Any]]:
         """The rows of a query in a short transaction of its own. `:ids`, the tenants, and `:now` are given."""
         with transaction(self.engine, "read what a check compares") as connection:
-            bound = {"ids": self.credential_ids, "now": self.now, **values}
-            return connection.execute(text(query), bound).all()
+            return self._rows(connection, query, values)
+
+    def joined_rows(self, query: str, **values: Any) -> Sequence[Row[Any]]:
+        """The same for a query that joins whole tables: no nested loop is taken.
+
+        Freshly loaded tables have no statistics yet, and Postgres would read one of them again for each row of another.
+        """
+        with transaction(self.engine, "read what a check compares") as connection:
+            connection.execute(text("SET LOCAL enable_nestloop = off"))
+            return self._rows(connection, query, values)
+
+    def _rows(self, connection: Connection, query: str, values: dict[str, Any]) -> Sequence[Row[Any]]:
+        bound = {"ids": self.credential_ids, "now": self.now, **values}
+        return connection.execute(text(query), bound).all()
+
+    def stored(self, check: str) -> dict[tuple[int, str], Verdict]:
+        """The stored verdicts of a check on these tenants and assets, by both: what it found the last time."""
+        with transaction(self.engine, "read what a check found before") as connection:
+            found = load(connection, credential_ids=self.credential_ids, assets=self.assets, checks=[check])
+        return {(one.credential_id, one.asset): one for one in found}
 
 
 Rule = Callable[[CheckInput], Iterable[Finding]]
@@ -84,7 +105,8 @@ class Check:
 
     `description`: what is true when it passes. `advice`: what to do when it fails. `is_time_driven`: time alone can
     make it fail, so it is evaluated with every tick. `reads`: the entities whose changes a check of `TENANT` depends
-    on; empty: any.
+    on; empty: any. `reads_all_rows`: it takes CPU time in proportion to the tenant's tables, so polls evaluate it only
+    every ST_PIPELINE_CHECKS_PAUSE_MINUTES while it passes.
     """
 
     name: str
@@ -96,6 +118,7 @@ class Check:
     rule: Rule
     is_time_driven: bool = False
     reads: tuple[str, ...] = ()
+    reads_all_rows: bool = False
 
     def is_about(self, changed: frozenset[str]) -> frozenset[str]:
         """The assets to check again after these entities and streams changed."""

@@ -14,6 +14,7 @@ from st_pipeline.errors import ConfigurationError
 from st_pipeline.settings import Settings
 from st_pipeline.sync.data_types import SYNCED
 from st_pipeline_tests.checks.planted import tenants_in_order
+from st_pipeline_tests.checks.two_companies import TwoCompanies
 
 NOW = datetime(2026, 3, 4, 16, 2, tzinfo=UTC)
 
@@ -100,3 +101,26 @@ def test_only_the_named_checks_and_assets_are_evaluated(engine: Engine, settings
     ]  # fmt: skip
     assert evaluate(engine, settings, tenants, assets=["nothing"], now=NOW) == []
     assert evaluation.evaluate(engine, settings, [], now=NOW) == []
+
+
+def test_in_polls_what_reads_whole_tables_rests_for_an_hour_while_it_passes(two: TwoCompanies):
+    two.verdicts()
+
+    def evaluated(*changed: str) -> set[tuple[str, str]]:
+        return {(one.asset, one.check) for one in two.after_poll("acme", *changed)}
+
+    dear = {(asset, check.name) for asset, check in PAIRS if check.reads_all_rows and asset in ("payments", TENANT)}
+    assert dear
+    assert not dear & evaluated("payments")
+    two.later = timedelta(minutes=61)
+    assert dear <= evaluated("payments")
+    assert not dear & evaluated("payments")
+
+
+def test_in_polls_what_failed_is_evaluated_again_whatever_has_changed(two: TwoCompanies):
+    two.execute("UPDATE st_payments SET applied_to = '[{\"appliedTo\": 1}]' WHERE credential_id = :acme")
+    assert ("acme", "payments", "references") in two.failing()
+    two.execute("DELETE FROM st_payments WHERE credential_id = :acme")
+    found = {(one.asset, one.check): one for one in two.after_poll("acme", "jobs")}
+    assert found["payments", "references"].status is Status.PASSED
+    assert ("payments", "references") not in {(one.asset, one.check) for one in two.after_poll("acme", "jobs")}
