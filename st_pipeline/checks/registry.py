@@ -3,11 +3,12 @@
 Here: the list. Not here: the rules (rules/).
 """
 
-from st_pipeline.checks.rules import drift, freshness, references, rejected
+from st_pipeline.checks.rules import completeness, drift, freshness, references, rejected
 from st_pipeline.checks.spec import Check
 
 CHECKS: tuple[Check, ...] = (
     *freshness.CHECKS,
+    *completeness.CHECKS,
     *rejected.CHECKS,
     *references.CHECKS,
     *drift.CHECKS,

@@ -1,0 +1,110 @@
+"""ServiceTitan's own totals: how many records its lists show that were created before a moment.
+
+Here: asking, one request an entity, a tenant's one after the other. Not here: what is compared with them (rules/).
+
+No transaction is open meanwhile. A source that does not answer is not asked for the tenant's other entities: in an
+outage each question would cost all its tries.
+"""
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import groupby
+
+import structlog
+
+from st_pipeline.checks.spec import CheckInput
+from st_pipeline.entities.spec import EntitySpec
+from st_pipeline.errors import DatabaseUnavailable, PipelineError, TransientApiError
+from st_pipeline.postgres.database import transaction
+from st_pipeline.servicetitan.client import ServiceTitanClient
+from st_pipeline.servicetitan.deadline import NO_DEADLINE
+from st_pipeline.servicetitan.network import SharedConnections
+from st_pipeline.servicetitan.pages import total
+from st_pipeline.tenants.poll_tenants import PollTenant, load_poll_tenants
+from st_pipeline.tenants.store import PostgresTokenStore
+from st_pipeline.validation.timestamps import written
+
+# A check can wait for the next one; a sync that waits for it cannot.
+TENANT_SECONDS, REQUEST_SECONDS, MAX_ATTEMPTS = 60.0, 30.0, 2
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """How many records of an entity were created before this moment?"""
+
+    credential_id: int
+    spec: EntitySpec
+    created_before: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """`total` None: the list shows none, or it could not be asked, and `why_not` says why. `requests`: it took."""
+
+    question: Question
+    total: int | None
+    why_not: str | None = None
+    requests: int = 0
+
+
+def ask(asked: CheckInput, questions: Sequence[Question]) -> Iterator[Answer]:
+    """An answer to each question. Raises DatabaseUnavailable."""
+    by_tenant = sorted(questions, key=lambda question: question.credential_id)
+    ids = {question.credential_id for question in by_tenant}
+    if not ids:
+        return
+    with transaction(asked.engine, "read the credentials of tenants to check") as connection:
+        tenants = load_poll_tenants(connection, asked.settings, ids)
+    with closing(SharedConnections()) as connections:
+        for credential_id, own in groupby(by_tenant, key=lambda question: question.credential_id):
+            yield from _ask_tenant(asked, tenants.get(credential_id), connections, list(own))
+
+
+def _ask_tenant(
+    asked: CheckInput, tenant: PollTenant | None, connections: SharedConnections, questions: Sequence[Question]
+) -> Iterator[Answer]:
+    if tenant is None or tenant.authentication is None:
+        yield from (Answer(question, None, "its keys do not open") for question in questions)
+        return
+    settings = asked.settings.model_copy(
+        update={
+            "max_attempts": min(asked.settings.max_attempts, MAX_ATTEMPTS),
+            "request_timeout_seconds": min(asked.settings.request_timeout_seconds, REQUEST_SECONDS),
+        }
+    )
+    client = ServiceTitanClient(
+        tenant.authentication,
+        settings,
+        store=PostgresTokenStore(asked.engine, settings, tenant.tenant),
+        deadline=NO_DEADLINE.within(TENANT_SECONDS, f"a tenant's totals may take {TENANT_SECONDS:g} s"),
+        connections=connections,
+        token=tenant.token,
+    )
+    began, why_not = time.thread_time(), None
+    for question in questions:
+        if why_not is not None:
+            yield Answer(question, None, why_not)
+            continue
+        requests = client.statistics.requests
+        try:
+            shown = total(client, question.spec, created_before=written(question.created_before))
+        except DatabaseUnavailable:
+            raise
+        except PipelineError as error:
+            kind = type(error).__name__
+            why_not = kind if error.ends_tenant or isinstance(error, TransientApiError) else None
+            yield Answer(question, None, kind, client.statistics.requests - requests)
+        else:
+            yield Answer(question, shown, requests=client.statistics.requests - requests)
+    log.info(
+        "totals asked",
+        tenant=tenant.tenant.partition_key,
+        entities=len(questions),
+        requests=client.statistics.requests,
+        cpu_seconds=round(time.thread_time() - began, 4),
+    )
