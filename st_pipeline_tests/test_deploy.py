@@ -62,3 +62,30 @@ def test_no_service_serves_the_ui_without_the_gate():
     """Dagster's own webserver takes commands from any web page."""
     assert "dagster-webserver" not in "".join(unit.read_text() for unit in UNITS)
     assert "st-pipeline webserver" in (DEPLOY / "st-pipeline-webserver.service").read_text()
+
+
+def test_every_log_of_the_crontab_is_rotated():
+    written = {str(Path("/srv/st-pipeline") / line.partition(" >> ")[2]) for line in LINES}
+    names, _, _ = (DEPLOY / "st-pipeline.logrotate").read_text().partition("{")
+    assert {word for word in names.split() if word.startswith("/srv")} == written
+
+
+def test_every_log_of_the_crontab_gets_an_object_a_line():
+    assert [line for line in LINES if "--json-lines" not in line] == []
+
+
+@pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.stem)
+def test_a_service_has_limits_and_may_read_secrets_from_a_file_that_need_not_be_there(unit: Path):
+    settings = configparser.ConfigParser(strict=False)
+    settings.optionxform = str  # type: ignore[assignment,method-assign]
+    settings.read(unit)
+    service = settings["Service"]
+    assert service["EnvironmentFile"].startswith("-/etc/")
+    assert {"MemoryHigh", "MemoryMax", "TasksMax", "LimitNOFILE", "UMask"} <= set(service)
+
+
+def test_the_proxy_asks_for_a_login_and_passes_on_what_the_gate_compares():
+    proxy = (DEPLOY / "nginx.conf").read_text()
+    assert proxy.count("{") == proxy.count("}")
+    for line in ("auth_basic_user_file", "proxy_set_header Host $http_host;", "proxy_pass http://127.0.0.1:3000;"):
+        assert line in proxy

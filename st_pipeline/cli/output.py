@@ -12,6 +12,7 @@ import click
 from rich.table import Table
 from rich.text import Text
 
+from st_pipeline.cli.json_option import LINES
 from st_pipeline.cli.terminal import terminal
 from st_pipeline.plain_text import TERMINAL_CONTROLS
 
@@ -37,8 +38,16 @@ def print_text(text: str) -> None:
 
 
 def print_json(value: Any) -> None:
-    """Print indented JSON on standard output; times as ISO 8601 with their zone."""
-    click.echo(json.dumps(value, indent=2, ensure_ascii=False, default=_plain).translate(ESCAPES))
+    """Print JSON on standard output, indented or, with --json-lines, each object on one line.
+
+    Times are written as ISO 8601 with their zone.
+    """
+    context = click.get_current_context(silent=True)
+    if context is None or not context.meta.get(LINES):
+        click.echo(json.dumps(value, indent=2, ensure_ascii=False, default=_plain).translate(ESCAPES))
+        return
+    for one in value if isinstance(value, list) else [value]:
+        click.echo(json.dumps(one, ensure_ascii=False, default=_plain).translate(ESCAPES))
 
 
 def shown(value: object) -> str:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from st_pipeline.cli.help_text import InOrder, examples
+from st_pipeline.cli.json_option import json_option
 from st_pipeline.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ def keys() -> None:
     short_help="How many secrets each key encrypts, and which keys may be removed.",
     epilog=examples("st-pipeline keys status", "st-pipeline keys status --json | jq .removable"),
 )
-@click.option("--json", "as_json", is_flag=True, help="For machines.")
+@json_option()
 def status(as_json: bool) -> int:
     """Decrypt every stored secret, and say how many each key encrypts and which keys may be removed.
 
@@ -89,7 +90,7 @@ def _print_status(found: "Status") -> None:
     short_help="Encrypt all stored secrets with the first key.",
     epilog=examples("st-pipeline keys rotate", "st-pipeline keys rotate --json"),
 )
-@click.option("--json", "as_json", is_flag=True, help="For machines.")
+@json_option()
 def rotate(as_json: bool) -> int:
     """Encrypt every stored secret again, with the first key of the keyring.
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from st_pipeline.cli.help_text import examples
+from st_pipeline.cli.json_option import json_option
 
 if TYPE_CHECKING:
     from st_pipeline.settings import Settings
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     ),
 )
 @click.option("--expiring", type=click.IntRange(min=0), metavar="DAYS", help="Only those that expire within this time.")
-@click.option("--json", "as_json", is_flag=True, help="For machines.")
+@json_option()
 def list_(expiring: int | None, as_json: bool) -> None:
     """Show all tenants with the state of their connection.
 
@@ -99,7 +100,7 @@ def _as_dict(tenant: "Tenant", fact: "CredentialDetails") -> dict[str, Any]:
     ),
 )
 @click.argument("tenant")
-@click.option("--json", "as_json", is_flag=True, help="For machines.")
+@json_option()
 def show(tenant: str, as_json: bool) -> None:
     """Show everything about TENANT except its secrets.
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from st_pipeline.cli.help_text import examples
+from st_pipeline.cli.json_option import json_option
 from st_pipeline.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.option("--keep-data", is_flag=True, help="Keep its rows in the tables.")
 @click.option("--no-wait", is_flag=True, help="Leave its rows to the next `credentials purge` or to Dagster's sensor.")
-@click.option("--json", "as_json", is_flag=True, help="For machines.")
+@json_option()
 def remove(tenant: str, yes: bool, keep_data: bool, no_wait: bool, as_json: bool) -> None:
     """Remove TENANT: its keys, sync logs, cursors, rejects and rows. The audit trail stays.
 
@@ -99,7 +100,7 @@ def _ask(tenant: "Tenant", *, keep_data: bool) -> None:
 )
 @click.argument("credential_id", required=False, type=int)
 @click.option("--yes", is_flag=True, help="Do not ask before deleting kept rows.")
-@click.option("--json", "as_json", is_flag=True, help="For machines.")
+@json_option()
 def purge(credential_id: int | None, yes: bool, as_json: bool) -> None:
     """Delete the rows of removed credentials: what earlier removals left, and the kept rows of CREDENTIAL_ID.
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from st_pipeline.cli.help_text import examples
+from st_pipeline.cli.json_option import json_option
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -31,7 +32,7 @@ AT_ONCE = 4  # tenants tested at the same time: each has a rate limit of its own
 )
 @click.argument("tenant", required=False)
 @click.option("--all", "every", is_flag=True, help="Every enabled tenant; one line each.")
-@click.option("--json", "as_json", is_flag=True, help="For machines.")
+@json_option()
 def test(tenant: str | None, every: bool, as_json: bool) -> int:
     """Ask ServiceTitan what TENANT's credentials may read, and say what is wrong.
 

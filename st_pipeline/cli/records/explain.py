@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from st_pipeline.cli.json_option import json_option
 from st_pipeline.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ SHOWN_APART = ("tenant", "name", "feeds", "source")
 @click.argument("entity")
 @click.argument("id", metavar="ID")
 @click.option("--ask", is_flag=True, help="Also ask ServiceTitan for the record, by its id, in any state.")
-@click.option("--json", "as_json", is_flag=True, help="For machines.")
+@json_option()
 def explain(tenant: str, entity: str, id: str, ask: bool, as_json: bool) -> None:  # noqa: A002 - click's name for it
     """Say why a record is present, rejected, deleted or absent, and where it was last seen.
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from st_pipeline.cli.help_text import InOrder, examples
+from st_pipeline.cli.json_option import json_option
 from st_pipeline.cli.selection_options import companies as company_slugs
 from st_pipeline.cli.selection_options import entities as entity_names
 from st_pipeline.cli.selection_options import tenants as tenant_keys
@@ -42,7 +43,7 @@ def rejects() -> None:
 @click.option("--dismissed", is_flag=True, help="The dismissed rejects instead of the open ones.")
 @click.option("--summary", is_flag=True, help="Count the rejects by reason.")
 @click.option("--limit", type=click.IntRange(min=1), default=50, show_default=True, help="Records to show.")
-@click.option("--json", "as_json", is_flag=True, help="For machines.")
+@json_option()
 def list_(
     *,
     tenants: tuple[str, ...],
@@ -96,7 +97,7 @@ def _print_list(rows: list[dict[str, Any]], total: int, *, summary: bool) -> Non
 @click.argument("entity", shell_complete=entity_names)
 @click.argument("id", metavar="ID")
 @click.option("--record", is_flag=True, help="Also show the record as it was received: a customer's data.")
-@click.option("--json", "as_json", is_flag=True, help="For machines.")
+@json_option()
 def show(*, tenant: str, entity: str, id: str, record: bool, as_json: bool) -> None:  # noqa: A002 - click's name for it
     """Show why the record ID of ENTITY was rejected. ID as `list` shows it; a record without an id has a hash, #….
 
@@ -161,7 +162,7 @@ def _print_one(found: dict[str, Any]) -> None:
 @click.argument("entity", required=False, shell_complete=entity_names)
 @click.argument("ids", nargs=-1, metavar="[ID]...")
 @click.option("--all-tenants", is_flag=True, help="Replay the rejects of every enabled tenant.")
-@click.option("--json", "as_json", is_flag=True, help="For machines.")
+@json_option()
 def replay(*, tenant: str | None, entity: str | None, ids: tuple[str, ...], all_tenants: bool, as_json: bool) -> int:
     """Prepare and write rejects again, after a rule or a column was fixed. Does not contact ServiceTitan.
 
@@ -231,7 +232,7 @@ def _print_replayed(answers: list[dict[str, Any]]) -> None:
 @click.option("--all", "everything", is_flag=True, help="All open rejects of the entity.")
 @click.option("--undo", is_flag=True, help="Reopen dismissed rejects.")
 @click.option("--yes", is_flag=True, help="Do not ask before dismissing all.")
-@click.option("--json", "as_json", is_flag=True, help="For machines.")
+@json_option()
 def dismiss(
     *, tenant: str, entity: str, ids: tuple[str, ...], everything: bool, undo: bool, yes: bool, as_json: bool
 ) -> None:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Literal
 
 import click
 
+from st_pipeline.cli.json_option import json_option
 from st_pipeline.errors import ConfigurationError, PipelineError
 from st_pipeline.settings import Settings
 
@@ -39,7 +40,7 @@ class Finding:
 
 
 @click.command(short_help="Check what first-time users get wrong.")
-@click.option("--json", "as_json", is_flag=True, help="For machines.")
+@json_option()
 def doctor(as_json: bool) -> int:
     """Check everything that first-time users get wrong, and say how to fix it. Exit code 1 if something is wrong."""
     from st_pipeline.cli.output import print_json

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from st_pipeline.cli.help_text import examples
+from st_pipeline.cli.json_option import json_option
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     type=click.FloatRange(min=0, min_open=True),
     help="Stop after this many minutes; default: when all is deleted.",
 )
-@click.option("--json", "as_json", is_flag=True, help="For machines.")
+@json_option()
 def retention(minutes: float | None, as_json: bool) -> None:
     """Delete what is older than the settings say: of the sync log, of Dagster's history, and more.
 

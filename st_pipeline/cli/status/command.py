@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from st_pipeline.cli.help_text import examples
+from st_pipeline.cli.json_option import json_option
 from st_pipeline.cli.selection_options import companies as company_slugs
 from st_pipeline.errors import ConfigurationError
 
@@ -43,7 +44,7 @@ WATCH_SECONDS = 2.0
 @click.option("--limit", type=click.IntRange(min=1), default=20, show_default=True, help="Syncs to show.")
 @click.option("--each-tenant", is_flag=True, help="The last sync of each tenant instead of the last ones of all.")
 @click.option("--watch", is_flag=True, help="Show it again every two seconds, until Ctrl-C.")
-@click.option("--json", "as_json", is_flag=True, help="For machines.")
+@json_option()
 def sync_status(
     *,
     companies: tuple[str, ...],

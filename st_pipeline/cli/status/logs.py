@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from st_pipeline.cli.help_text import examples
+from st_pipeline.cli.json_option import json_option
 from st_pipeline.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     ),
 )
 @click.argument("sync")
-@click.option("--json", "as_json", is_flag=True, help="For machines.")
+@json_option()
 def logs(sync: str, as_json: bool) -> None:
     """Show SYNC in detail: what was asked for, what it did for each entity, what went wrong.
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from st_pipeline.cli.help_text import examples
+from st_pipeline.cli.json_option import json_option
 
 if TYPE_CHECKING:
     from st_pipeline.operations.nights import Night
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
 @click.command("plan", epilog=examples("st-pipeline plan", "st-pipeline plan --limit 500", "st-pipeline plan --json"))
 @click.option("--limit", type=click.IntRange(min=1), default=50, show_default=True, help="Tenants to show.")
-@click.option("--json", "as_json", is_flag=True, help="For machines; every tenant.")
+@json_option(note="; every tenant")
 def plan(*, limit: int, as_json: bool) -> None:
     """Show the nightly full syncs: which tenant comes when, how long it is expected to take, how far it is.
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from st_pipeline.cli.help_text import examples
+from st_pipeline.cli.json_option import json_option
 from st_pipeline.cli.selection_options import entities as entity_names
 from st_pipeline.cli.selection_options import selection_options
 from st_pipeline.cli.selection_options import tenants as tenant_keys
@@ -40,7 +41,7 @@ ENDS = ("completed", "failed", "skipped", "unknown")
         "st-pipeline sync -d invoices -e production     one kind of data of every tenant that is due",
         "st-pipeline sync acme-plumbing@integration --entity jobs --rewrite",
         "st-pipeline sync -c acme-plumbing --modified-from 2026-03-01 --modified-to 2026-04-01",
-        "*/15 * * * * st-pipeline sync --json >> sync.log          a line of a crontab",
+        "*/15 * * * * st-pipeline sync --json-lines >> sync.log    a line of a crontab",
     )
 )
 @click.argument("names", nargs=-1, metavar="[TENANT]...", shell_complete=tenant_keys)
@@ -80,7 +81,7 @@ ENDS = ("completed", "failed", "skipped", "unknown")
     "--dry-run", is_flag=True, help="Show which tenants would be synced, why, and from where. Sends no request."
 )
 @click.option("--wait/--no-wait", default=True, show_default=True, help="Follow the syncs, or only queue them.")
-@click.option("--json", "--json-output", "as_json", is_flag=True, help="For machines.")
+@json_option("--json-output")
 def sync(
     *,
     names: tuple[str, ...],

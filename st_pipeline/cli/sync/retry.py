@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from st_pipeline.cli.help_text import examples
+from st_pipeline.cli.json_option import json_option
 
 if TYPE_CHECKING:
     from st_pipeline.operations.failed_syncs import Retry
@@ -22,7 +23,7 @@ MAX_CONCURRENT = 3
     epilog=examples(
         "st-pipeline retry-failed --dry-run",
         "st-pipeline retry-failed --max-age 2 --exclude-auth-errors",
-        "0 * * * * st-pipeline retry-failed --exclude-auth-errors --json >> retries.log",
+        "0 * * * * st-pipeline retry-failed --exclude-auth-errors --json-lines >> retries.log",
     ),
 )
 @click.option("--max-age", "-m", type=click.FloatRange(min=0, min_open=True), default=24, show_default=True,
@@ -34,7 +35,7 @@ MAX_CONCURRENT = 3
 @click.option("--include-permanent", is_flag=True,
               help="Also retry errors that repeat until their cause is fixed: use it once it is.")  # fmt: skip
 @click.option("--dry-run", is_flag=True, help="Show what would be retried. Sends no request.")
-@click.option("--json", "as_json", is_flag=True, help="For machines; the form of `st-pipeline sync --json`.")
+@json_option(note="; the form of `st-pipeline sync --json`")
 def retry_failed(
     *,
     max_age: float,

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from st_pipeline.cli.help_text import examples
+from st_pipeline.cli.json_option import json_option
 
 if TYPE_CHECKING:
     from st_pipeline.tenants.audit import TrailRow
@@ -54,7 +55,7 @@ def audit() -> None:
     "--since", callback=read_moment, metavar="WHEN", help="2027-01-31, 2027-01-31T08:00 (UTC), 30m, 12h or 7d ago."
 )
 @click.option("--limit", type=click.IntRange(min=1), default=50, show_default=True, help="Rows to show, the newest.")
-@click.option("--json", "as_json", is_flag=True, help="For machines.")
+@json_option()
 def list_(tenant: str | None, action: str | None, since: datetime | None, limit: int, as_json: bool) -> None:
     """Show who did what, when, to which tenant, from which machine, and with what result: the newest first.
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from st_pipeline.cli.help_text import InOrder, examples
+from st_pipeline.cli.json_option import json_option
 from st_pipeline.cli.selection_options import tenants as tenant_keys
 from st_pipeline.errors import ConfigurationError
 
@@ -23,7 +24,7 @@ def tenants() -> None:
 
 
 @tenants.command("list", epilog=examples("st-pipeline tenants list", "st-pipeline tenants list --json"))
-@click.option("--json", "as_json", is_flag=True, help="For machines.")
+@json_option()
 def list_(*, as_json: bool) -> None:
     """Show every tenant with its schedule, its last poll and the next."""
     from st_pipeline.cli.database_session import open_database

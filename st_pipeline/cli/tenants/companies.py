@@ -5,6 +5,8 @@ Here: the commands. Not here: storing companies (tenants/).
 
 import click
 
+from st_pipeline.cli.json_option import json_option
+
 
 @click.group()
 def companies() -> None:
@@ -72,7 +74,7 @@ def update(slug: str, name: str | None, intacct_id: str | None, trade: str | Non
 
 
 @companies.command("list")
-@click.option("--json", "as_json", is_flag=True, help="For machines.")
+@json_option()
 def list_(as_json: bool) -> None:
     """Show all companies."""
     from dataclasses import asdict

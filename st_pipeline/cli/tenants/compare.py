@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from st_pipeline.cli.help_text import examples
+from st_pipeline.cli.json_option import json_option
 from st_pipeline.cli.tenants import schedule as _schedule  # noqa: F401 - adds its command to the group
 from st_pipeline.cli.tenants.commands import tenants
 
@@ -21,7 +22,7 @@ COLUMNS = ("half", "polled at", "tenants", "polls", "with news", "requests", "CP
 
 @tenants.command(epilog=examples("st-pipeline tenants compare", "st-pipeline tenants compare --days 1 --json"))
 @click.option("--days", type=click.IntRange(1, 3650), default=7, show_default=True, help="Today and the days before.")
-@click.option("--json", "as_json", is_flag=True, help="For machines.")
+@json_option()
 def compare(*, days: int, as_json: bool) -> None:
     """Show what polls cost and how fresh they keep the tables, for each half of the tenants.
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from st_pipeline.cli.help_text import examples
+from st_pipeline.cli.json_option import json_option
 
 if TYPE_CHECKING:
     from st_pipeline.tenants.diagnosis import Diagnosis
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--dry-run", is_flag=True, help="Check everything and show what would be done; write nothing.")
 @click.option("--test/--no-test", default=True, show_default=True, help="Ask ServiceTitan whether each works.")
-@click.option("--json", "as_json", is_flag=True, help="For machines.")
+@json_option()
 def onboard(file: Path, dry_run: bool, test: bool, as_json: bool) -> int:
     """Add the companies of a CSV FILE with their credentials.
 

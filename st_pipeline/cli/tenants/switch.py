@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from st_pipeline.cli.help_text import InOrder, examples
+from st_pipeline.cli.json_option import json_option
 from st_pipeline.errors import ConfigurationError
 from st_pipeline.settings import ENVIRONMENTS
 
@@ -53,7 +54,7 @@ def on(*, scope: str, name: str) -> None:
 
 
 @switch.command("list", epilog=examples("st-pipeline switch list --json"))
-@click.option("--json", "as_json", is_flag=True, help="For machines.")
+@json_option()
 def list_(*, as_json: bool) -> None:
     """Show what is switched off."""
     from dataclasses import asdict
