@@ -111,6 +111,30 @@ class Known:
 
 
 @dataclass(frozen=True, slots=True)
+class Range:
+    """Records of an entity by when they were created and modified: from inclusive, before exclusive, None open.
+
+    A record without such a time is in no range that is bounded by it.
+    """
+
+    created_from: datetime | None = None
+    created_before: datetime | None = None
+    modified_from: datetime | None = None
+    modified_before: datetime | None = None
+
+    def contains(self, created_on: datetime | None, modified_on: datetime | None) -> bool:
+        """Is a record of these times in it?"""
+        created = _is_between(self.created_from, created_on, self.created_before)
+        return created and _is_between(self.modified_from, modified_on, self.modified_before)
+
+
+def _is_between(first: datetime | None, moment: datetime | None, before: datetime | None) -> bool:
+    if moment is None:
+        return first is None and before is None
+    return (first is None or first <= moment) and (before is None or moment < before)
+
+
+@dataclass(frozen=True, slots=True)
 class KeyLookup:
     """How ids of changed rows lead to keys of a stream. SQL with `:credential_id` and `:ids`, one column of ids each.
 

@@ -11,6 +11,8 @@ PACKAGE, TESTS = "st_pipeline", "st_pipeline_tests"
 ROOMS = ("sync", "postgres", "streams", "tenants", "operations", "servicetitan", "validation")
 # Modules that are tested by what uses them: by a file that a change to the module runs.
 TESTED_BY = {
+    "postgres/held_ranges": "reconciliation/test_tenant",
+    "sync/leased_work": "cli/records/test_rejects",
     "operations/failed_syncs": "cli/sync/test_retry",
     "operations/fingerprint": "sync/test_whole_syncs",
     "operations/history": "cli/status/test_command",

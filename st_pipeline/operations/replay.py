@@ -1,14 +1,12 @@
 """Replay: prepare and write rejected records again, from their bytes, without asking ServiceTitan.
 
-Here: which of them are tried, what is older than what we hold, the lease and the log around it. Not here: preparing and
-writing a chunk: those are a sync's own (sync/, postgres/), or a replay would prove nothing.
+Here: which of them are tried, what is older than what we hold. Not
+here: preparing and writing a chunk: those are a sync's own (sync/, postgres/), or a replay would prove nothing.
 """
 
-import uuid
-from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from collections.abc import Collection
 from dataclasses import dataclass, field
-from typing import Any, NoReturn, cast
+from typing import NoReturn, cast
 
 from sqlalchemy import Connection, Engine
 
@@ -17,19 +15,17 @@ from st_pipeline.entities.spec import EntitySpec
 from st_pipeline.errors import PipelineError
 from st_pipeline.operations import rejects
 from st_pipeline.operations.rejects import HeldRow, RejectFilter, StoredReject
-from st_pipeline.postgres import cursors, leases, stream_pending
+from st_pipeline.postgres import stream_pending
 from st_pipeline.postgres.database import database_errors
-from st_pipeline.postgres.leases import Lease
-from st_pipeline.postgres.sync_log import SyncLog, close_abandoned
 from st_pipeline.protocol import Mode
 from st_pipeline.servicetitan.client import ServiceTitanClient
 from st_pipeline.settings import Settings
 from st_pipeline.streams import STREAMS
 from st_pipeline.sync.batches import Batch
-from st_pipeline.sync.context import EntityContext, EntityResult, StreamContext
+from st_pipeline.sync.context import EntityContext, EntityResult
 from st_pipeline.sync.entity import write_batch
+from st_pipeline.sync.leased_work import LeasedWork, leased_work
 from st_pipeline.sync.prepare import Reading
-from st_pipeline.sync.stream import build_stream
 from st_pipeline.tenants.store import Tenant
 from st_pipeline.validation.chunk import validate_chunk
 from st_pipeline.validation.decode import read_head, read_id, without_nul
@@ -50,13 +46,19 @@ class Replayed:
 class _Replay:
     """The replay of one tenant's rejects, under its lease."""
 
-    tenant: Tenant
-    settings: Settings
-    connection: Connection
-    lease: Lease
-    log: SyncLog
+    leased: LeasedWork
     chosen: RejectFilter
     results: list[Replayed] = field(default_factory=list)
+
+    @property
+    def connection(self) -> Connection:
+        """The one that holds the lease."""
+        return self.leased.connection
+
+    @property
+    def credential_id(self) -> int:
+        """The tenant's."""
+        return self.leased.tenant.credential_id
 
 
 def replay(
@@ -70,62 +72,22 @@ def replay(
         credential_ids=(tenant.credential_id,), names=names, keys=keys, dismissed=None if keys else False
     )  # fmt: skip
     doing = f"replay of rejects of tenant {tenant.partition_key}"
+    of = ", ".join(chosen.names) or "all"
     with database_errors(doing), engine.connect() as connection:
-        with _leased(connection, settings, tenant, chosen) as work:
+        with leased_work(connection, settings, tenant, "replay of rejects", f"rejects of {of}") as leased:
+            work = _Replay(leased, chosen)
             for name in (*LISTS, *STREAMS):
                 _replay_one(work, name)
         return work.results
 
 
-@contextmanager
-def _leased(connection: Connection, settings: Settings, tenant: Tenant, chosen: RejectFilter) -> Iterator[_Replay]:
-    """The tenant's lease and a row of the sync log, for the block."""
-    sync_id = uuid.uuid4()
-    lease = leases.take_or_wait(
-        connection,
-        tenant.credential_id,
-        tenant.partition_key,
-        "replay of rejects",
-        settings.lease_seconds,
-        sync_id=sync_id,
-        wait_seconds=settings.lease_wait_seconds,
-    )
-    of = ", ".join(chosen.names) or "all"
-    log = SyncLog(
-        tenant.credential_id, tenant.partition_key, sync_id, "manual", Mode.WINDOW, f"rejects of {of}", derived=STREAMS
-    )
-    message: str | None = "stopped"
-    try:
-        with connection.begin():
-            close_abandoned(connection, tenant.credential_id)
-        yield _Replay(tenant, settings, connection, lease, log, chosen)
-        message = None
-    except PipelineError as error:
-        message = str(error)
-        raise
-    finally:
-        _close(connection, log, lease, message)
-
-
-def _close(connection: Connection, log: SyncLog, lease: Lease, message: str | None) -> None:
-    try:
-        if connection.in_transaction():
-            connection.rollback()
-        with connection.begin():
-            if log.id is not None:
-                log.ended(connection, message, {})
-            lease.release(connection)
-    except Exception:  # noqa: BLE001 - the first error is the one to tell; the next sync closes the log's row
-        connection.invalidate()  # a pooled connection that lives on would hold the tenant's lease
-
-
 def _replay_one(work: _Replay, name: str) -> None:
     if work.chosen.names and name not in work.chosen.names:
         if name in STREAMS:
-            _build(work, name)  # what was written above may have renewed its records
+            work.leased.build(name)  # what was written above may have renewed its records
         return
     result = Replayed(name)
-    last_id, size = 0, work.settings.rows_per_chunk
+    last_id, size = 0, work.leased.settings.rows_per_chunk
     one = RejectFilter(
         credential_ids=work.chosen.credential_ids,
         names=(name,),
@@ -144,7 +106,7 @@ def _replay_one(work: _Replay, name: str) -> None:
         else:
             _write(work, LISTS[name], kept, result)
     if name in STREAMS:
-        _build(work, name)
+        work.leased.build(name)
         if result.tried:
             with work.connection.begin():
                 result.still_failing = rejects.number(work.connection, one)
@@ -162,10 +124,10 @@ def _write(work: _Replay, spec: EntitySpec, kept: list[StoredReject], result: Re
     ids = {one.id: read_id(without_nul(one.record)[0]) for one in good}
     asked = [st_id for st_id in ids.values() if st_id is not None]
     with work.connection.begin():
-        held = rejects.held_rows(work.connection, spec, work.tenant.credential_id, asked)
+        held = rejects.held_rows(work.connection, spec, work.credential_id, asked)
     older = [one for one in good if _is_older(one, held.get(ids[one.id] or 0))]
     with work.connection.begin():
-        work.lease.extend(work.connection)
+        work.leased.lease.extend(work.connection)
         for one in fails:
             rejects.still_fails(work.connection, one.id, _reasons(failing, one) or ())
         rejects.forget(work.connection, [one.id for one in older])
@@ -204,13 +166,13 @@ def _write_rows(work: _Replay, spec: EntitySpec, kept: list[StoredReject]) -> in
         spec=spec,
         client=cast("ServiceTitanClient", Nobody()),
         whole=None if entity is spec else EntityResult(entity.name, Mode.WINDOW),
-        **_common(work),
+        **work.leased.common(),
     )
     write_batch(Reading(order), Batch([one.record for one in kept], pages=1))
     with work.connection.begin():
         # Rejects under a hash of their bytes: they have an id now, under which they were written or rejected again.
         rejects.forget(work.connection, [one.id for one in kept if one.st_id is None])
-        work.log.entity_ended(work.connection, order.entity)
+        work.leased.log.entity_ended(work.connection, order.entity)
     return order.result.counts.failed
 
 
@@ -218,31 +180,7 @@ def _let_wait(work: _Replay, stream: str, kept: list[StoredReject]) -> None:
     """A stream's record is made anew from the tables: its bytes are only what it would have been."""
     with work.connection.begin():
         keys = [one.st_id for one in kept if one.st_id is not None]
-        stream_pending.put(work.connection, work.tenant.credential_id, stream, keys)
-
-
-def _build(work: _Replay, stream: str) -> None:
-    with work.connection.begin():
-        begun = cursors.load(work.connection, work.tenant.credential_id, stream).last_full_at is not None
-    if not begun:
-        return  # its first build takes every row anyway
-    order = StreamContext(stream=STREAMS[stream], **{**_common(work), "mode": Mode.INCREMENTAL, "quiet": True})
-    build_stream(order)
-    if work.log.id is not None:
-        with work.connection.begin():
-            work.log.entity_ended(work.connection, stream)
-
-
-def _common(work: _Replay) -> dict[str, Any]:
-    return {
-        "tenant": work.tenant.partition_key,
-        "credential_id": work.tenant.credential_id,
-        "connection": work.connection,
-        "lease": work.lease,
-        "log": work.log,
-        "settings": work.settings,
-        "mode": Mode.WINDOW,  # moves no cursor, and asks nobody whether a record is gone
-    }
+        stream_pending.put(work.connection, work.credential_id, stream, keys)
 
 
 class Nobody:

@@ -23,6 +23,21 @@ def without_row(connection: Connection, spec: EntitySpec, credential_id: int) ->
     return list(rows.scalars())
 
 
+def records_without_row(
+    connection: Connection, spec: EntitySpec, credential_id: int, limit: int
+) -> list[tuple[int | None, bytes]]:
+    """The same with their bytes, up to a number of them."""
+    rows = connection.execute(
+        text(
+            f"SELECT r.st_id, r.record FROM sync_rejects r WHERE r.credential_id = :id AND r.entity = :entity AND "  # noqa: S608
+            f"NOT EXISTS (SELECT FROM {spec.table} t WHERE t.credential_id = r.credential_id AND t.{KEY} = r.st_id) "
+            "ORDER BY r.id LIMIT :limit"
+        ),
+        {"id": credential_id, "entity": spec.name, "limit": limit},
+    )
+    return [(st_id, bytes(record)) for st_id, record in rows]
+
+
 def settle(
     connection: Connection,
     credential_id: int,

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import partial
 from http import HTTPStatus
 from threading import Event
+from types import MappingProxyType
 
 import msgspec
 
@@ -21,6 +22,7 @@ from st_pipeline.servicetitan.prefetch import prefetched
 
 IDS_PER_REQUEST = 50  # ServiceTitan: more are refused with 400
 MAX_EMPTY_PAGES_IN_A_ROW = 100
+EVERYTHING: Mapping[str, str] = MappingProxyType({})  # no bounds
 MAX_WALKS = 3  # of a list that keeps changing; the next full sync reads it again
 
 
@@ -108,16 +110,18 @@ def iter_list(
     *,
     modified_from: str | None = None,
     modified_before: str | None = None,
+    within: Mapping[str, str] = EVERYTHING,
     prefetch: int = 1,
     complete: bool = False,
 ) -> Iterator[Page]:
     """Read a list, all states, from `modified_from` (inclusive) to `modified_before` (exclusive).
 
-    `complete`: read it again from its first page when it showed fewer records than its total: a record that disappears
-    while pages are read shifts those behind it, so the first one of the next page is never shown.
+    `within`: further bounds, by the names of the list's parameters. `complete`: read it again from its first page when
+    it showed fewer records than its total: a record that disappears while pages are read shifts those behind it, so the
+    first one of the next page is never shown.
     Raises InvalidApiResponseFormat when a page repeats, and after MAX_EMPTY_PAGES_IN_A_ROW that say there is more.
     """
-    params = _list_params(client, spec, modified_from, modified_before)
+    params = {**_list_params(client, spec, modified_from, modified_before), **within}
     return prefetched(partial(_walks, client, spec, params, MAX_WALKS if complete else 1), prefetch)
 
 
@@ -222,12 +226,19 @@ def count(client: ServiceTitanClient, spec: EntitySpec) -> int:
     return shown
 
 
-def total(client: ServiceTitanClient, spec: EntitySpec, *, created_before: str | None = None) -> int | None:
+def total(
+    client: ServiceTitanClient,
+    spec: EntitySpec,
+    *,
+    created_before: str | None = None,
+    within: Mapping[str, str] = EVERYTHING,
+) -> int | None:
     """The list's own total, in any state, of records created before that (exclusive). One small request.
 
-    None: the list has no total, as that of equipment's custom fields. ServiceTitan: that list requires `page`, too.
+    `within`: further bounds, by the names of the list's parameters. None: the list has no total, as that of equipment's
+    custom fields. ServiceTitan: that list requires `page`, too.
     """
-    params = {**spec.list_params, "page": "1", "pageSize": "1", "includeTotal": "true"}
+    params = {**spec.list_params, "page": "1", "pageSize": "1", "includeTotal": "true", **within}
     if created_before is not None:
         params["createdBefore"] = created_before
     return _get_page(client, spec, spec.list_path, params, _counting(client, spec)).total_count

@@ -90,6 +90,25 @@ def _looked_up(context: EntityContext, result: EntityResult, began: datetime | N
     return None
 
 
+def mark_looked_up(context: EntityContext, gone: Sequence[int], back: Sequence[int]) -> None:
+    """Outside a full sync: mark rows that the source no longer has, unmark those that it shows.
+
+    Raises DeletionRefused when more would be marked than the guard allows; then nothing is marked or unmarked.
+    """
+    spec, of = context.spec, context.credential_id
+    with context.connection.begin():
+        live = soft_deletes.refused_by(context.connection, spec, of, guard_of(context), len(gone))
+    if live is not None:
+        raise _refused(context, len(gone), live)
+    with context.connection.begin():
+        context.lease.extend(context.connection)
+        soft_deletes.unmark(context.connection, spec, of, back)
+        context.result.counts.deleted += soft_deletes.mark_deleted(context.connection, spec, of, gone)
+        streams = stream_pending.begun(context.connection, of, streams_of(spec.name))
+        stream_pending.put_keys_of(context.connection, of, spec, streams, [*gone, *back])
+        context.log.progress(context.connection, context.entity, context.mode, context.counts_so_far(), None)
+
+
 def look_up_inactive(context: EntityContext, valid: ValidChunk) -> tuple[list[int], list[int]]:
     """Of a chunk's records that a feed shows as inactive: those that the source no longer knows by id, and the others.
 

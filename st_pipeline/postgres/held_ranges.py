@@ -1,0 +1,145 @@
+"""What the tables hold of a range of an entity's records, to be compared with the source.
+
+Here: numbers, ids, values and sums of a tenant's rows, read only. Not here: what the source shows, what differs
+(reconciliation/).
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+from sqlalchemy import Connection, text
+
+from st_pipeline.entities.spec import CREATED, KEY, MODIFIED, EntitySpec, Kind
+from st_pipeline.protocol import Range
+
+
+@dataclass(frozen=True, slots=True)
+class Number:
+    """Rows of a range. `live`: not marked as deleted; `marked`: the others."""
+
+    live: int
+    marked: int
+
+
+@dataclass(frozen=True, slots=True)
+class HeldRow:
+    """A row: its columns by name, JSON as text, and when it was marked as deleted and written."""
+
+    values: Mapping[str, Any]
+    deleted_at: datetime | None
+    local_synced_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Month:
+    """Live rows created in a month (UTC): how many, and the sums of the columns asked for."""
+
+    month: datetime
+    records: int
+    sums: tuple[Decimal, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Completeness:
+    """Up to when an entity is known to be complete, and when its last full sync ended; None: never."""
+
+    complete_through: datetime | None
+    last_full_at: datetime | None
+
+
+def completeness(connection: Connection, credential_id: int, entity: str) -> Completeness:
+    """How complete an entity, or one of its lists, is."""
+    row = connection.execute(
+        text(
+            "SELECT m.complete_through, c.last_full_at FROM sync_cursors c LEFT JOIN completeness m "
+            "USING (credential_id, entity) WHERE c.credential_id = :id AND c.entity = :entity"
+        ),
+        {"id": credential_id, "entity": entity},
+    ).one_or_none()
+    return Completeness(None, None) if row is None else Completeness(*row)
+
+
+def number(connection: Connection, spec: EntitySpec, credential_id: int, range_: Range) -> Number:
+    """How many rows there are."""
+    where, bound = _where(range_)
+    query = (
+        "SELECT count(*) FILTER (WHERE deleted_at IS NULL), count(deleted_at) "  # noqa: S608 - names of a spec
+        f"FROM {spec.table} WHERE credential_id = :id{where}"
+    )
+    return Number(*connection.execute(text(query), {"id": credential_id, **bound}).one())
+
+
+def middle(connection: Connection, spec: EntitySpec, credential_id: int, range_: Range, column: str) -> datetime | None:
+    """A moment that divides the range's live rows by this column as evenly as can be. None: all are of one moment."""
+    where, bound = _where(range_)
+    query = (
+        f"WITH held AS MATERIALIZED (SELECT {column} AS moment FROM {spec.table} "  # noqa: S608 - names of a spec
+        f"WHERE credential_id = :id AND deleted_at IS NULL AND {column} IS NOT NULL{where}) "
+        "SELECT CASE WHEN m.median > m.least THEN m.median "
+        "ELSE (SELECT min(moment) FROM held WHERE moment > m.least) END "
+        "FROM (SELECT min(moment) AS least, percentile_disc(0.5) WITHIN GROUP (ORDER BY moment) AS median FROM held) m"
+    )
+    moment: datetime | None = connection.execute(text(query), {"id": credential_id, **bound}).scalar_one()
+    return moment
+
+
+def live_ids(connection: Connection, spec: EntitySpec, credential_id: int, range_: Range) -> list[int]:
+    """The ids of the range's live rows."""
+    where, bound = _where(range_)
+    query = f"SELECT {KEY} FROM {spec.table} WHERE credential_id = :id AND deleted_at IS NULL{where} ORDER BY {KEY}"  # noqa: S608
+    return list(connection.execute(text(query), {"id": credential_id, **bound}).scalars())
+
+
+def undated(connection: Connection, spec: EntitySpec, credential_id: int) -> int:
+    """How many live rows do not say when they were created."""
+    query = f"SELECT count(*) FROM {spec.table} WHERE credential_id = :id AND deleted_at IS NULL AND {CREATED} IS NULL"  # noqa: S608
+    return int(connection.execute(text(query), {"id": credential_id}).scalar_one())
+
+
+def rows(connection: Connection, spec: EntitySpec, credential_id: int, ids: Sequence[int]) -> dict[int, HeldRow]:
+    """The rows of these ids, marked ones too."""
+    names = [column.name for column in spec.columns]
+    shown = [f"{one.name}::text AS {one.name}" if one.kind is Kind.JSON else one.name for one in spec.columns]
+    found = connection.execute(
+        text(
+            f"SELECT {', '.join(shown)}, deleted_at, local_synced_at FROM {spec.table} "  # noqa: S608 - of a spec
+            f"WHERE credential_id = :id AND {KEY} = ANY(:ids)"
+        ),
+        {"id": credential_id, "ids": list(ids)},
+    ).mappings()
+    return {
+        one[KEY]: HeldRow({name: one[name] for name in names}, one["deleted_at"], one["local_synced_at"])
+        for one in found
+    }
+
+
+def months(
+    connection: Connection, spec: EntitySpec, credential_id: int, range_: Range, columns: Sequence[str]
+) -> list[Month]:
+    """The range's live rows by the month in which they were created, the earliest first."""
+    where, bound = _where(range_)
+    sums = "".join(f", coalesce(sum({name}), 0)" for name in columns)
+    query = (
+        f"SELECT date_trunc('month', {CREATED}, 'UTC'), count(*){sums} FROM {spec.table} "  # noqa: S608 - of a spec
+        f"WHERE credential_id = :id AND deleted_at IS NULL AND {CREATED} IS NOT NULL{where} GROUP BY 1 ORDER BY 1"
+    )
+    found = connection.execute(text(query), {"id": credential_id, **bound})
+    return [Month(month, records, tuple(sums)) for month, records, *sums in found]
+
+
+def _where(range_: Range) -> tuple[str, dict[str, datetime]]:
+    conditions, bound = "", {}
+    for name, column, compares in (
+        ("created_from", CREATED, ">="),
+        ("created_before", CREATED, "<"),
+        ("modified_from", MODIFIED, ">="),
+        ("modified_before", MODIFIED, "<"),
+    ):
+        moment = getattr(range_, name)
+        if moment is not None:
+            conditions += f" AND {column} {compares} :{name}"
+            bound[name] = moment
+    return conditions, bound
