@@ -25,6 +25,7 @@ TESTED_BY = {
     "operations/status": "cli/status/test_command",
     "postgres/dagster_history": "operations/test_retention_of_dagster",
     "postgres/api_pauses": "postgres/test_switches",
+    "postgres/check_thresholds": "checks/test_thresholds",
     "postgres/index_builds": "postgres/test_migrations_of_filled_databases",
     "postgres/old_rows": "operations/test_retention",
     "postgres/run_sessions": "postgres/test_signs_of_life",

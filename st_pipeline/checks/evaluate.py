@@ -5,15 +5,16 @@ news (postgres/check_verdicts.py), Dagster's asset checks (defs/).
 """
 
 from collections.abc import Collection, Iterator, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 import structlog
 from sqlalchemy import Connection, Engine, text
 
 from st_pipeline.checks.registry import CHECKS
-from st_pipeline.checks.spec import AWAITS, Check, CheckedTenant, CheckInput, Finding, Status, Verdict
+from st_pipeline.checks.spec import AWAITS, Check, CheckedTenant, CheckInput, Finding, Rule, Status, Verdict
 from st_pipeline.checks.thresholds import Thresholds
-from st_pipeline.errors import DatabaseUnavailable, PipelineError
+from st_pipeline.errors import ConfigurationError, DatabaseUnavailable, PipelineError
 from st_pipeline.postgres import check_verdicts
 from st_pipeline.postgres.database import transaction
 from st_pipeline.settings import Settings
@@ -116,26 +117,47 @@ def _evaluated(
     wanted = [(check, assets) for check, assets in wanted if assets]
     if not tenants or not wanted:
         return []
-    thresholds = Thresholds({(check.name, one.name): one.default for check in CHECKS for one in check.thresholds})
-    name_of = {tenant.credential_id: tenant.partition_key for tenant in tenants}
-    found = [
-        Verdict(
+    with transaction(engine, "read the thresholds of checks") as connection:
+        try:
+            thresholds = Thresholds.load(connection, settings, CHECKS, {one.credential_id for one in tenants})
+        except ConfigurationError as error:
+            # No check passes by a threshold that nobody meant.
+            wanted = [(replace(check, rule=_raising(error), at_tick=None), assets) for check, assets in wanted]
+            thresholds = Thresholds({})
+    found: list[Verdict] = []
+    for check, assets in wanted:
+        asked = CheckInput(engine, settings, tenants, assets, now, thresholds)
+        if only_changes and check.at_tick is not None:
+            worth_it = frozenset(check.at_tick(asked))
+            asked = replace(asked, tenants=[tenant for tenant in tenants if tenant.credential_id in worth_it])
+        found += _verdicts(check, asked)
+    return check_verdicts.save(engine, found, only_changes=only_changes)
+
+
+def _verdicts(check: Check, asked: CheckInput) -> Iterator[Verdict]:
+    """What the check finds, not yet compared with what is stored."""
+    name_of = {tenant.credential_id: tenant.partition_key for tenant in asked.tenants}
+    for finding in findings(check, asked) if name_of else ():
+        yield Verdict(
             credential_id=finding.credential_id,
             tenant=name_of[finding.credential_id],
             asset=finding.asset,
             check=check.name,
             status=finding.status,
             severity=finding.severity or check.severity,
-            since=now,
-            checked_at=now,
+            since=asked.now,
+            checked_at=asked.now,
             message=finding.message,
             figures=finding.figures,
             causes=tuple(finding.causes),
         )
-        for check, assets in wanted
-        for finding in findings(check, CheckInput(engine, settings, tenants, assets, now, thresholds))
-    ]
-    return check_verdicts.save(engine, found, only_changes=only_changes)
+
+
+def _raising(error: ConfigurationError) -> Rule:
+    def rule(_: CheckInput) -> Iterator[Finding]:
+        raise error
+
+    return rule
 
 
 def findings(check: Check, asked: CheckInput) -> Iterator[Finding]:

@@ -3,11 +3,23 @@
 Here: the list. Not here: the rules (rules/).
 """
 
-from st_pipeline.checks.rules import completeness, drift, freshness, references, rejected
+from st_pipeline.checks.rules import (
+    completeness,
+    credentials,
+    drift,
+    freshness,
+    overruns,
+    references,
+    rejected,
+    service_quality,
+)
 from st_pipeline.checks.spec import Check
 
 CHECKS: tuple[Check, ...] = (
     *freshness.CHECKS,
+    *overruns.CHECKS,
+    *credentials.CHECKS,
+    *service_quality.CHECKS,
     *completeness.CHECKS,
     *rejected.CHECKS,
     *references.CHECKS,

@@ -4,7 +4,7 @@ Here: the values that rules are written with. Not here: the list of checks (regi
 that are stored (postgres/check_verdicts.py).
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -104,9 +104,10 @@ class Check:
     """A check. `assets`: entities or streams; `(TENANT,)` for what concerns a tenant as a whole.
 
     `description`: what is true when it passes. `advice`: what to do when it fails. `is_time_driven`: time alone can
-    make it fail, so it is evaluated with every tick. `reads`: the entities whose changes a check of `TENANT` depends
-    on; empty: any. `reads_all_rows`: it takes CPU time in proportion to the tenant's tables, so polls evaluate it only
-    every ST_PIPELINE_CHECKS_PAUSE_MINUTES while it passes.
+    make it fail, so it is evaluated with every tick. `at_tick`: the credentials for which that is worth its cost; None:
+    all. `reads`: the entities whose changes a check of `TENANT` depends on; empty: any. `reads_all_rows`: it takes CPU
+    time in proportion to the tenant's tables, so polls evaluate it only every ST_PIPELINE_CHECKS_PAUSE_MINUTES while it
+    passes.
     """
 
     name: str
@@ -117,6 +118,7 @@ class Check:
     thresholds: tuple[Threshold, ...]
     rule: Rule
     is_time_driven: bool = False
+    at_tick: Callable[[CheckInput], Collection[int]] | None = None
     reads: tuple[str, ...] = ()
     reads_all_rows: bool = False
 

@@ -55,6 +55,9 @@ class Retention(BaseModel):
     dismissed_rejects_days: float = Field(
         default=90, ge=0, description="Dismissed rejects, counted from when ServiceTitan last sent the record."
     )
+    check_history_days: float = Field(
+        default=180, ge=0, description="Changes of checks' verdicts. The latest verdicts stay."
+    )
     archive_folder: Path | None = Field(
         default=None,
         description="Folder in which deleted rows are kept, as gzip files with a JSON document a line. They hold what "

@@ -6,7 +6,7 @@ a page lags behind the code.
 
 import inspect
 import types
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin
 from zoneinfo import ZoneInfo
@@ -53,6 +53,7 @@ KINDS = {
     ZoneInfo: "time zone",
     bool: "true or false",
     frozenset: "names",
+    Mapping: "names with numbers",
     str: "text",
 }
 TEXT_UNITS = {"url": "address", "host": "address", "cron": "cron"}
@@ -77,7 +78,7 @@ def settings_page() -> str:
 def default_text(info: FieldInfo) -> str:
     """A default as one would write it into `.env`."""
     value = info.default
-    if value is None or value == frozenset():
+    if value is None or value in (frozenset(), {}):
         return "not set"
     if isinstance(value, bool):
         return f"`{str(value).lower()}`"
