@@ -36,6 +36,12 @@ def configure_logs(settings: Settings) -> None:
     )
 
 
+def configure_logs_of_a_program(settings: Settings) -> None:
+    """The same for a program that calls us, unless it has configured structlog in its own way."""
+    if not structlog.is_configured():
+        configure_logs(settings)
+
+
 def _plain_values(_logger: object, _name: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     """Values may come from outside, and the line may be printed to a terminal."""
     return {key: plain(value) if isinstance(value, str) else value for key, value in event.items()}

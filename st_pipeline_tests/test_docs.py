@@ -16,6 +16,7 @@ import grimp
 import pytest
 from sqlalchemy import Engine, inspect
 
+import st_pipeline
 from st_pipeline import errors
 from st_pipeline.cli import cli
 from st_pipeline.entities import LISTS
@@ -30,6 +31,7 @@ from st_pipeline.tools.documentation import (
     with_part,
     write,
 )
+from st_pipeline.tools.python_page import python_page
 from st_pipeline_tests.documents import PACKAGE, PAGES, ROOT, Page
 
 SHELL_ENDS = {"|", "||", "&&", ";", "&", ">", ">>", "<"}
@@ -52,6 +54,18 @@ def test_the_settings_page_is_what_the_settings_say():
 
 def test_the_commands_page_is_what_the_commands_say():
     assert page("commands.md").text == commands_page(), "run python -m st_pipeline.tools.documentation"
+
+
+def test_the_page_for_programs_is_what_can_be_imported():
+    assert page("python.md").text == python_page(), "run python -m st_pipeline.tools.documentation"
+
+
+def test_every_error_can_be_imported_from_the_package():
+    """Whoever catches one must not need to know our rooms."""
+    found = {name for name, one in vars(errors).items() if isinstance(one, type) and issubclass(one, Exception)}
+    assert len(found) > 20
+    assert {name for name in found if getattr(st_pipeline, name, None) is not getattr(errors, name)} == set()
+    assert found <= set(st_pipeline.__all__) <= set(dir(st_pipeline))
 
 
 def test_every_setting_stands_in_the_page_once():

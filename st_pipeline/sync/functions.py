@@ -7,6 +7,7 @@ from typing import Any
 
 from sqlalchemy import Engine, text
 
+from st_pipeline.logs import configure_logs_of_a_program
 from st_pipeline.postgres.database import database_errors, main_engine
 from st_pipeline.settings import Settings, load_settings
 from st_pipeline.sync.configuration import SyncConfiguration, SyncResult
@@ -27,6 +28,7 @@ def synchronize_data(
     not raise: see `SyncResult.success` and `errors`.
     """
     settings = settings or load_settings()
+    configure_logs_of_a_program(settings)
     with main_engine(settings, engine) as opened:
         sync = TenantSync(
             opened, settings, tenant, configuration or SyncConfiguration(), wait_seconds=settings.lease_wait_seconds

@@ -1,4 +1,4 @@
-"""The parts of docs/ that are made from code: every setting, every command, every entity with its columns and scope.
+"""The parts of docs/ that are made from code: settings, commands, what programs import, entities, their scopes.
 
 Here: their text, and `python -m st_pipeline.tools.documentation`, which writes them. Not here: prose. A test fails when
 a page lags behind the code.
@@ -22,6 +22,7 @@ from st_pipeline.settings import Settings, variable_name
 from st_pipeline.streams import STREAMS
 from st_pipeline.streams.spec import StreamSpec
 from st_pipeline.tools.commands_page import commands_page
+from st_pipeline.tools.python_page import python_page
 
 DOCS = Path("docs")
 BEGIN = "<!-- from here to the end mark: made by python -m st_pipeline.tools.documentation -->"
@@ -198,6 +199,7 @@ def write(docs: Path = DOCS) -> None:
     """Write the made parts into the pages of this folder."""
     (docs / "settings.md").write_text(settings_page())
     (docs / "commands.md").write_text(commands_page())
+    (docs / "python.md").write_text(python_page())
     for name, part in (("data-model.md", entities_part()), ("real-account.md", scopes_part())):
         page = docs / name
         page.write_text(with_part(page.read_text(), part))

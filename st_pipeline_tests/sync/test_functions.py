@@ -1,8 +1,10 @@
 """What a program calls: with the settings of its environment, or with an engine of its own."""
 
 import time
+from collections.abc import Iterator
 
 import pytest
+import structlog
 
 from st_pipeline import get_last_sync_status, synchronize_customers, synchronize_data, synchronize_invoices
 from st_pipeline.errors import ConfigurationError
@@ -74,3 +76,29 @@ def test_an_unknown_tenant_is_refused_with_similar_names(acme: Acme, function: o
     with pytest.raises(ConfigurationError, match="unknown tenant 'acm'"):
         function("acm")  # type: ignore[operator]
     assert connections(acme) == 0
+
+
+@pytest.fixture
+def structlog_untouched() -> Iterator[None]:
+    """As a program finds it that has never heard of structlog."""
+    before = structlog.get_config()
+    structlog.reset_defaults()
+    yield
+    structlog.configure(**before)
+
+
+@pytest.mark.usefixtures("environment", "structlog_untouched")
+def test_a_program_hears_only_what_its_log_level_lets_through(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.setenv("ST_PIPELINE_LOG_LEVEL", "ERROR")
+    assert synchronize_data("acme", SyncConfiguration(only=("tag_types",))).success
+    assert capsys.readouterr() == ("", "")
+
+
+@pytest.mark.usefixtures("environment", "structlog_untouched")
+def test_a_program_that_has_configured_structlog_keeps_its_configuration():
+    heard: list[str] = []
+    structlog.configure(processors=[lambda _logger, _name, event: heard.append(event["event"]) or ""])
+    assert synchronize_data("acme", SyncConfiguration(only=("tag_types",))).success
+    assert "chunk written" in heard
