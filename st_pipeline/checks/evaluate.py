@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 import structlog
 from sqlalchemy import Connection, Engine, text
 
-from st_pipeline.checks.registry import CHECKS
+from st_pipeline.checks.registry import CHECKS, all_checks
 from st_pipeline.checks.spec import AWAITS, Check, CheckedTenant, CheckInput, Finding, Rule, Status, Verdict
 from st_pipeline.checks.thresholds import Thresholds
 from st_pipeline.errors import ConfigurationError, DatabaseUnavailable, PipelineError
@@ -39,7 +39,7 @@ def evaluate(
     """
     wanted = [
         (check, frozenset(check.assets) if assets is None else frozenset(check.assets) & frozenset(assets))
-        for check in CHECKS
+        for check in all_checks(settings)
         if only is None or check.name in only
     ]
     return _evaluated(engine, settings, tenants, wanted, now, only_changes=False)
@@ -60,7 +60,7 @@ def after_sync(
     """
     changed = frozenset(entities_changed)
     if is_full:
-        wanted = [(check, frozenset(check.assets)) for check in CHECKS]
+        wanted = [(check, frozenset(check.assets)) for check in all_checks(settings)]
     else:
         wanted = list(_due(engine, settings, tenant, changed, now)) if changed else []
     return _evaluated(engine, settings, [tenant], wanted, now, only_changes=False)
@@ -73,7 +73,7 @@ def _due(
     with transaction(engine, f"read the verdicts on tenant {tenant.partition_key}") as connection:
         stored = {one.key: one for one in check_verdicts.load(connection, credential_ids=[tenant.credential_id])}
     since = now - timedelta(minutes=settings.checks_pause_minutes)
-    for check in CHECKS:
+    for check in all_checks(settings):
         before = {
             asset: stored.get(check_verdicts.Key(tenant.credential_id, asset, check.name)) for asset in check.assets
         }
@@ -119,7 +119,9 @@ def _evaluated(
         return []
     with transaction(engine, "read the thresholds of checks") as connection:
         try:
-            thresholds = Thresholds.load(connection, settings, CHECKS, {one.credential_id for one in tenants})
+            thresholds = Thresholds.load(
+                connection, settings, all_checks(settings), {one.credential_id for one in tenants}
+            )
         except ConfigurationError as error:
             # No check passes by a threshold that nobody meant.
             wanted = [(replace(check, rule=_raising(error), at_tick=None), assets) for check, assets in wanted]

@@ -1,8 +1,9 @@
 """All checks, in the order in which people read them.
 
-Here: the list. Not here: the rules (rules/).
+Here: the list. Not here: the rules (rules/), reading a company's own (own).
 """
 
+from st_pipeline.checks.own import own_checks
 from st_pipeline.checks.rules import (
     completeness,
     credentials,
@@ -14,6 +15,7 @@ from st_pipeline.checks.rules import (
     service_quality,
 )
 from st_pipeline.checks.spec import Check
+from st_pipeline.settings import Settings
 
 CHECKS: tuple[Check, ...] = (
     *freshness.CHECKS,
@@ -27,3 +29,8 @@ CHECKS: tuple[Check, ...] = (
 )
 BY_NAME = {check.name: check for check in CHECKS}
 PAIRS = tuple((asset, check) for check in CHECKS for asset in check.assets)
+
+
+def all_checks(settings: Settings) -> tuple[Check, ...]:
+    """The built-in ones, then a company's own."""
+    return (*CHECKS, *own_checks(settings, frozenset(BY_NAME)))
