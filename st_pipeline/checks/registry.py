@@ -9,10 +9,13 @@ from st_pipeline.checks.rules import (
     credentials,
     drift,
     freshness,
+    money,
     overruns,
     references,
     rejected,
     service_quality,
+    streams,
+    volume,
 )
 from st_pipeline.checks.spec import Check
 from st_pipeline.settings import Settings
@@ -25,6 +28,9 @@ CHECKS: tuple[Check, ...] = (
     *completeness.CHECKS,
     *rejected.CHECKS,
     *references.CHECKS,
+    *money.CHECKS,
+    *streams.CHECKS,
+    *volume.CHECKS,
     *drift.CHECKS,
 )
 BY_NAME = {check.name: check for check in CHECKS}

@@ -41,6 +41,11 @@ class TwoCompanies:
         with self.engine.begin() as connection:
             return connection.execute(text(statement), {**ids, **bound}).rowcount
 
+    def value(self, query: str) -> Any:
+        """The first value that Postgres answers."""
+        with self.engine.connect() as connection:
+            return connection.execute(text(query)).scalar()
+
     def verdicts(self, *only: str) -> list[Verdict]:
         """The verdicts of these checks, or of all, on both."""
         tenants = list(self.tenants.values())
