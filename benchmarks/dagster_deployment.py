@@ -28,7 +28,8 @@ from st_pipeline.runs.graphql import LOCATION, REPOSITORY
 from st_pipeline.settings import variable_name
 
 PROJECT = Path(__file__).parents[1]
-IDLE_SECONDS = 60
+IDLE_SECONDS = 120
+SETTLE_SECONDS = 120  # meanwhile the sensor's first ticks add the tenants as partitions
 READY_SECONDS = 180
 ROUND_SECONDS = 1800
 RUNNING = ("QUEUED", "NOT_STARTED", "STARTING", "STARTED", "CANCELING")
@@ -40,6 +41,12 @@ LAUNCH = """
       }
     }
 """
+SCHEDULE = """
+    query ($selector: ScheduleSelector!) {
+      scheduleOrError(scheduleSelector: $selector) { ... on Schedule { scheduleState { id } } }
+    }
+"""
+STOP_SCHEDULE = "mutation ($id: String!) { stopRunningSchedule(id: $id) { __typename } }"
 STATUS = "query ($id: ID!) { runOrError(runId: $id) { ... on Run { status } } }"
 
 
@@ -59,6 +66,13 @@ class Deployment:
                 assert time.monotonic() < give_up_at, f"run {run_id} has not ended"
                 time.sleep(0.2)
             assert status == "SUCCESS", f"run {run_id}: {status}"
+
+    def stop_schedule(self, name: str) -> None:
+        """Its ticks would poll in the middle of a round, or while nothing is meant to run."""
+        selector = {"repositoryName": REPOSITORY, "repositoryLocationName": LOCATION, "scheduleName": name}
+        state = self._ask(SCHEDULE, selector=selector)["scheduleOrError"]["scheduleState"]
+        answer = self._ask(STOP_SCHEDULE, id=state["id"])["stopRunningSchedule"]
+        assert answer["__typename"] == "ScheduleStateResult", answer
 
     def _launch(self, worker: int) -> str:
         selector = {"repositoryName": REPOSITORY, "repositoryLocationName": LOCATION, "jobName": "incremental_poll"}
@@ -95,7 +109,8 @@ class Deployment:
         return found / TICKS_PER_SECOND
 
     def idle_cpu_per_second(self, fleet: Fleet) -> float:
-        """What the deployment costs while no run is active, Postgres included."""
+        """What the deployment costs while no run is active, Postgres included, once it has settled."""
+        time.sleep(SETTLE_SECONDS)
         before, started = self.cpu_seconds() + fleet.postgres_seconds(), time.monotonic()
         time.sleep(IDLE_SECONDS)
         return (self.cpu_seconds() + fleet.postgres_seconds() - before) / (time.monotonic() - started)
@@ -128,6 +143,7 @@ def running_dagster(fleet: Fleet) -> Iterator[Deployment]:
         _wait_until_ready(deployment, home / "dagster.log")
         dagster = make_url(fleet.server.url("fleet_dagster")).set(drivername=DRIVER)
         fleet.engines.append(open_engine(dagster))
+        deployment.stop_schedule("poll_every_tenant")
         yield deployment
     finally:
         process.send_signal(signal.SIGINT)

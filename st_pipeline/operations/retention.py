@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 from sqlalchemy import Connection, Engine, text
 
@@ -31,6 +32,10 @@ EXPIRED_TOKENS = text(f"""
     UPDATE servicetitan_credentials SET access_token = NULL, token_expires_at = NULL WHERE id = ANY(ARRAY(
         SELECT id FROM servicetitan_credentials WHERE token_expires_at < :now
         LIMIT {ROWS_PER_BATCH} FOR UPDATE SKIP LOCKED))
+""")  # noqa: S608 - constants
+OLD_TOKEN_REFRESHES = text(f"""
+    DELETE FROM token_refreshes WHERE ctid = ANY(ARRAY(
+        SELECT ctid FROM token_refreshes WHERE day < CAST(:day AS date) LIMIT {ROWS_PER_BATCH} FOR UPDATE SKIP LOCKED))
 """)  # noqa: S608 - constants
 OLD_STOPS = text(f"DELETE FROM sync_stops WHERE requested_at < now() - interval '{STOPS_KEPT}'")  # noqa: S608 - a constant
 
@@ -114,6 +119,15 @@ class _Job:
                 return
             after = ids[-1]
 
+    def repeat(self, kind: str, batch: Callable[[], int]) -> None:
+        """Do a batch of at most ROWS_PER_BATCH rows, each in a transaction, until one has fewer."""
+        while self.may_go_on():
+            with self.connection.begin():
+                rows = batch()
+            self.report.deleted[kind] += rows
+            if rows < ROWS_PER_BATCH:
+                return
+
 
 def _delete_ours(job: _Job) -> None:
     connection, settings = job.connection, job.settings
@@ -124,12 +138,11 @@ def _delete_ours(job: _Job) -> None:
     if before is not None:
         whole_days = before.replace(hour=0, minute=0, second=0, microsecond=0)
         for table in sync_figures.TABLES:
-            while job.may_go_on():
-                with connection.begin():
-                    moved = sync_figures.hours_to_days(connection, table, whole_days, ROWS_PER_BATCH)
-                job.report.deleted["hourly_figures"] += moved
-                if moved < ROWS_PER_BATCH:
-                    break
+            job.repeat(
+                "hourly_figures", partial(sync_figures.hours_to_days, connection, table, whole_days, ROWS_PER_BATCH)
+            )
+        day = {"day": before.date()}
+        job.repeat("token_refreshes", lambda: connection.execute(OLD_TOKEN_REFRESHES, day).rowcount)
     before = job.before(settings.dismissed_rejects_days)
     if before is not None:
         # One that still comes must stay dismissed: without its row it would be reported anew.

@@ -44,7 +44,10 @@ class Retention(BaseModel):
         default=30, ge=0, description="Syncs in the log. Their figures stay, and so does each tenant's newest sync."
     )
     hourly_figures_days: float = Field(
-        default=90, ge=0, description="Figures of syncs by hour; older ones are added up by day and stay."
+        default=90,
+        ge=0,
+        description="Figures of syncs by hour; older ones are added up by day and stay. Also how many "
+        "access tokens each tenant got on each day.",
     )
     dagster_history_days: float = Field(
         default=14,
