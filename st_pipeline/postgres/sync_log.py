@@ -8,6 +8,7 @@ import uuid
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, Literal
 
 from sqlalchemy import Connection, text
@@ -25,7 +26,7 @@ class SyncLog:
 
     `sync_id` is shared by the tenants of one sync, and is in the Dagster run's tags. `derived`: the streams, which are
     built from entities; they have rows of their own and do not count in the tenant's figures. `asked`: what the sync
-    was asked to do, as JSON, so that it can be repeated.
+    was asked to do, as JSON, so that it can be repeated. `started_at`: where it began before the row is written.
     """
 
     credential_id: int
@@ -40,6 +41,7 @@ class SyncLog:
     id: int | None = None
     counts: dict[str, Counts] = field(default_factory=dict)
     expected: int | None = None
+    started_at: datetime | None = None
 
     def ensure(self, connection: Connection) -> int:
         """Write the row, with status `running`, unless it exists. Returns its id; the caller commits."""
@@ -47,8 +49,9 @@ class SyncLog:
             self.id = connection.execute(
                 text("""
                     INSERT INTO servicetitan_sync_logs
-                        (credential_id, sync_id, sync_type, mode, data_type, dagster_run_id, details)
-                    VALUES (:credential_id, :sync_id, :sync_type, :mode, :data_type, :run_id, CAST(:details AS jsonb))
+                        (credential_id, sync_id, sync_type, mode, data_type, dagster_run_id, details, started_at)
+                    VALUES (:credential_id, :sync_id, :sync_type, :mode, :data_type, :run_id, CAST(:details AS jsonb),
+                        coalesce(:started_at, now()))
                     RETURNING id
                 """),
                 {
@@ -58,6 +61,7 @@ class SyncLog:
                     "mode": self.mode.value,
                     "data_type": self.data_type,
                     "run_id": self.dagster_run_id,
+                    "started_at": self.started_at,
                     "details": json.dumps({"asked": self.asked} if self.asked else {}),
                 },
             ).scalar_one()

@@ -115,6 +115,7 @@ class TenantSync:
             self._dagster_run_id,
             derived=STREAMS,
             asked=self.configuration.as_details(),
+            started_at=self.look.began_at if self.look is not None else None,
         )
         is_poll = poll_policy.is_poll(self.configuration)
         self.ends = EntityEnds(self.connection, tenant.credential_id, self.log, is_poll)

@@ -39,6 +39,18 @@ def test_one_changed_record_enters_the_tenant_and_no_page_is_fetched_twice(polle
     assert polled.poll().is_quiet
 
 
+def test_in_the_sync_log_a_poll_began_when_it_began_to_ask(polled: Polled):
+    """Not when it had found something: what a slow feed took would be missing from its time."""
+    polled.source.patch("customers", polled.source.ids("customers")[0], {"name": "Changed Inc."})
+    poll = polled.poll()
+    begun = polled.rows(
+        "SELECT started_at, completed_at - duration_seconds * interval '1 s' FROM servicetitan_sync_logs "
+        "WHERE sync_type = 'scheduled'"
+    )
+    assert [started_at for started_at, _ in begun] == [poll.claim.claimed_at]
+    assert abs((begun[0][1] - poll.claim.claimed_at).total_seconds()) < 0.1
+
+
 def test_a_feed_of_several_pages_goes_on_after_the_one_that_was_looked_at(polled: Polled):
     polled.source.settings(export_page_size=5)
     for invoice in polled.source.ids("invoices"):
