@@ -10,7 +10,8 @@ from pydantic import BaseModel, Field, PlainValidator
 from pydantic_settings import NoDecode
 
 
-def _read_zone(value: object) -> ZoneInfo:
+def read_zone(value: object) -> ZoneInfo:
+    """The zone of this name. Raises ValueError."""
     try:
         return value if isinstance(value, ZoneInfo) else ZoneInfo(str(value))
     except (ValueError, OSError, KeyError):  # ZoneInfoNotFoundError is a KeyError, and its text quotes paths
@@ -20,7 +21,7 @@ def _read_zone(value: object) -> ZoneInfo:
 class Schedules(BaseModel):
     """The schedules."""
 
-    time_zone: Annotated[ZoneInfo, NoDecode, PlainValidator(_read_zone)] = Field(
+    time_zone: Annotated[ZoneInfo, NoDecode, PlainValidator(read_zone)] = Field(
         default=ZoneInfo("America/Chicago"),
         description="Time zone of all schedules, of each tenant's days and holidays, too. The middle of the US.",
     )
