@@ -32,7 +32,8 @@ CREATE INDEX alert_problems_closed ON alert_problems (closed_at) WHERE closed_at
 CREATE INDEX alert_problems_part_of ON alert_problems (part_of);
 COMMENT ON TABLE alert_problems IS 'What is wrong, or was: one row for each time that it was. Written when something '
     'changes, not with every tick.';
-COMMENT ON COLUMN alert_problems.tenant IS 'The partition key; null where it concerns no single tenant. It outlives it.';
+COMMENT ON COLUMN alert_problems.tenant IS 'The partition key; null where it concerns no single tenant. No foreign '
+    'key: the alert outlives the tenant.';
 COMMENT ON COLUMN alert_problems.subject IS 'What else it is about: an environment, a job, a disk, a channel.';
 COMMENT ON COLUMN alert_problems.hold_until IS 'It alerts only if it is still there then.';
 COMMENT ON COLUMN alert_problems.part_of IS 'The problem that explains this one, or the alert about many tenants that '

@@ -77,7 +77,8 @@ def only_one(engine: Engine) -> Iterator[bool]:
             yield bool(taken)
         finally:
             if taken:
-                connection.invalidate()  # ends the session, and with it the lock
+                with connection.begin():
+                    connection.execute(text(f"SELECT pg_advisory_unlock({LOCK})"))
 
 
 def enqueue(connection: Connection, messages: Sequence[Message], now: datetime) -> None:
@@ -112,6 +113,15 @@ def told(connection: Connection, problem_ids: Sequence[int]) -> list[tuple[int, 
     """Which channels have been told of which of these problems, or may have been: one that was tried may have."""
     query = text("SELECT DISTINCT problem_id, channel FROM alert_deliveries WHERE problem_id = ANY(:ids) AND tries > 0")
     return [(row.problem_id, row.channel) for row in connection.execute(query, {"ids": list(problem_ids)})]
+
+
+def withdraw_digests(connection: Connection, now: datetime) -> None:
+    """Withdraw digests that were not delivered: a new one comes."""
+    statement = text("""
+        UPDATE alert_deliveries SET withdrawn_at = :now
+        WHERE kind = 'digest' AND delivered_at IS NULL AND withdrawn_at IS NULL
+    """)
+    connection.execute(statement, {"now": now})
 
 
 def withdraw_of_others(connection: Connection, channels: Sequence[str], now: datetime) -> None:

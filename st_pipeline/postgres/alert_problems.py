@@ -141,8 +141,8 @@ def save(connection: Connection, problems: Iterable[Problem]) -> None:
 def _insert(connection: Connection, problems: Sequence[Problem]) -> None:
     if problems:
         by_key = {problem.key: problem for problem in problems}
-        for id_, *key in connection.execute(_INSERT, {"rows": _rows(problems)}):
-            by_key[tuple(key)].id = id_  # type: ignore[index]
+        for row in connection.execute(_INSERT, {"rows": _rows(problems)}):
+            by_key[row.cause, row.tenant, row.subject].id = row.id
 
 
 def _rows(problems: Sequence[Problem]) -> str:
@@ -216,8 +216,8 @@ _DELETE = text("DELETE FROM alert_problems WHERE id = ANY(:ids)")
 def _problems(rows: Iterable[Row[Any]]) -> list[Problem]:
     found: list[tuple[Problem, int | None]] = []
     for row in rows:
-        *values, id_, part_of = row
-        problem = Problem(*values, id=id_)
+        *values, part_of = tuple(row)
+        problem = Problem(*values)
         problem.severity = Severity(problem.severity)
         found.append((problem, part_of))
     by_id = {problem.id: problem for problem, _ in found}

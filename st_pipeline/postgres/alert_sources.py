@@ -18,7 +18,7 @@ _SCHEDULED = f"""
     JOIN servicetitan_credentials c ON c.id = t.credential_id JOIN companies co ON co.id = c.company_id
     WHERE t.enabled AND NOT {OFF}
     AND NOT EXISTS (SELECT FROM tenant_schedules s WHERE s.credential_id = c.id AND s.paused_at IS NOT NULL)
-"""  # noqa: S608 - constants
+"""
 
 
 def api_pauses(connection: Connection, now: datetime) -> Sequence[Row[Any]]:

@@ -9,9 +9,10 @@ loses nobody: its claims run out, and its tenants are still due.
 import uuid
 from collections.abc import Sequence
 from dataclasses import astuple, dataclass, fields
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
+from typing import Any
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, Row, text
 
 from st_pipeline.postgres.switches import ENTITIES_OFF, OFF
 from st_pipeline.postgres.tenant_schedules import TenantSchedule
@@ -108,6 +109,16 @@ def number_due(connection: Connection, *, now: datetime | None = None) -> int:
     query = text(f"SELECT count(*) {_POLLED} WHERE {_DUE} AND {_MAY_BE_POLLED}")
     bound = {"now": now, "environment": None, "due_before": None}
     return int(connection.execute(query, bound).scalar_one())
+
+
+def late(connection: Connection, late_by: timedelta, *, now: datetime | None = None) -> Sequence[Row[Any]]:
+    """Tenants that could have been claimed for longer than this: partition key, environment, since when, last poll."""
+    query = text(f"""
+        SELECT t.partition_key, t.environment, p.due_at, p.polled_at {_POLLED}
+        JOIN tenants t ON t.credential_id = p.credential_id WHERE {_DUE} AND {_MAY_BE_POLLED} ORDER BY p.due_at
+    """)
+    due_before = (now or datetime.now(UTC)) - late_by
+    return connection.execute(query, {"now": now, "environment": None, "due_before": due_before}).all()
 
 
 def seconds_until_due(connection: Connection) -> float | None:

@@ -1,0 +1,93 @@
+"""One tick: look for problems, decide, put messages into the queue, send them, call the heartbeat's address.
+
+Here: the order. Not here: each of the steps; who calls it once a minute (defs/, cli/).
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from sqlalchemy import Engine
+
+from st_pipeline.alerts import health
+from st_pipeline.alerts.channels import Send, read_channels, sender
+from st_pipeline.alerts.collect import collect
+from st_pipeline.alerts.deliver import Sent, deliver
+from st_pipeline.alerts.heartbeat import beat
+from st_pipeline.alerts.judge import judge
+from st_pipeline.alerts.queue import enqueue, enqueue_digest
+from st_pipeline.postgres import alert_deliveries, alert_problems
+from st_pipeline.postgres.database import transaction
+from st_pipeline.settings import Settings
+
+
+@dataclass(slots=True)
+class Ticked:
+    """What a tick did. `is_other`: another process was at it. `opened`, `closed`: numbers of alerts."""
+
+    is_other: bool = False
+    opened: int = 0
+    closed: int = 0
+    open_alerts: int = 0
+    sent: Sent = field(default_factory=lambda: Sent(0, {}))
+    heartbeat: str = "not set"
+
+
+def tick(
+    engine: Engine,
+    settings: Settings,
+    environment: Mapping[str, str],
+    *,
+    now: datetime | None = None,
+    send: Send | None = None,
+) -> Ticked:
+    """Do all of it, unless another process does. `environment`: where the address of Dagster's storage may stand.
+
+    Raises ConfigurationError: the channels; and DatabaseUnavailable.
+    """
+    channels, now = read_channels(settings), now or datetime.now(UTC)
+    result = Ticked()
+    with alert_deliveries.only_one(engine) as is_ours:
+        if not is_ours:
+            result.is_other = True
+            return result
+        _decide(engine, settings, environment, now, result)
+        result.sent = deliver(engine, settings, channels, send or sender(settings), now)
+        if settings.heartbeat_url is not None:
+            result.heartbeat = _beat_if_well(engine, settings, environment, now)
+    return result
+
+
+def _decide(engine: Engine, settings: Settings, environment: Mapping[str, str], now: datetime, result: Ticked) -> None:
+    channels = read_channels(settings)
+    with transaction(engine, "look for problems") as connection:
+        known = alert_problems.load_open(connection)
+        states = alert_deliveries.channels(connection)
+        look = collect(connection, settings, environment, channels=channels, states=states, now=now)
+        judgement = judge(
+            known,
+            look.seen,
+            now,
+            silences=alert_problems.silences(connection, now),
+            times_before=alert_problems.times_before(connection, now) if look.seen else {},
+            unknown=look.unknown,
+            many=settings.alert_group_tenants,
+        )
+        alert_problems.save(connection, judgement.problems)
+        enqueue(connection, settings, channels, judgement, now)
+        enqueue_digest(connection, settings, channels, alert_deliveries.tick(connection), now)
+    result.opened = sum(kind == "opened" for kind, _ in judgement.events)
+    result.closed = sum(kind == "closed" for kind, _ in judgement.events)
+    alerts = (one for one in judgement.problems if one.closed_at is None and one.part_of is None)
+    result.open_alerts = sum(one.opened_at is not None for one in alerts)
+
+
+def _beat_if_well(engine: Engine, settings: Settings, environment: Mapping[str, str], now: datetime) -> str:
+    """Call the heartbeat's address unless something is wrong. Returns what became of it."""
+    wrong = [one.question for one in health.examine(settings, environment, now, engine) if one.state == "wrong"]
+    if wrong:
+        return f"not called: {', '.join(wrong)}"
+    error = beat(settings)
+    with transaction(engine, "note the heartbeat") as connection:
+        alert_deliveries.note_heartbeat(connection, now, error)
+    return f"failed: {error}" if error else "called"
