@@ -44,7 +44,10 @@ print(json.dumps({
     "jobs": {job.name: [op.name for op in job.graph.nodes] for job in jobs},
     "executors": sorted({job.executor_def.name for job in jobs}),
     "schedules": {s.name: [s.job_name, s.cron_schedule, s.default_status.value] for s in defs.schedules},
-    "sensors": {s.name: [s.job_name, s.minimum_interval_seconds, s.default_status.value] for s in defs.sensors},
+    "sensors": {
+        s.name: [s.job_name if s.targets else None, s.minimum_interval_seconds, s.default_status.value]
+        for s in defs.sensors
+    },
     "resources": {name: f"{type(r).__module__}.{type(r).__name__}" for name, r in defs.resources.items()},
 }))
 """
@@ -116,7 +119,7 @@ def test_the_definitions_are_these(offered: dict[str, Any]):
             "full_sync_every_night": ["nightly_full_sync", "0 2 * * *", "RUNNING"],
             "rest_of_the_night": ["nightly_full_sync", "*/5 * * * *", "RUNNING"],
         },
-        "sensors": {"tenants_from_credentials": ["full_sync", 30, "RUNNING"]},
+        "sensors": {"tenants_from_credentials": ["full_sync", 30, "RUNNING"], "alerts": [None, 60, "RUNNING"]},
         # Dagster does not check their types: a wrong one would run until an attribute is missing.
         "resources": {
             "postgres": "st_pipeline.defs.resources.Postgres",

@@ -32,6 +32,14 @@ class Ticked:
     sent: Sent = field(default_factory=lambda: Sent(0, {}))
     heartbeat: str = "not set"
 
+    def __str__(self) -> str:
+        """For people, on a line."""
+        if self.is_other:
+            return "another process looks for problems now"
+        alerts = f"alerts: {self.opened} new, {self.closed} over, {self.open_alerts} open"
+        failed = "".join(f"; channel {name} takes none: {error}" for name, error in self.sent.failed.items())
+        return f"{alerts}; messages sent: {self.sent.delivered}{failed}; heartbeat {self.heartbeat}"
+
 
 def tick(
     engine: Engine,

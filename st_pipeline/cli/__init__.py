@@ -35,6 +35,8 @@ COMMANDS = {
     "tenants": ("tenants.compare", "tenants"),
     "switch": ("tenants.switch", "switch"),
     "explain": ("records.explain", "explain"),
+    "alerts": ("alerts.commands", "alerts"),
+    "health": ("alerts.health", "health"),
     "keys": ("credentials.keys", "keys"),
     "audit": ("tenants.audit", "audit"),
     "retention": ("server.retention", "retention"),

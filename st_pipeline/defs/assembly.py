@@ -5,6 +5,7 @@ Here: its parts, put together. Not here: the parts themselves, and any computati
 
 import dagster as dg
 
+from st_pipeline.defs.alerts import alerts
 from st_pipeline.defs.assets import build_assets
 from st_pipeline.defs.jobs import full_sync, incremental_poll, incremental_sync, nightly_full_sync
 from st_pipeline.defs.resources import Postgres, ServiceTitan
@@ -16,7 +17,7 @@ defs = dg.Definitions(
     assets=[build_assets()],
     jobs=[incremental_sync, full_sync, incremental_poll, nightly_full_sync, retention],
     schedules=[*build_schedules(), build_retention_schedule()],
-    sensors=[tenants_from_credentials],
+    sensors=[tenants_from_credentials, alerts],
     resources={"postgres": Postgres(), "servicetitan": ServiceTitan()},
     executor=dg.in_process_executor,
 )
