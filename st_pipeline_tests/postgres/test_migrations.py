@@ -8,6 +8,13 @@ from st_pipeline.errors import ConfigurationError
 from st_pipeline.postgres.migrations import check_current, migrate, newest_version, sql_folder
 from st_pipeline.postgres.tables import table_of
 
+# Words that this project's pages and messages no longer use.
+OLD_WORDS = r"full pass|under way|leaves? it alone|goes on|\mlooks?\M|\mlooked\M|set aside|kept aside"
+COMMENTS = """
+    SELECT c.relname, d.description FROM pg_class c
+    LEFT JOIN pg_description d ON d.objoid = c.oid AND d.classoid = CAST('pg_class' AS regclass)
+    WHERE c.relnamespace = CAST('public' AS regnamespace) AND c.relkind IN ('r', 'v', 'p')
+"""
 VERSIONS = sorted(path.name.split("_")[0] for path in (sql_folder() / "versions").glob("*.py"))
 
 
@@ -42,6 +49,12 @@ def test_no_entity_table_is_left_over(engine: Engine):
     tables = {name for name in inspect(engine).get_table_names() if name.startswith("st_")}
     declared = {one.table for spec in ENTITIES.values() for one in (spec, *spec.lists)}
     assert tables == declared
+
+
+def test_no_comment_uses_a_word_that_the_documentation_does_not(engine: Engine):
+    query = COMMENTS + "AND d.description ~* :words"
+    with engine.connect() as connection:
+        assert connection.execute(text(query), {"words": OLD_WORDS}).all() == []
 
 
 def test_a_database_that_is_not_ours_is_refused_and_not_changed(empty_engine: Engine):
