@@ -2,8 +2,8 @@
 
 from alembic import op
 
-revision = "0028"
-down_revision = "0027"
+revision = "0029"
+down_revision = "0028"
 
 UP = """
 COMMENT ON VIEW tenants IS 'A credential with its company, without secrets; partition_key is the tenant''s name '
