@@ -29,6 +29,7 @@ COMMANDS = {
     "sync": ("sync.command", "sync"),
     "sync-status": ("status.command", "sync_status"),
     "plan": ("status.plan", "plan"),
+    "reconcile": ("reconciliation.command", "reconcile"),
     "retry-failed": ("sync.retry", "retry_failed"),
     "logs": ("status.logs", "logs"),
     "rejects": ("records.rejects", "rejects"),

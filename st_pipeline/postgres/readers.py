@@ -13,6 +13,8 @@ TABLES = (
     "check_verdicts",
     "companies",
     "field_drift",
+    "reconciliation_entities",
+    "reconciliations",
     "servicetitan_sync_logs",
     "stream_owners",
     "stream_pending",

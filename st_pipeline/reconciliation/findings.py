@@ -3,7 +3,6 @@
 Here: the values. Not here: finding it (entity.py), keeping it (postgres/), showing it (cli/, report.py).
 """
 
-import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -135,15 +134,12 @@ class TenantFinding:
     """What was found of a tenant. `entities`: in the order in which they were compared."""
 
     tenant: str
-    company: str
     credential_id: int
     started_at: datetime
     asked: Mapping[str, Any]
     entities: list[EntityFinding] = field(default_factory=list)
     ended_at: datetime | None = None
     error: str | None = None
-    id: int | None = None
-    sync_id: uuid.UUID | None = None
 
     @property
     def verdict(self) -> Verdict:
@@ -154,13 +150,3 @@ class TenantFinding:
         if self.error is not None or Verdict.INCOMPLETE in verdicts or not verdicts:
             return Verdict.INCOMPLETE
         return Verdict.REPAIRED if Verdict.REPAIRED in verdicts else Verdict.EQUAL
-
-    @property
-    def requests(self) -> int:
-        """Requests to ServiceTitan."""
-        return sum(one.requests for one in self.entities)
-
-    @property
-    def bytes(self) -> int:
-        """Bytes of their responses."""
-        return sum(one.bytes for one in self.entities)

@@ -73,9 +73,7 @@ def reconcile_tenant(
 
     What goes wrong with an entity or the tenant is part of the finding. Raises DatabaseUnavailable.
     """
-    finding = TenantFinding(
-        tenant.partition_key, tenant.company, tenant.credential_id, datetime.now(UTC), request.as_details()
-    )
+    finding = TenantFinding(tenant.partition_key, tenant.credential_id, datetime.now(UTC), request.as_details())
     with database_errors(f"reconciliation of tenant {tenant.partition_key}"), engine.connect() as connection:
         try:
             with _client(engine, connection, settings, tenant, deadline) as client:
