@@ -12,6 +12,7 @@ ROOMS = ("sync", "postgres", "streams", "tenants", "operations", "servicetitan",
 # Modules that are tested by what uses them: by a file that a change to the module runs.
 TESTED_BY = {
     "postgres/held_ranges": "reconciliation/test_tenant",
+    "postgres/reconciliations": "cli/reconciliation/test_command",
     "sync/leased_work": "cli/records/test_rejects",
     "operations/failed_syncs": "cli/sync/test_retry",
     "operations/fingerprint": "sync/test_whole_syncs",
