@@ -14,6 +14,7 @@ TESTED_BY = {
     "postgres/held_ranges": "reconciliation/test_tenant",
     "postgres/reconciliations": "cli/reconciliation/test_command",
     "sync/leased_work": "cli/records/test_rejects",
+    "operations/checks": "cli/checks/test_commands",
     "operations/failed_syncs": "cli/sync/test_retry",
     "operations/fingerprint": "sync/test_whole_syncs",
     "operations/history": "cli/status/test_command",

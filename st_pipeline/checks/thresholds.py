@@ -75,6 +75,11 @@ class Thresholds:
                 return self.everybody[key]
         return self.defaults[check, name]
 
+    def entities_of(self, credential_id: int, check: str, name: str) -> list[str]:
+        """Empty for all entities, then those that have a value of their own."""
+        keys = [*self.everybody, *(key for of, key in self.own if of == credential_id)]
+        return sorted({"", *(key.entity for key in keys if key[1:] == (check, name))})
+
     def smallest(self, check: str, name: str) -> float:
         """The smallest value that holds for anybody: what a query that looks for candidates may start from."""
         values = [value for key, value in self.everybody.items() if key[1:] == (check, name)]

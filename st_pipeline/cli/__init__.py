@@ -32,6 +32,7 @@ COMMANDS = {
     "reconcile": ("reconciliation.command", "reconcile"),
     "retry-failed": ("sync.retry", "retry_failed"),
     "logs": ("status.logs", "logs"),
+    "checks": ("checks.commands", "checks"),
     "rejects": ("records.rejects", "rejects"),
     "tenants": ("tenants.compare", "tenants"),
     "switch": ("tenants.switch", "switch"),

@@ -244,3 +244,54 @@ def _row(verdict: Verdict) -> dict[str, Any]:
     """As JSON, by column."""
     values = {name: getattr(verdict, "check" if name == "check_name" else name) for name in _COLUMNS}
     return {name: value.isoformat() if isinstance(value, datetime) else value for name, value in values.items()}
+
+
+def acknowledge(connection: Connection, key: Key, by: str, because: str, until: datetime | None) -> bool:
+    """Note that a person knows that it fails, and accepts its causes. False: it does not fail, and nothing changed."""
+    connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": LOCK})
+    statement = text("""
+        UPDATE check_verdicts SET acknowledged_at = clock_timestamp(), acknowledged_by = :by,
+            acknowledged_because = :because, acknowledged_until = :until,
+            accepted = ARRAY(SELECT DISTINCT unnest(accepted || causes) ORDER BY 1)
+        WHERE credential_id = :id AND asset = :asset AND check_name = :check AND status = 'failed'
+    """)
+    bound = {"id": key.credential_id, "asset": key.asset, "check": key.check}
+    done = connection.execute(statement, {**bound, "by": by, "because": because, "until": until})
+    return bool(done.rowcount)
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A row of the history. `before`: the status that ended; None: it was the first verdict."""
+
+    at: datetime
+    asset: str
+    before: Status | None
+    status: Status
+    severity: Severity
+    message: str
+
+
+def history(connection: Connection, credential_id: int, check: str, limit: int) -> list[Change]:
+    """The changes of a tenant's check, the latest first."""
+    query = text("""
+        SELECT at, asset, status_before, status, severity, message FROM check_history
+        WHERE credential_id = :id AND check_name = :check ORDER BY at DESC, id DESC LIMIT :limit
+    """)
+    return [
+        Change(
+            row.at,
+            row.asset,
+            None if row.status_before is None else Status(row.status_before),
+            Status(row.status),
+            Severity(row.severity),
+            row.message,
+        )
+        for row in connection.execute(query, {"id": credential_id, "check": check, "limit": limit})
+    ]
+
+
+def counts(connection: Connection) -> dict[tuple[str, Status], int]:
+    """How many tenants and assets have each status, by check."""
+    query = text("SELECT check_name, status, count(*) FROM check_verdicts GROUP BY check_name, status")
+    return {(check, Status(status)): number for check, status, number in connection.execute(query)}
