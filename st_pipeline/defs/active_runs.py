@@ -12,6 +12,7 @@ from st_pipeline.runs.tags import NIGHT_WORKER_TAG, WORKER_TAG
 
 POLL_JOB = "incremental_poll"
 NIGHT_JOB = "nightly_full_sync"
+CHECKS_JOB = "changed_checks"
 ACTIVE = [
     dg.DagsterRunStatus.QUEUED,
     dg.DagsterRunStatus.NOT_STARTED,
@@ -34,6 +35,11 @@ def queued_night_workers(instance: dg.DagsterInstance) -> set[str]:
     ]
     runs = instance.get_runs(dg.RunsFilter(job_name=NIGHT_JOB, statuses=waiting))
     return {run.tags[NIGHT_WORKER_TAG] for run in runs if NIGHT_WORKER_TAG in run.tags}
+
+
+def is_showing_checks(instance: dg.DagsterInstance) -> bool:
+    """Whether a run that tells of changed checks is queued or running."""
+    return bool(instance.get_runs(dg.RunsFilter(job_name=CHECKS_JOB, statuses=ACTIVE), limit=1))
 
 
 def active_tenants(instance: dg.DagsterInstance) -> set[str]:

@@ -8,6 +8,8 @@ from collections.abc import Iterator
 
 import dagster as dg
 
+from st_pipeline.checks.spec import TENANT
+from st_pipeline.defs.checks import Event, check_specs
 from st_pipeline.defs.materialize import materialize_tenants
 from st_pipeline.defs.metadata import asset_key, column_schema
 from st_pipeline.defs.options import SyncOptions
@@ -39,6 +41,21 @@ def stream_asset(spec: StreamSpec) -> dg.AssetSpec:
     return _asset(spec, "streams", spec.after, {"record_for_each_row_of": spec.anchor_table})
 
 
+def tenant_asset() -> dg.AssetSpec:
+    """A company as a whole: what no single table shows. Its checks are why it exists."""
+    return dg.AssetSpec(
+        asset_key(TENANT),
+        partitions_def=TENANTS,
+        skippable=True,
+        group_name="tenants",
+        owners=OWNERS,
+        kinds={"postgres"},
+        description="A tenant as a whole: whether its data is fresh, its credentials hold and its syncs succeed. "
+        "Materialized by each full sync; to materialize it alone evaluates all checks of the tenant.",
+        metadata={"dagster/table_name": "check_verdicts"},
+    )
+
+
 def _asset(spec: EntitySpec | StreamSpec, group: str, after: tuple[str, ...], more: dict[str, str]) -> dg.AssetSpec:
     """Skippable, because the body reports each tenant's success on its own instead of the whole range's."""
     return dg.AssetSpec(
@@ -60,7 +77,8 @@ def build_assets(retry_delay_seconds: float = RETRY_DELAY_SECONDS) -> dg.AssetsD
 
     @dg.multi_asset(
         name="sync_tenants",
-        specs=[*map(entity_asset, ENTITIES.values()), *map(stream_asset, STREAMS.values())],
+        specs=[*map(entity_asset, ENTITIES.values()), *map(stream_asset, STREAMS.values()), tenant_asset()],
+        check_specs=check_specs(),
         can_subset=True,
         backfill_policy=dg.BackfillPolicy.multi_run(TENANTS_PER_BACKFILL_RUN),
         retry_policy=dg.RetryPolicy(
@@ -72,7 +90,7 @@ def build_assets(retry_delay_seconds: float = RETRY_DELAY_SECONDS) -> dg.AssetsD
     )
     def sync_tenants(
         context: dg.AssetExecutionContext, config: SyncOptions, postgres: Postgres, servicetitan: ServiceTitan
-    ) -> Iterator[dg.AssetMaterialization]:
+    ) -> Iterator[Event]:
         yield from materialize_tenants(context, config, postgres, servicetitan)
 
     return sync_tenants

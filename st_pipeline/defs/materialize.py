@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 import dagster as dg
 from sqlalchemy import Engine
 
+from st_pipeline.checks.spec import TENANT, CheckedTenant
+from st_pipeline.defs.checks import Event, RunChecks, planned_in
 from st_pipeline.defs.metadata import asset_key, counts_from_tags, materialization_metadata, result_tags, run_tags
 from st_pipeline.defs.options import SyncOptions
 from st_pipeline.defs.resources import Postgres, ServiceTitan
@@ -69,8 +71,11 @@ class RunReport:
 
 def materialize_tenants(
     context: dg.AssetExecutionContext, options: SyncOptions, postgres: Postgres, servicetitan: ServiceTitan
-) -> Iterator[dg.AssetMaterialization]:
-    """Sync each tenant of the run and yield one event for each entity that succeeded. Raises Failure if any failed."""
+) -> Iterator[Event]:
+    """Sync each tenant of the run and yield one event for each entity that succeeded. Raises Failure if any failed.
+
+    Without an entity, as when a person selects checks or asset `tenant` alone, the checks are evaluated.
+    """
     selected = {key.path[-1] for key in context.selected_asset_keys}
     entities = [name for name in SYNCED if name in selected]
     sync_type = "scheduled" if AUTOMATION_TAGS & context.run.tags.keys() else "manual"
@@ -84,7 +89,9 @@ def materialize_tenants(
         configuration = options.configuration(entities, sync_type, job_is_full=job_is_full)  # type: ignore[arg-type]
         settings = servicetitan.settings()
         configure_logs(settings)
-        tenants = tenants_of(context.instance, context.run) or list(context.partition_keys)
+        tenants = tenants_of(context.instance, context.run)
+        if not tenants and (context.has_partition_key or context.has_partition_key_range):
+            tenants = list(context.partition_keys)
         tags = run_tags(configuration, tenants, run_id) | report.tags
         context.instance.add_run_tags(run_id, tags)
         done = done_by(context.instance, run_id)
@@ -92,19 +99,28 @@ def materialize_tenants(
             yield carried
             done.add((str(carried.partition), carried.asset_key.path[-1]))
         with postgres.engine(run_id) as engine:
+            checks = RunChecks(
+                context.instance, run_id, engine, settings, planned_in(context.selected_asset_check_keys)
+            )
             for tenant in still_to_sync(engine, tenants, report):
+                if not entities:
+                    yield from checks.evaluate(tenant, with_tenant=TENANT in selected)
+                    continue
                 sync = TenantSync(
                     engine,
                     settings,
-                    tenant,
+                    tenant.partition_key,
                     configuration,
                     sync_id=uuid.UUID(run_id),
                     dagster_run_id=run_id,
                     wait_seconds=0 if is_due else settings.lease_wait_seconds,
                     deadline=deadline,
-                    after_chunk=ProgressLines(context, tenant),
+                    after_chunk=ProgressLines(context, tenant.partition_key),
                 )
                 yield from _materialize_tenant(context, sync, report, done)
+                before = {name for of, name in done if of == tenant.partition_key}
+                yield from _check_tenant(checks, tenant, sync, before, with_tenant=TENANT in selected)
+            yield from checks.summaries()
     except PipelineError as error:  # an error of the run as a whole: no further tenant can be synced
         context.instance.add_run_tags(run_id, {MESSAGE_TAG: str(error)})
         raise dg.Failure(str(error), allow_retries=error.retry_helps and not is_last_try) from error
@@ -120,7 +136,7 @@ def materialize_tenants(
         raise failure(report)
 
 
-def still_to_sync(engine: Engine, tenants: Sequence[str], report: RunReport) -> Iterator[str]:
+def still_to_sync(engine: Engine, tenants: Sequence[str], report: RunReport) -> Iterator[CheckedTenant]:
     """The run's tenants, each looked up when its turn comes: some may have been disabled or removed meanwhile.
 
     Raises ConfigurationError when none is left: a run that did nothing must not look like a success.
@@ -128,13 +144,13 @@ def still_to_sync(engine: Engine, tenants: Sequence[str], report: RunReport) -> 
     gone = []
     for tenant in tenants:
         with transaction(engine, f"see whether tenant {tenant} is enabled") as connection:
-            enabled = {known.partition_key: known.enabled for known in all_tenants(connection)}
-        if enabled.get(tenant):
-            yield tenant
+            known = {one.partition_key: one for one in all_tenants(connection)}
+        if tenant in known and known[tenant].enabled:
+            yield CheckedTenant(known[tenant].credential_id, tenant)
         else:
-            gone.append(f"tenant {tenant} " + ("is disabled" if tenant in enabled else "has been removed"))
+            gone.append(f"tenant {tenant} " + ("is disabled" if tenant in known else "has been removed"))
             report.skipped.append(gone[-1])
-    if len(gone) == len(tenants):
+    if gone and len(gone) == len(tenants):
         raise ConfigurationError(
             f"nothing to sync: {'; '.join(gone)}; `st-pipeline credentials enable` enables one that is disabled"
         )
@@ -165,6 +181,26 @@ def _materialize_tenant(
             return
         report.fail(tenant, error, str(error))
         context.log.error(f"{tenant}: {error}")  # noqa: TRY400 - the message says it; a trace would bury it
+
+
+def _check_tenant(
+    checks: RunChecks, tenant: CheckedTenant, sync: TenantSync, before: set[str], *, with_tenant: bool
+) -> Iterator[Event]:
+    """The tenant's checks after its sync. `before`: what the run, or the one it resumes, has materialized already."""
+    outcomes, is_full = sync.result.outcomes, sync.configuration.mode is Mode.FULL
+    began = bool(outcomes or before)
+    yield from checks.after_sync(
+        tenant,
+        materialized={one.entity for one in outcomes if one.error is None and one.report} | before,
+        changed=[one.entity for one in outcomes if is_full or one.error is not None or _has_news(one.result.counts)],
+        is_full=is_full and began and sync.configuration.label == "all",
+        with_tenant=with_tenant and began and TENANT not in before,
+    )
+
+
+def _has_news(counts: Counts) -> bool:
+    """Did rows or rejects change?"""
+    return bool(counts.changed or counts.failed)
 
 
 def materialization(tenant: str, result: EntityResult, sync_log_id: int | None) -> dg.AssetMaterialization:

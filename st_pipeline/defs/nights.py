@@ -12,6 +12,8 @@ from collections.abc import Iterator
 
 import dagster as dg
 
+from st_pipeline.checks.spec import CheckedTenant
+from st_pipeline.defs.checks import Event, RunChecks
 from st_pipeline.defs.materialize import RunReport, failure, materialization
 from st_pipeline.defs.resources import Postgres, ServiceTitan
 from st_pipeline.defs.time_limits import run_deadline
@@ -25,7 +27,7 @@ FULL = SyncConfiguration(sync_type="scheduled", incremental_only=False)
 @dg.op(out=dg.Out(dg.Nothing, is_required=False), description="Sync the tenants of the night's plan in full, in turn.")
 def sync_planned_tenants(
     context: dg.OpExecutionContext, config: WorkerOptions, postgres: Postgres, servicetitan: ServiceTitan
-) -> Iterator[dg.AssetMaterialization | dg.Output[None]]:
+) -> Iterator[Event | dg.Output[None]]:
     """Sync until the plan is done or the run's time is up; the next run does the rest. Raises Failure if any failed."""
     report = RunReport()
     ended: list[NightSync] = []
@@ -35,8 +37,12 @@ def sync_planned_tenants(
             report.skipped.append(f"worker {config.worker} is working in another run")
         else:
             worker = NightWorker(engine, settings, uuid.UUID(context.run_id), run_deadline(context))
+            checks = RunChecks(context.instance, context.run_id, engine, settings)
             for night, outcome in worker.outcomes():
                 tenant = night.claim.partition_key
+                if outcome is None:
+                    yield from _check(checks, night)
+                    continue
                 report.counts.add(outcome.records)
                 if outcome.error is None:
                     yield materialization(tenant, outcome.result, night.sync.log.id)
@@ -44,12 +50,26 @@ def sync_planned_tenants(
                     report.fail(f"{tenant} / {outcome.entity}", None, str(outcome.message))
                     context.log.error(f"{tenant} / {outcome.entity}: {outcome.message}")
             ended = worker.ended
+            yield from checks.summaries()
     for night in ended:
         _tell(context, night, report)
     context.instance.add_run_tags(context.run_id, report.tags)
     if report.failures:
         raise failure(report)
     yield dg.Output(None, metadata=_metadata(ended, report))
+
+
+def _check(checks: RunChecks, night: NightSync) -> Iterator[Event]:
+    """A tenant's checks: all of them when the night is done with it, the known verdicts when another run continues."""
+    tenant, outcomes = CheckedTenant(night.claim.credential_id, night.claim.partition_key), night.sync.result.outcomes
+    has_ended = night.error is None and not night.continues
+    yield from checks.after_sync(
+        tenant,
+        materialized=[one.entity for one in outcomes if one.error is None],
+        changed=[one.entity for one in outcomes if one.error is not None or one.result.counts.changed],
+        is_full=has_ended,
+        with_tenant=has_ended,
+    )
 
 
 def _tell(context: dg.OpExecutionContext, night: NightSync, report: RunReport) -> None:

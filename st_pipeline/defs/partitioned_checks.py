@@ -29,7 +29,7 @@ def check_spec(name: str, asset: dg.AssetKey, description: str) -> dg.AssetCheck
         return dg.AssetCheckSpec(name, asset=asset, description=description, partitions_def=TENANTS, blocking=False)
 
 
-def evaluation(  # noqa: PLR0913 - the fields of the event
+def evaluation(
     check: dg.AssetCheckKey,
     tenant: str | None,
     target: Target | None,

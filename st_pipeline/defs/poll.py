@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 
 import dagster as dg
 
+from st_pipeline.checks.spec import CheckedTenant
+from st_pipeline.defs.checks import Event, RunChecks
 from st_pipeline.defs.materialize import RunReport, failure, materialization
 from st_pipeline.defs.resources import Postgres, ServiceTitan
 from st_pipeline.defs.time_limits import run_deadline
@@ -53,7 +55,7 @@ class PollReport(RunReport):
 )
 def poll_tenants(
     context: dg.OpExecutionContext, config: WorkerOptions, postgres: Postgres, servicetitan: ServiceTitan
-) -> Iterator[dg.AssetMaterialization | dg.Output[None]]:
+) -> Iterator[Event | dg.Output[None]]:
     """Poll the tenants that are due; a busy one waits for its next time. Raises Failure when something newly failed."""
     report = PollReport()
     work = f"the polls of worker {config.worker}"
@@ -63,8 +65,10 @@ def poll_tenants(
         else:
             deadline = run_deadline(context)
             worker = PollWorker(engine, settings, uuid.UUID(context.run_id), deadline)
+            checks = RunChecks(context.instance, context.run_id, engine, settings)
             for poll in worker.polls():
-                yield from _tell(context, poll, report)
+                yield from _tell(context, poll, report, checks)
+            yield from checks.summaries()
             if deadline.has_passed:
                 report.skipped.append(f"ended, as {deadline.limit}; the next poll begins with what is still due")
             with transaction(engine, "see what is switched off") as connection:
@@ -76,7 +80,7 @@ def poll_tenants(
     yield dg.Output(None, metadata={**report.metadata, "failed": dg.MetadataValue.json({})})
 
 
-def _tell(context: dg.OpExecutionContext, poll: TenantPoll, report: PollReport) -> Iterator[dg.AssetMaterialization]:
+def _tell(context: dg.OpExecutionContext, poll: TenantPoll, report: PollReport, checks: RunChecks) -> Iterator[Event]:
     """What a tenant's poll found, as events, lines of the run's log, and in the report."""
     tenant = poll.claim.partition_key
     if isinstance(poll.error, TenantBusy):
@@ -91,6 +95,13 @@ def _tell(context: dg.OpExecutionContext, poll: TenantPoll, report: PollReport) 
         context.log.warning(f"{tenant}: still failing: {poll.message}")
     if poll.result is not None:
         yield from _tell_outcomes(context, poll.result, report)
+        outcomes = poll.result.outcomes
+        yield from checks.after_sync(
+            CheckedTenant(poll.claim.credential_id, tenant),
+            materialized=[one.entity for one in outcomes if one.error is None and one.report],
+            changed=[one.entity for one in outcomes if one.report or one.result.counts.failed],
+            is_full=False,
+        )
 
 
 def _tell_outcomes(

@@ -47,8 +47,8 @@ class NightWorker:
     deadline: Deadline = NO_DEADLINE
     ended: list[NightSync] = field(default_factory=list)
 
-    def outcomes(self) -> Iterator[tuple[NightSync, EntityOutcome]]:
-        """Sync tenant after tenant, and yield what became of each entity. `ended` has the tenants."""
+    def outcomes(self) -> Iterator[tuple[NightSync, EntityOutcome | None]]:
+        """Sync tenant after tenant, and yield what became of each entity, then None. `ended` has the tenants."""
         while self.deadline.seconds_left > LEAST_SECONDS:
             with transaction(self.engine, "claim the next tenant of the night's plan") as connection:
                 claim = night_plan.claim(connection, self.run_id, min(self.deadline.seconds_left, 24 * 3600))
@@ -56,7 +56,7 @@ class NightWorker:
                 return
             yield from self._tenant(claim)
 
-    def _tenant(self, claim: Claim) -> Iterator[tuple[NightSync, EntityOutcome]]:
+    def _tenant(self, claim: Claim) -> Iterator[tuple[NightSync, EntityOutcome | None]]:
         configuration = SyncConfiguration(sync_type="scheduled", incremental_only=False, night=claim.night)
         sync = TenantSync(
             self.engine,
@@ -81,6 +81,7 @@ class NightWorker:
             night.error, night.continues = error, isinstance(error, TenantBusy | OutOfTime)
         finally:  # also when the run was interrupted: then the next one continues
             self._give_back(night)
+        yield night, None
 
     def _note_done(self, claim: Claim, entity: str) -> None:
         with transaction(self.engine, f"note what the night has done of tenant {claim.partition_key}") as connection:

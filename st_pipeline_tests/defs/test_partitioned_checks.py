@@ -32,6 +32,8 @@ def evaluated(context: dg.OpExecutionContext, tenant: str, *, names_target: bool
 
 
 class Evaluates(dg.Config):
+    """What a run does."""
+
     evaluates: bool = True
     names_target: bool = True
     materializes: bool = True

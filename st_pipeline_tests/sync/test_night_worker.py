@@ -40,6 +40,8 @@ def work(acme: Acme, deadline: Deadline = NO_DEADLINE, after: Callable[[str], No
     worker = NightWorker(acme.engine, acme.settings, uuid.uuid4(), deadline)
     succeeded = []
     for _, outcome in worker.outcomes():
+        if outcome is None:
+            continue
         if outcome.error is None:
             succeeded.append(outcome.entity)
         after(outcome.entity)
