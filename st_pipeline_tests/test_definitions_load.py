@@ -100,6 +100,7 @@ def test_the_definitions_are_these(offered: dict[str, Any]):
             "servicetitan/equipment": "work",
             "servicetitan/members_stream": "streams",
             "servicetitan/invoices_stream": "streams",
+            "servicetitan/tenant": "tenants",
         },
         "partitions": ["tenants"],
         # One step, whatever the number of entities; and in the run's own process: a process a step costs 2.3 CPU s.
@@ -108,6 +109,7 @@ def test_the_definitions_are_these(offered: dict[str, Any]):
             "incremental_sync": ["sync_tenants"],
             "full_sync": ["sync_tenants"],
             "incremental_poll": ["poll_tenants"],
+            "changed_checks": ["show_changed_checks"],
             "retention": ["delete_old_history"],
             "nightly_full_sync": ["sync_planned_tenants"],
         },
@@ -115,6 +117,7 @@ def test_the_definitions_are_these(offered: dict[str, Any]):
         # Running without anybody switching them on.
         "schedules": {
             "poll_every_tenant": ["incremental_poll", "*/5 * * * *", "RUNNING"],
+            "check_every_tenant": ["changed_checks", "*/5 * * * *", "RUNNING"],
             "retention_every_day": ["retention", "30 12 * * *", "RUNNING"],
             "full_sync_every_night": ["nightly_full_sync", "0 2 * * *", "RUNNING"],
             "rest_of_the_night": ["nightly_full_sync", "*/5 * * * *", "RUNNING"],

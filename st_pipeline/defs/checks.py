@@ -208,7 +208,7 @@ def _description(verdict: Verdict) -> str:
 def _metadata(verdict: Verdict) -> dict[str, dg.MetadataValue]:
     """Its figures, of which Dagster plots the numbers; when it fails, since when and what to do."""
     shown = {name: _value(value) for name, value in verdict.figures.items()}
-    shown["status"] = dg.MetadataValue.text(verdict.status)
+    shown["status"] = dg.MetadataValue.text(verdict.status.value)
     if verdict.status is Status.FAILED:
         shown["since"] = dg.MetadataValue.timestamp(verdict.since)
         shown["advice"] = dg.MetadataValue.text(BY_NAME[verdict.check].advice)
