@@ -17,6 +17,7 @@ from st_pipeline.defs.partitions import TENANTS
 from st_pipeline.defs.resources import Postgres, ServiceTitan
 from st_pipeline.entities import ENTITIES
 from st_pipeline.entities.spec import EntitySpec
+from st_pipeline.settings import load_settings
 from st_pipeline.streams import STREAMS
 from st_pipeline.streams.spec import StreamSpec
 
@@ -78,7 +79,7 @@ def build_assets(retry_delay_seconds: float = RETRY_DELAY_SECONDS) -> dg.AssetsD
     @dg.multi_asset(
         name="sync_tenants",
         specs=[*map(entity_asset, ENTITIES.values()), *map(stream_asset, STREAMS.values()), tenant_asset()],
-        check_specs=check_specs(),
+        check_specs=check_specs(load_settings()),
         can_subset=True,
         backfill_policy=dg.BackfillPolicy.multi_run(TENANTS_PER_BACKFILL_RUN),
         retry_policy=dg.RetryPolicy(

@@ -15,7 +15,7 @@ from sqlalchemy import Engine
 
 from st_pipeline.checks.evaluate import every_tenant, time_driven
 from st_pipeline.defs.active_runs import CHECKS_JOB, is_showing_checks
-from st_pipeline.defs.checks import KNOWN, Event, RunChecks
+from st_pipeline.defs.checks import Event, RunChecks, known_pairs
 from st_pipeline.defs.resources import Postgres
 from st_pipeline.defs.schedules import POLL_PRIORITY, PRIORITY_TAG, cron
 from st_pipeline.defs.time_limits import MAX_RUNTIME_TAG, POLL_MAX_SECONDS, run_deadline
@@ -36,7 +36,7 @@ def show_changed_checks(context: dg.OpExecutionContext, postgres: Postgres) -> I
         configure_logs(settings)
         with postgres.engine(context.run_id) as engine:
             checks = RunChecks(context.instance, context.run_id, engine, settings)
-            waiting = _waiting(engine)
+            waiting = _waiting(engine, settings)
             with transaction(engine, "list the tenants whose verdicts have changed") as connection:
                 tenants = [one for one in every_tenant(connection) if one.credential_id in waiting]
             for tenant in tenants:
@@ -89,9 +89,10 @@ def build_checks_schedule() -> dg.ScheduleDefinition:
 def evaluate_tick(engine: Engine, settings: Settings, now: datetime) -> int:
     """Evaluate what time alone can make fail. Returns how many tenants have verdicts that Dagster was not told of."""
     time_driven(engine, settings, now)
-    return len(_waiting(engine))
+    return len(_waiting(engine, settings))
 
 
-def _waiting(engine: Engine) -> set[int]:
+def _waiting(engine: Engine, settings: Settings) -> set[int]:
+    known = known_pairs(settings)
     with transaction(engine, "see which verdicts have changed") as connection:
-        return {key.credential_id for key in shown_verdicts.unshown(connection) if (key.asset, key.check) in KNOWN}
+        return {key.credential_id for key in shown_verdicts.unshown(connection) if (key.asset, key.check) in known}

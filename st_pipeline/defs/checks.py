@@ -18,8 +18,8 @@ import structlog
 from sqlalchemy import Engine
 
 from st_pipeline.checks.evaluate import after_sync, evaluate
-from st_pipeline.checks.registry import BY_NAME, PAIRS
-from st_pipeline.checks.spec import TENANT, CheckedTenant, Severity, Status, Verdict
+from st_pipeline.checks.registry import all_checks
+from st_pipeline.checks.spec import TENANT, Check, CheckedTenant, Severity, Status, Verdict
 from st_pipeline.defs.metadata import asset_key
 from st_pipeline.defs.partitioned_checks import Materializations, check_spec, evaluation
 from st_pipeline.postgres import check_verdicts, shown_verdicts
@@ -30,24 +30,29 @@ from st_pipeline.settings import Settings
 log = structlog.get_logger()
 
 SUMMARY = "all_tenants"
-KNOWN = frozenset((asset, check.name) for asset, check in PAIRS)
-CHECKED = frozenset(asset for asset, _ in PAIRS)
 
 Event = dg.AssetMaterialization | dg.AssetCheckEvaluation
 
 
-def check_specs() -> list[dg.AssetCheckSpec]:
+def known_pairs(settings: Settings) -> dict[tuple[str, str], Check]:
+    """Every check by asset and name, also a company's own."""
+    return {(asset, check.name): check for check in all_checks(settings) for asset in check.assets}
+
+
+def check_specs(settings: Settings) -> list[dg.AssetCheckSpec]:
     """One for each asset and check, with a status for each tenant; one for each asset, over all tenants.
 
     The second kind is what the asset as a whole shows: of the first kind Dagster takes the last tenant's result for it.
     """
+    known = known_pairs(settings)
     of_tenants = [
         check_spec(check.name, asset_key(asset), f"{check.description} When it fails: {check.advice}")
-        for asset, check in PAIRS
+        for (asset, _), check in known.items()
     ]
     over_all = "How many tenants fail a check of this asset, and which are worst."
     return of_tenants + [
-        dg.AssetCheckSpec(SUMMARY, asset=asset_key(asset), description=over_all) for asset in sorted(CHECKED)
+        dg.AssetCheckSpec(SUMMARY, asset=asset_key(asset), description=over_all)
+        for asset in sorted({asset for asset, _ in known})
     ]
 
 
@@ -60,10 +65,12 @@ class RunChecks:
     engine: Engine
     settings: Settings
     planned: frozenset[tuple[str, str]] = frozenset()
+    _known: dict[tuple[str, str], Check] = field(init=False)
     _materializations: Materializations = field(init=False)
     _changed_assets: set[str] = field(init=False, default_factory=set)
 
     def __post_init__(self) -> None:
+        self._known = known_pairs(self.settings)
         self._materializations = Materializations(self.instance, self.run_id)
 
     def after_sync(
@@ -147,7 +154,7 @@ class RunChecks:
                 passed=one.status is not Status.FAILED,
                 is_error=one.severity is Severity.ERROR,
                 description=_description(one),
-                metadata=_metadata(one),
+                metadata=_metadata(one, self._known[one.asset, one.check]),
             )
         self._changed_assets |= {one.asset for one in verdicts}
         with transaction(self.engine, "note which verdicts Dagster was told of") as connection:
@@ -160,18 +167,18 @@ class RunChecks:
         with transaction(self.engine, f"read the verdicts of tenant {tenant.partition_key}") as connection:
             stored = check_verdicts.load(connection, credential_ids=[tenant.credential_id])
             told = news | set(shown_verdicts.unshown(connection, tenant.credential_id))
-        without = self.planned & KNOWN - {(one.asset, one.check) for one in stored}
+        without = (self.planned & self._known.keys()) - {(one.asset, one.check) for one in stored}
         if without:
             stored += self._evaluate_pairs(tenant, without)
         return [
             one
             for one in stored
-            if (one.asset, one.check) in KNOWN
+            if (one.asset, one.check) in self._known
             and (one.asset in assets or one.key in told or (one.asset, one.check) in self.planned)
         ]
 
     def _evaluate_pairs(self, tenant: CheckedTenant, pairs: Collection[tuple[str, str]]) -> list[Verdict]:
-        names = {name for _, name in pairs} & BY_NAME.keys()
+        names = {name for asset, name in pairs if (asset, name) in self._known}
         if not names:
             return []
         assets = {asset for asset, _ in pairs}
@@ -205,13 +212,13 @@ def _description(verdict: Verdict) -> str:
     return f"Not checkable: {verdict.message}" if verdict.status is Status.NOT_CHECKABLE else verdict.message
 
 
-def _metadata(verdict: Verdict) -> dict[str, dg.MetadataValue]:
+def _metadata(verdict: Verdict, check: Check) -> dict[str, dg.MetadataValue]:
     """Its figures, of which Dagster plots the numbers; when it fails, since when and what to do."""
     shown = {name: _value(value) for name, value in verdict.figures.items()}
     shown["status"] = dg.MetadataValue.text(verdict.status.value)
     if verdict.status is Status.FAILED:
         shown["since"] = dg.MetadataValue.timestamp(verdict.since)
-        shown["advice"] = dg.MetadataValue.text(BY_NAME[verdict.check].advice)
+        shown["advice"] = dg.MetadataValue.text(check.advice)
     if verdict.acknowledged:
         because = f": {verdict.acknowledged_because}" if verdict.acknowledged_because else ""
         shown["acknowledged"] = dg.MetadataValue.text(f"by {verdict.acknowledged_by}{because}")
