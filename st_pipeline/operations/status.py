@@ -1,10 +1,10 @@
-"""The state of all syncs: the last ones, figures over a period, refused tenants and the next polls.
+"""The state of all: each tenant, the last syncs, figures over a period, refused tenants and the next polls.
 
 Here: putting the answers together, as one moment shows them. Not here: the queries, showing them (cli/).
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -12,6 +12,7 @@ from sqlalchemy import Engine
 
 from st_pipeline.operations.history import SyncFilter, Totals, last_sync_of_each, last_syncs, slowest, totals
 from st_pipeline.operations.next_polls import next_due
+from st_pipeline.operations.tenant_status import TenantStatus, read_tenants
 from st_pipeline.postgres.database import transaction
 from st_pipeline.settings import Settings
 from st_pipeline.tenants.selection import Selection, check_names
@@ -20,13 +21,17 @@ from st_pipeline.tenants.store import Tenant, all_tenants
 FIGURES_OF_DAYS = 7
 
 
-def read_status(
-    engine: Engine, settings: Settings, chosen: SyncFilter, limit: int | None
-) -> tuple[list[dict[str, Any]], dict[str, Any]]:
-    """The syncs and the figures, from one snapshot. `limit` None: the last sync of each tenant.
+@dataclass(frozen=True, slots=True)
+class StatusReport:
+    """What one snapshot shows: each tenant, the worst first; the syncs that were asked for; figures over a period."""
 
-    Raises ConfigurationError: an unknown company.
-    """
+    tenants: list[TenantStatus]
+    syncs: list[dict[str, Any]]
+    figures: dict[str, Any]
+
+
+def read_status(engine: Engine, settings: Settings, chosen: SyncFilter, limit: int | None) -> StatusReport:
+    """The state of all. `limit` None: the last sync of each tenant. Raises ConfigurationError: an unknown company."""
     period = chosen.since or datetime.now(UTC) - timedelta(days=FIGURES_OF_DAYS)
     counted = replace(chosen, since=period, status=None)
     with transaction(engine.execution_options(isolation_level="REPEATABLE READ"), "read the sync log") as connection:
@@ -39,7 +44,8 @@ def read_status(
         figures["slowest"] = slowest(connection, counted)
         figures["next_due"] = next_due(connection, settings, tenants)
         figures["refused"] = _refused(tenants)
-    return syncs, figures
+        lines = read_tenants(connection, tenants, datetime.now(UTC))
+    return StatusReport(lines, syncs, figures)
 
 
 def _figures(total: Totals, since: datetime) -> dict[str, Any]:

@@ -23,6 +23,8 @@ class Cursor:
     the columns it writes, and whether it rewrites unchanged rows. `last_full_at`: end of the last complete full sync
     (of a stream: since when every chunk notes which of its records change). `complete_through`: when the last sync that
     read to the end began; whatever the source had committed by then is in the table or among the rejects.
+    `last_failed_at`, `failure`, `failure_kind`: the last failure; `failing_since`: the first of those in a row. All are
+    empty once a sync has succeeded.
     """
 
     continue_from: str | None = None
@@ -35,6 +37,9 @@ class Cursor:
     complete_through: datetime | None = None
     full_spec_version: int | None = None
     full_rewrites: bool = False
+    failing_since: datetime | None = None
+    failure: str | None = None
+    failure_kind: str | None = None
 
     @property
     def value(self) -> str | None:
@@ -56,6 +61,7 @@ class Clock(Enum):
 
 
 NOW = Clock.NOW
+WORKS = {"last_failed_at": None, "failing_since": None, "failure": None, "failure_kind": None}
 
 
 def now(connection: Connection) -> datetime:

@@ -15,6 +15,8 @@ from st_pipeline.servicetitan.statistics import RequestStatistics
 from st_pipeline.sync.configuration import EntityOutcome, SyncConfiguration, SyncResult
 from st_pipeline.tenants import audit, store, suspension
 
+NAMES_SHOWN = 3  # of the entities that one cause struck
+
 
 def note_connection(
     connection: Connection,
@@ -74,6 +76,29 @@ def note_in_the_trail(
                 "sync_id": str(result.sync_id),
             },
         )
+
+
+def message(result: SyncResult) -> str | None:
+    """Why the sync failed, each cause once with the entities it struck; None when it did not."""
+    struck: dict[str, list[str]] = {}
+    not_tried = []
+    for outcome in result.outcomes:
+        if isinstance(outcome.error, NotTried):
+            not_tried.append(outcome.entity)
+        elif outcome.error is not None:
+            struck.setdefault(str(outcome.message), []).append(outcome.entity)
+    causes = [f"{some_of(entities)}: {cause}" for cause, entities in struck.items()]
+    if not_tried:
+        causes.append(f"{some_of(not_tried)}: not tried, as what they need failed")
+    told = {f"{outcome.entity}: {outcome.message}" for outcome in result.outcomes if outcome.error is not None}
+    causes += [error for error in result.errors if error not in told]
+    return "; ".join(causes) or None
+
+
+def some_of(names: Sequence[str]) -> str:
+    """The first names, and how many more there are."""
+    shown, more = ", ".join(names[:NAMES_SHOWN]), len(names) - NAMES_SHOWN
+    return f"{shown} and {more} more" if more > 0 else shown
 
 
 def details(result: SyncResult, statistics: RequestStatistics) -> dict[str, Any]:

@@ -35,7 +35,7 @@ class EntityEnds:
             has_recovered = self._failed_before(result.entity)
             report = not self.is_poll or found or has_recovered
             if has_recovered:
-                cursors.save(self.connection, self.credential_id, result.entity, last_failed_at=None)
+                cursors.save(self.connection, self.credential_id, result.entity, **cursors.WORKS)
             self.log.counts[result.entity] = result.counts  # for the tenant's figures, also without a row of its own
             if report:
                 self.log.progress(self.connection, result.entity, result.mode, result.counts, result.cursor_before)
@@ -54,8 +54,9 @@ class EntityEnds:
             if self.connection.in_transaction():
                 self.connection.rollback()
             with self.connection.begin(), self.log.forgotten_on_rollback():
-                outcome.report = not self.is_poll or not self._failed_before(result.entity)
-                cursors.save(self.connection, self.credential_id, result.entity, last_failed_at=cursors.NOW)
+                is_news = not self._failed_before(result.entity)
+                outcome.report = is_news or not self.is_poll
+                self._note_failure(result.entity, outcome, error, is_news=is_news)
                 self.log.progress(self.connection, result.entity, result.mode, result.counts, result.cursor_before)
                 self.log.entity_ended(
                     self.connection, result.entity, message=outcome.message, error_kind=type(error).__name__
@@ -63,6 +64,11 @@ class EntityEnds:
         except Exception as second:  # noqa: BLE001 - the first error is the one to tell
             log.warning("failure not noted", tenant=self.log.tenant, because=type(second).__name__)
         return outcome
+
+    def _note_failure(self, entity: str, outcome: EntityOutcome, error: Exception, *, is_news: bool) -> None:
+        since = {"failing_since": cursors.NOW} if is_news else {}
+        failure = {"last_failed_at": cursors.NOW, "failure": outcome.message, "failure_kind": type(error).__name__}
+        cursors.save(self.connection, self.credential_id, entity, **failure, **since)
 
     def _failed_before(self, name: str) -> bool:
         return cursors.load(self.connection, self.credential_id, name).last_failed_at is not None

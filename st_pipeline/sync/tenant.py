@@ -289,7 +289,7 @@ class TenantSync:
         closing.note_connection(connection, self.credential_id, self.result.outcomes, left_out, self.result.unchanged)
         if self.log.id is None and self.result.success:
             return
-        message = None if self.result.success else "; ".join(self.result.errors)
+        message = closing.message(self.result)
         self.log.ended(connection, message, closing.details(self.result, self.client.statistics))
         self._note_in_the_trail(is_news=any(one.report for one in self.result.outcomes if one.error is not None))
 

@@ -22,6 +22,9 @@ FULL = Cursor(
     complete_through=DAY + timedelta(days=5),
     full_spec_version=9,
     full_rewrites=True,
+    failing_since=DAY + timedelta(days=3),
+    failure="jobs of tenant acme: 404",
+    failure_kind="AddressUnknown",
 )
 
 

@@ -143,6 +143,19 @@ def test_the_audit_trail_has_what_a_person_started_and_failures_that_are_news(
         }  # fmt: skip
 
 
+def test_each_cause_is_told_once_with_the_entities_it_struck():
+    """A refused secret strikes every entity with the same sentence."""
+    names = list(ENTITIES)[:5]
+    result = SyncResult("acme", uuid.UUID(int=5), outcomes=outcomes(**dict.fromkeys(names, REFUSED)))
+    result.outcomes.append(EntityOutcome("jobs", EntityResult("jobs", Mode.FULL), NotTried("jobs: not tried")))
+    result.outcomes.append(EntityOutcome("estimates", EntityResult("estimates", Mode.FULL)))
+    result.errors = [f"{one.entity}: {one.message}" for one in result.outcomes if one.error] + ["out of time"]
+    named = ", ".join(names[:3])
+    told = f"{named} and 2 more: {REFUSED}; jobs: not tried, as what they need failed; out of time"
+    assert closing.message(result) == told
+    assert closing.message(SyncResult("acme", uuid.UUID(int=5), outcomes=outcomes(**{ONE: None}))) is None
+
+
 def test_the_sync_log_s_details_have_what_there_is_to_say_of_each_entity():
     silent, loud = outcomes(**{ONE: None, OTHER: None})
     loud.result.notes = ["went on"]

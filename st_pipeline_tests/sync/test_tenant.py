@@ -98,7 +98,15 @@ def test_what_needs_a_failed_entity_is_not_tried_and_all_else_is_read(acme: Acme
     assert isinstance(jobs.error, NotTried)
     assert jobs.message == "jobs of tenant acme: not tried, as locations failed"
     assert made.result.errors == [f"{one.entity}: {one.message}" for one in made.result.outcomes[2:]]
-    assert acme.rows(LOG)[0][:2] == ("failed", "; ".join(made.result.errors))
+    locations = made.result.outcomes[2]
+    told = f"locations: {locations.message}; jobs: not tried, as what they need failed"
+    assert acme.rows(LOG)[0][:2] == ("failed", told)
+    stored = (
+        "SELECT entity, failure, failure_kind FROM sync_cursors WHERE failing_since IS NOT NULL ORDER BY entity"
+    )
+    assert acme.rows(stored) == [
+        ("jobs", jobs.message, "NotTried"), ("locations", locations.message, "AddressUnknown")
+    ]  # fmt: skip
     kinds = "SELECT entity, error_kind FROM sync_log_entities WHERE status = 'failed' ORDER BY started_at"
     assert acme.rows(kinds) == [
         ("locations", "AddressUnknown"),

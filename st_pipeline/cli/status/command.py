@@ -1,11 +1,12 @@
-"""`st-pipeline sync-status`: the last syncs, and figures over a period.
+"""`st-pipeline sync-status`: how each tenant is doing; the last syncs, and figures over a period.
 
 Here: the command and its options. Not here: the figures (operations/), one sync in detail (`st-pipeline logs`).
 """
 
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -16,10 +17,8 @@ from st_pipeline.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
-    from sqlalchemy import Engine
 
-    from st_pipeline.operations.history import SyncFilter
-    from st_pipeline.settings import Settings
+    from st_pipeline.operations.status import StatusReport
 
 WATCH_SECONDS = 2.0
 
@@ -27,7 +26,8 @@ WATCH_SECONDS = 2.0
 @click.command(
     "sync-status",
     epilog=examples(
-        "st-pipeline sync-status",
+        "st-pipeline sync-status                          each tenant, the worst first",
+        "st-pipeline sync-status --syncs                  the last syncs, and figures of 7 days",
         "st-pipeline sync-status --running-only --watch",
         "st-pipeline sync-status --failed-only --last-24h",
         "st-pipeline sync-status --each-tenant --failed-only",
@@ -37,11 +37,18 @@ WATCH_SECONDS = 2.0
 @click.option("--company", "-c", "companies", multiple=True, shell_complete=company_slugs, metavar="SLUG",
               help="Only syncs of this company; may be repeated.")  # fmt: skip
 @click.option("--environment", "-e", type=click.Choice(["production", "integration"]), help="Only this environment.")
+@click.option("--syncs", "only_syncs", is_flag=True, help="The last syncs instead of the tenants.")
 @click.option("--running-only", "-r", is_flag=True, help="Only syncs that are running.")
 @click.option("--failed-only", "-f", is_flag=True, help="Only syncs that failed, each with its reason.")
 @click.option("--last-24h", is_flag=True, help="Only those that began in the last 24 hours.")
 @click.option("--since", default="", metavar="TIME", help="Only those that began at this time or later.")
-@click.option("--limit", type=click.IntRange(min=1), default=20, show_default=True, help="Syncs to show.")
+@click.option(
+    "--limit",
+    type=click.IntRange(min=1),
+    default=50,
+    show_default=True,
+    help="Syncs or tenants to show; tenants with a problem are shown whatever their number.",
+)
 @click.option("--each-tenant", is_flag=True, help="The last sync of each tenant instead of the last ones of all.")
 @click.option("--watch", is_flag=True, help="Show it again every two seconds, until Ctrl-C.")
 @json_option()
@@ -49,6 +56,7 @@ def sync_status(
     *,
     companies: tuple[str, ...],
     environment: str | None,
+    only_syncs: bool,
     running_only: bool,
     failed_only: bool,
     last_24h: bool,
@@ -58,14 +66,15 @@ def sync_status(
     watch: bool,
     as_json: bool,
 ) -> None:
-    """Show the last syncs, and figures over a period.
+    """Show how each tenant is doing, the worst first, with what is wrong and what to do.
 
-    The figures below the table are those of --since or --last-24h, otherwise of the last 7 days. Polls that find
-    nothing write at most one row an hour.
+    --syncs, and each option that is about syncs, shows these instead, and figures over a period: that of --since or
+    --last-24h, otherwise the last 7 days. Polls that find nothing write at most one row an hour.
     """
     from st_pipeline.cli.database_session import open_database
     from st_pipeline.cli.output import print_json
     from st_pipeline.operations.history import SyncFilter
+    from st_pipeline.operations.status import read_status
     from st_pipeline.sync.configuration import moment
 
     _refuse_contradictions(running_only=running_only, failed_only=failed_only, two_starts=last_24h and bool(since),
@@ -75,12 +84,20 @@ def sync_status(
         raise ConfigurationError("--since has no time zone: end it with Z or an offset")
     status = "running" if running_only else "failed" if failed_only else None
     chosen = SyncFilter(companies, environment, status, start)
-    shown = None if each_tenant else limit
+    about_syncs = only_syncs or status is not None or start is not None or each_tenant
     with open_database() as (settings, engine):
+
+        def read() -> "StatusReport":
+            return read_status(engine, settings, chosen, None if each_tenant else limit)
+
         if as_json:
-            print_json(_as_json(engine, settings, chosen, shown))
+            report = read()
+            tenants = [line.as_dict() for line in report.tenants]
+            print_json({"tenants": tenants, "syncs": report.syncs, "statistics": report.figures})
+        elif about_syncs:
+            _show(lambda width: _syncs(read(), width, with_reasons=failed_only), watch=watch)
         else:
-            _show(engine, settings, chosen, shown, watch=watch)
+            _show(lambda _: _tenants(read(), limit), watch=watch)
 
 
 def _refuse_contradictions(*, running_only: bool, failed_only: bool, two_starts: bool, watch: bool) -> None:
@@ -92,39 +109,35 @@ def _refuse_contradictions(*, running_only: bool, failed_only: bool, two_starts:
         raise ConfigurationError("--watch and --json exclude each other: give one of them")
 
 
-def _show(engine: "Engine", settings: "Settings", chosen: "SyncFilter", limit: int | None, *, watch: bool) -> None:
+def _show(screen: "Callable[[int], RenderableType]", *, watch: bool) -> None:
+    """Print it once, or again and again. `screen`: what to show in so many columns."""
     from rich.live import Live
 
     from st_pipeline.cli.terminal import terminal
 
     console = terminal()
     if not watch:
-        console.print(_screen(engine, settings, chosen, limit, console.width))
+        console.print(screen(console.width))
         return
     try:
         with Live(console=console, auto_refresh=False, screen=console.is_terminal) as live:
             while True:
-                live.update(_screen(engine, settings, chosen, limit, console.width), refresh=True)
+                live.update(screen(console.width), refresh=True)
                 time.sleep(WATCH_SECONDS)
     except KeyboardInterrupt:
         return
 
 
-def _as_json(engine: "Engine", settings: "Settings", chosen: "SyncFilter", limit: int | None) -> dict[str, Any]:
-    from st_pipeline.operations.status import read_status
-
-    syncs, figures = read_status(engine, settings, chosen, limit)
-    return {"syncs": syncs, "statistics": figures}
-
-
-def _screen(
-    engine: "Engine", settings: "Settings", chosen: "SyncFilter", limit: int | None, width: int
-) -> "RenderableType":
+def _syncs(report: "StatusReport", width: int, *, with_reasons: bool) -> "RenderableType":
     from rich.console import Group
 
     from st_pipeline.cli.status.table import figures_table, reasons, syncs_table
-    from st_pipeline.operations.status import read_status
 
-    syncs, figures = read_status(engine, settings, chosen, limit)
-    table = syncs_table(syncs, width) if syncs else "no sync matches"
-    return Group(table, *(reasons(syncs) if chosen.status == "failed" else []), "", figures_table(figures))
+    table = syncs_table(report.syncs, width) if report.syncs else "no sync matches"
+    return Group(table, *(reasons(report.syncs) if with_reasons else []), "", figures_table(report.figures))
+
+
+def _tenants(report: "StatusReport", limit: int) -> "RenderableType":
+    from st_pipeline.cli.status.tenants_table import tenants_screen
+
+    return tenants_screen(report.tenants, report.figures, limit)

@@ -38,9 +38,16 @@ def syncs_table(syncs: Iterable[dict[str, Any]], width: int) -> Table:
             Text(sync["status"], style=STYLES[sync["status"]]),
             _start(sync["started_at"]),
             _end(sync["started_at"], sync["completed_at"]),
-            *(shown(sync[f"records_{name}"]) for name in ("processed", "successful", "failed")),
+            *_records(sync),
         )
     return table
+
+
+def _records(sync: dict[str, Any]) -> Iterable[str]:
+    """Read, stored, rejected; nothing for a sync that failed before it read a record."""
+    if sync["status"] == "failed" and not sync["records_processed"]:
+        return "", "", ""
+    return (shown(sync[f"records_{name}"]) for name in ("processed", "successful", "failed"))
 
 
 def _start(at: datetime) -> str:
