@@ -101,9 +101,7 @@ def test_what_needs_a_failed_entity_is_not_tried_and_all_else_is_read(acme: Acme
     locations = made.result.outcomes[2]
     told = f"locations: {locations.message}; jobs: not tried, as what they need failed"
     assert acme.rows(LOG)[0][:2] == ("failed", told)
-    stored = (
-        "SELECT entity, failure, failure_kind FROM sync_cursors WHERE failing_since IS NOT NULL ORDER BY entity"
-    )
+    stored = "SELECT entity, failure, failure_kind FROM sync_cursors WHERE failing_since IS NOT NULL ORDER BY entity"
     assert acme.rows(stored) == [
         ("jobs", jobs.message, "NotTried"), ("locations", locations.message, "AddressUnknown")
     ]  # fmt: skip
