@@ -2,8 +2,8 @@
 
 from alembic import op
 
-revision = "0031"
-down_revision = "0030"
+revision = "0032"
+down_revision = "0031"
 
 UP = """
 ALTER TABLE sync_cursors ADD COLUMN failing_since timestamptz, ADD COLUMN failure text, ADD COLUMN failure_kind text;
