@@ -26,7 +26,7 @@ from st_pipeline.postgres.stops import KEPT as STOPS_KEPT
 from st_pipeline.settings import Settings
 
 LOCK = 7_305_203  # an arbitrary number: one process of a deployment at a time
-TABLES = {"sync_log": "servicetitan_sync_logs", "rejects": "sync_rejects"}
+TABLES = {"sync_log": "servicetitan_sync_logs", "rejects": "sync_rejects", "check_history": "check_history"}
 DAGSTER_TABLES = {"dagster_checks": "asset_check_executions", "dagster_events": "event_logs", "dagster_runs": "runs"}
 EXPIRED_TOKENS = text(f"""
     UPDATE servicetitan_credentials SET access_token = NULL, token_expires_at = NULL WHERE id = ANY(ARRAY(
@@ -148,6 +148,9 @@ def _delete_ours(job: _Job) -> None:
         # One that still comes must stay dismissed: without its row it would be reported anew.
         where = "t.dismissed_at < :before AND t.last_seen_at < :before"
         job.delete(OldRows("rejects", "sync_rejects", where, {"before": before}))
+    before = job.before(settings.check_history_days)
+    if before is not None:
+        job.delete(OldRows("check_history", "check_history", "t.at < :before", {"before": before}))
     with connection.begin():
         job.report.deleted["tokens"] = connection.execute(EXPIRED_TOKENS, {"now": job.now}).rowcount
         job.report.deleted["stops"] = connection.execute(OLD_STOPS).rowcount

@@ -176,6 +176,28 @@ def test_counts_of_token_refreshes_go_with_the_figures_by_hour(
     assert kept == [(tenants[0], 90), (tenants[1], 0)]
 
 
+def test_changes_of_verdicts_go_after_their_time_and_the_latest_verdicts_stay(
+    engine: Engine, settings: Settings, tenants: list[int], rows: Any, tmp_path: Path
+):
+    acme, _ = tenants
+    rows(
+        "INSERT INTO check_history (credential_id, asset, check_name, status, severity, at, message, figures) "
+        "SELECT :id, 'tenant', 'freshness', 'failed', 'error', CAST(:now AS timestamptz) - make_interval(days => n), "
+        "'day ' || n, '{}' FROM unnest(ARRAY[200, 181, 179]) n",
+        id=acme, now=NOW,
+    )  # fmt: skip
+    rows(
+        "INSERT INTO check_verdicts (credential_id, asset, check_name, status, severity, since, checked_at, message, "
+        "figures) VALUES (:id, 'tenant', 'freshness', 'failed', 'error', :old, :old, 'x', '{}')",
+        id=acme, old=NOW - timedelta(days=400),
+    )  # fmt: skip
+    kept = settings.model_copy(update={"archive_folder": tmp_path})
+    assert delete_old_rows(engine, kept, now=NOW).deleted["check_history"] == 2
+    assert rows("SELECT message FROM check_history") == [("day 179",)]
+    assert rows("SELECT count(*) FROM check_verdicts") == [(1,)]
+    assert [one["message"] for one in archived(tmp_path, "check_history")] == ["day 200", "day 181"]
+
+
 def test_zero_days_keep_everything(engine: Engine, settings: Settings, tenants: list[int], rows: Any):
     put_many(rows, tenants[0], 3, NOW - timedelta(days=4000))
     rows("INSERT INTO token_refreshes (credential_id, day) VALUES (:id, '2015-01-01')", id=tenants[0])

@@ -3,7 +3,7 @@
 Here: how late an entity or stream is. Not here: when tenants are polled (tenants/schedule.py).
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -32,9 +32,15 @@ QUERY = """
                                   ELSE CAST(:since AS timestamptz) END
         OR (m.complete_through IS NULL AND c.last_failed_at IS NOT NULL))
 """
-CREATED = """
+KNOWN = """
     SELECT k.id AS credential_id, k.created_at, s.updated_at AS rescheduled_at
     FROM servicetitan_credentials k LEFT JOIN tenant_schedules s ON s.credential_id = k.id WHERE k.id = ANY(:ids)
+"""
+# When schedules began to sync again what was switched off or disabled.
+RESUMED = """
+    SELECT tenant, details ->> 'scope' AS scope, details ->> 'name' AS name, max(at) AS at FROM audit_log
+    WHERE action IN ('switch.on', 'credentials.enable') AND result = 'done' AND at > :now - interval '7 days'
+    GROUP BY 1, 2, 3
 """
 
 
@@ -43,47 +49,66 @@ def late(asked: CheckInput) -> Iterator[Finding]:
     with transaction(asked.engine, "read the tenants' schedules") as connection:
         tenants = {one.credential_id: one for one in all_tenants(connection)}
         schedules, off = tenant_schedules.load_all(connection), switches.load(connection)
-    grid, now = Grid.of(asked.settings), asked.now
-    grace = timedelta(minutes=asked.thresholds.smallest(NAME, LATE_MINUTES))
-    rest = timedelta(minutes=asked.settings.reference_poll_minutes)
-    found: dict[int, list[Any]] = {}
-    bounds = {"resting": list(RESTING), "since": now - grace, "rests_since": now - grace - rest}
-    for row in asked.rows(QUERY, **bounds):
-        found.setdefault(row.credential_id, []).append(row)
-    known = {row.credential_id: row for row in asked.rows(CREATED)}
-    off_for_all = {one.name for one in off.off if one.scope == "entity"}
+    found = _candidates(asked)
+    known = {row.credential_id: row for row in asked.rows(KNOWN)}
+    resumed = asked.rows(RESUMED) if found else ()
+    grid, off_for_all = Grid.of(asked.settings), {one.name for one in off.off if one.scope == "entity"}
     for credential_id, _ in asked.tenants:
-        tenant, of_tenant = tenants.get(credential_id), known.get(credential_id)
-        if tenant is None or of_tenant is None:  # removed meanwhile
+        if credential_id not in tenants or credential_id not in known:  # removed meanwhile
             continue
+        tenant, of_tenant = tenants[credential_id], known[credential_id]
         schedule = schedules.get(credential_id, tenant_schedules.DEFAULT)
-        skipped = None if tenant.is_suspended(now) else why_skipped(tenant, schedule, off, None, now, Mode.INCREMENTAL)
+        skipped = None
+        if not tenant.is_suspended(asked.now):
+            skipped = why_skipped(tenant, schedule, off, None, asked.now, Mode.INCREMENTAL)
         if skipped is not None:
             yield Finding(credential_id, TENANT, Status.NOT_CHECKABLE, f"Schedules skip it: {skipped}.")
             continue
         without = off_for_all.union(schedule.entities_off or ())
         rows = [row for row in found.get(credential_id, ()) if row.entity not in without]
-        tenant_grid = grid.of_tenant(tenant.partition_key)
         minutes = {}
         for row in rows:
-            begins = _counted_from(row, of_tenant, rest, asked)
-            slot = None if begins is None else next_slot(schedule, tenant_grid, begins)
+            begins = _counted_from(row, of_tenant, _resumed_at(resumed, tenant, row.entity), asked)
+            slot = None if begins is None else next_slot(schedule, grid.of_tenant(tenant.partition_key), begins)
             allowed = asked.thresholds.value(credential_id, row.entity, NAME, LATE_MINUTES)
-            if slot is not None and now - slot > timedelta(minutes=allowed):
-                minutes[row.entity] = (now - slot).total_seconds() / 60
+            if slot is not None and asked.now - slot > timedelta(minutes=allowed):
+                minutes[row.entity] = (asked.now - slot).total_seconds() / 60
         yield _finding(tenant, minutes, {row.entity: row.complete_through for row in rows}, of_tenant, asked)
 
 
-def _counted_from(row: Any, of_tenant: Any, rest: timedelta, asked: CheckInput) -> datetime | None:
+def _candidates(asked: CheckInput) -> dict[int, list[Any]]:
+    """What is so old that it may be late, by credential."""
+    since = asked.now - timedelta(minutes=asked.thresholds.smallest(NAME, LATE_MINUTES))
+    found: dict[int, list[Any]] = {}
+    for row in asked.rows(QUERY, resting=list(RESTING), since=since, rests_since=since - _rest(asked)):
+        found.setdefault(row.credential_id, []).append(row)
+    return found
+
+
+def _rest(asked: CheckInput) -> timedelta:
+    return timedelta(minutes=asked.settings.reference_poll_minutes)
+
+
+def _resumed_at(resumed: Sequence[Any], tenant: Tenant, entity: str) -> datetime | None:
+    """When schedules last began again to sync this entity of the tenant."""
+    mine = {
+        ("everything", ""),
+        ("environment", tenant.environment),
+        ("company", tenant.company),
+        ("entity", entity),
+    }
+    return max((one.at for one in resumed if one.tenant == tenant.partition_key or (one.scope, one.name) in mine),
+               default=None)  # fmt: skip
+
+
+def _counted_from(row: Any, of_tenant: Any, resumed_at: datetime | None, asked: CheckInput) -> datetime | None:
     """From when the entity's next read was to come; None: its first load may take a while yet."""
     if row.complete_through is None:
         hours = asked.thresholds.value(row.credential_id, row.entity, NAME, LOAD_HOURS)
         loaded_by: datetime = of_tenant.created_at + timedelta(hours=hours)
         return loaded_by if loaded_by < asked.now else None
-    begins: datetime = row.complete_through
-    if row.entity in RESTING:
-        begins += rest - INSTANT
-    return begins if of_tenant.rescheduled_at is None else max(begins, of_tenant.rescheduled_at)
+    begins: datetime = row.complete_through + (_rest(asked) - INSTANT if row.entity in RESTING else timedelta())
+    return max(one for one in (begins, of_tenant.rescheduled_at, resumed_at) if one is not None)
 
 
 def _finding(

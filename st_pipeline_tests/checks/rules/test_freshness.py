@@ -85,6 +85,26 @@ def test_a_schedule_that_was_changed_counts_from_then(look: Look):
     assert failed(look(640, polled(f"credential_id <> {SECOND}"))) == ["company-2"]
 
 
+@pytest.mark.parametrize(
+    ("action", "tenant", "details"),
+    [
+        ("switch.on", "NULL", '{"scope": "everything", "name": ""}'),
+        ("switch.on", "NULL", '{"scope": "company", "name": "company-2"}'),
+        ("switch.on", "NULL", '{"scope": "entity", "name": "invoices"}'),
+        ("credentials.enable", "'company-2'", "{}"),
+    ],
+)
+def test_what_was_switched_on_again_is_not_late_before_its_next_poll_is(
+    look: Look, action: str, tenant: str, details: str
+):
+    """Everybody would be reported after each maintenance."""
+    others = polled(f"NOT (credential_id = {SECOND} AND entity = 'invoices')")
+    values = f"'eve', 'here', '{action}', {tenant}, 'done', '{details}', :now"
+    resumed = f"INSERT INTO audit_log (actor, origin, action, tenant, result, details, at) VALUES ({values})"
+    assert failed(look(600, others, resumed.replace(":now", "CAST(:now AS timestamptz)"))) == []
+    assert failed(look(640, others)) == ["company-2"]
+
+
 @pytest.mark.parametrize("scope", ["('everything', '')", "('environment', 'production')"])
 def test_nobody_is_late_while_schedules_are_switched_off(look: Look, scope: str):
     found = look(600, f"INSERT INTO switches (scope, name) VALUES {scope}")
