@@ -72,7 +72,7 @@ TESTED_BY = {
 }
 # Files that test no single module: the way of a chunk, a whole run, a document.
 WHOLE = {
-    "cli": ("completion",),
+    "cli": ("completion", "typing_errors"),
     "defs": ("backfill", "instance", "range_run", "single_tenant_run"),
     "postgres": ("reporting_plans", "reporting_views", "signs_of_life"),
     "simulator": ("consistency", "records", "serving", "time_moves", "work_moves"),

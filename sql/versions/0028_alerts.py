@@ -99,7 +99,7 @@ CREATE TABLE alert_ticks (
     heartbeat_error text
 );
 INSERT INTO alert_ticks DEFAULT VALUES;
-COMMENT ON TABLE alert_ticks IS 'When problems were last looked for, the day of the last digest, the last heartbeat.';
+COMMENT ON TABLE alert_ticks IS 'When problems were last collected, the day of the last digest, the last heartbeat.';
 """
 
 DOWN = """
