@@ -13,7 +13,7 @@ from st_pipeline.checks.evaluate import after_sync, evaluate, every_tenant
 from st_pipeline.checks.spec import CheckedTenant, Status, Verdict
 from st_pipeline.settings import Settings
 from st_pipeline.simulator.control import SimulatedTenant
-from st_pipeline.sync.configuration import SyncConfiguration
+from st_pipeline.sync.configuration import SyncConfiguration, SyncResult
 from st_pipeline.sync.functions import synchronize_data
 
 Failing = set[tuple[str, str, str]]
@@ -59,10 +59,11 @@ class TwoCompanies:
         """One verdict, evaluated now."""
         return next(v for v in self.verdicts(check) if (v.tenant, v.asset) == (tenant, asset))
 
-    def sync(self, tenant: str, **options: Any) -> None:
+    def sync(self, tenant: str, **options: Any) -> SyncResult:
         """A sync, without checks."""
         result = synchronize_data(tenant, SyncConfiguration(**options), settings=self.settings, engine=self.engine)
         assert result.success, result.errors
+        return result
 
     def after_poll(self, tenant: str, *changed: str) -> list[Verdict]:
         """What a poll evaluates that changed these entities."""

@@ -31,7 +31,8 @@ HELD = f"""
             AND NOT EXISTS (SELECT FROM {{table}} o WHERE o.credential_id = r.credential_id AND o.{KEY} = r.st_id)
            ) AS rejected
     FROM unnest(CAST(:of AS bigint[]), CAST(:moments AS timestamptz[])) AS q (credential_id, moment)
-    LEFT JOIN {{table}} t ON t.credential_id = q.credential_id AND (t.{CREATED} < q.moment OR t.{CREATED} IS NULL)
+    LEFT JOIN (SELECT credential_id, {KEY}, {CREATED}, deleted_at FROM {{table}} WHERE credential_id = ANY(:of)) t
+        ON t.credential_id = q.credential_id AND (t.{CREATED} < q.moment OR t.{CREATED} IS NULL)
     GROUP BY q.credential_id
 """  # noqa: S608 - names of ours
 MISSING, SURPLUS = "missing", "surplus"

@@ -11,6 +11,7 @@ from typing import Any
 
 from st_pipeline.checks.spec import Check, CheckInput, Finding, Severity, Status, Threshold
 from st_pipeline.entities import ENTITIES
+from st_pipeline.entities.spec import KEY
 
 NAME, SHARE, ROWS = "references", "missing_share", "missing_rows"
 # By asset, the columns that name a row of another entity.
@@ -51,11 +52,13 @@ def _query(asset: str) -> str:
     columns = ", ".join(f"nullif({column}, 0) AS {column}" for column in named)
     rows = INVOICES_OF_PAYMENTS if asset == "payments" else COLUMNS.format(columns, ENTITIES[asset].table)
     counts = ", ".join(
-        f"count(r.{column}) AS {column}_named, count(r.{column}) FILTER (WHERE {of}.st_id IS NULL) AS {column}_missing"
+        f"count(r.{column}) AS {column}_named, count(r.{column}) FILTER (WHERE {of}.{KEY} IS NULL) AS {column}_missing"
         for column, of in named.items()
     )
+    # Postgres does not conclude that the other tables are about these tenants, too, and would read all of them.
     joins = " ".join(
-        f"LEFT JOIN {ENTITIES[of].table} {of} ON {of}.credential_id = r.credential_id AND {of}.st_id = r.{column}"
+        f"LEFT JOIN (SELECT credential_id, {KEY} FROM {ENTITIES[of].table} WHERE credential_id = ANY(:ids)) {of} "  # noqa: S608
+        f"ON {of}.credential_id = r.credential_id AND {of}.{KEY} = r.{column}"
         for column, of in named.items()
     )
     return f"SELECT r.credential_id, {counts} FROM ({rows}) r {joins} GROUP BY r.credential_id"  # noqa: S608 - ours

@@ -40,7 +40,8 @@ COMPARED = f"""
               WHERE credential_id = ANY(:of)) a
         FULL JOIN (SELECT credential_id, tenant, CAST({{key}} AS bigint) AS key, still_exists FROM {{table}}
                    WHERE credential_id = ANY(:of)) s ON s.credential_id = a.credential_id AND s.key = a.{KEY}
-        LEFT JOIN stream_owners o ON o.stream = :stream AND o.credential_id = s.credential_id
+        LEFT JOIN (SELECT credential_id, tenant FROM stream_owners
+                   WHERE credential_id = ANY(:of) AND stream = :stream) o ON o.credential_id = s.credential_id
     ) compared GROUP BY credential_id
 """  # noqa: S608 - names of ours
 SAID = {
