@@ -23,6 +23,7 @@ COMMANDS = {
     "down": ("server.commands", "down"),
     "migrate": ("server.commands", "migrate"),
     "doctor": ("server.doctor", "doctor"),
+    "psql": ("server.psql", "psql"),
     "companies": ("tenants.companies", "companies"),
     "credentials": ("credentials.commands", "credentials"),
     "onboard": ("tenants.onboard", "onboard"),

@@ -184,6 +184,14 @@ def _wheel_folder() -> Path | None:
     return folder if folder.is_dir() else None
 
 
+def find_psql() -> Path | None:
+    """The psql that is installed, else the one of the package; it needs no account of its own."""
+    if installed := shutil.which("psql"):
+        return Path(installed)
+    folder = _wheel_folder()
+    return None if folder is None else folder / "psql"
+
+
 def _probe(folder: Path, account: Account) -> Binaries | str:
     """The installation in `folder`, or why it cannot be used."""
     for program in PROGRAMS:

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import psycopg
-from sqlalchemy import URL, Connection, Engine, create_engine, make_url
+from sqlalchemy import URL, Connection, Engine, ExceptionContext, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError, DataError, DBAPIError, IntegrityError, InterfaceError, OperationalError
 
 from st_pipeline.errors import ConfigurationError, DatabaseFull, DatabaseRefused, DatabaseUnavailable
@@ -35,6 +35,7 @@ SERVER_KEEPALIVES = (
     "set_config('tcp_keepalives_count', '3', false), set_config('tcp_user_timeout', '60000', false)"
 )
 # The errors that one row's value causes: text and numbers out of range, bad JSON, a field or key too large for a page.
+ADDRESS = "st_pipeline_address"  # an attribute of the driver's errors
 DATA_ERRORS = (psycopg.DataError, psycopg.errors.ProgramLimitExceeded)
 
 
@@ -81,7 +82,7 @@ def embedded_url(settings: Settings, database: str) -> URL:
 
 def open_engine(url: URL, *, threads: int = 1) -> Engine:
     """An engine. Pooled connections are tested before use; sessions use UTC. `threads`: that sync tenants."""
-    return create_engine(
+    engine = create_engine(
         url,
         pool_pre_ping=True,
         hide_parameters=True,  # an error's text would show a record's values in tracebacks
@@ -93,6 +94,15 @@ def open_engine(url: URL, *, threads: int = 1) -> Engine:
             "options": "-c timezone=UTC",
         },
     )
+    event.listen(engine, "handle_error", _note_address)
+    return engine
+
+
+def _note_address(context: ExceptionContext) -> None:
+    """Let the error know which server it is of: its own words would quote more than the address."""
+    url = context.engine.url if context.engine is not None else None
+    if url is not None and context.original_exception is not None:
+        context.original_exception.__dict__[ADDRESS] = f"{url.host}:{url.port or 5432}"
 
 
 @contextmanager
@@ -144,13 +154,22 @@ def as_pipeline_error(doing: str, error: Exception) -> DatabaseUnavailable | Dat
                 f"{doing}: the disk of Postgres is full. Free space on it; what is committed stays, and the next sync "
                 "continues from there"
             )
-        return DatabaseUnavailable(f"{doing}: Postgres does not answer ({_name(error)})")
+        where = f" at {address}" if (address := _address(error)) else ""
+        return DatabaseUnavailable(
+            f"{doing}: Postgres{where} does not answer ({_name(error)}). See whether it is running and can be reached "
+            "from here; `st-pipeline doctor` tests the connection"
+        )
     if isinstance(error, (IntegrityError, DataError, psycopg.IntegrityError, psycopg.DataError)):
         return DatabaseRefused(
             f"{doing}: Postgres refuses a row ({_name(error)}) that passed our own checks. Was a table changed by "
             "hand? Undo that change, then sync again"
         )
     return None
+
+
+def _address(error: DBAPIError | psycopg.Error) -> str | None:
+    cause = error.orig if isinstance(error, DBAPIError) else error
+    return getattr(cause, ADDRESS, None)
 
 
 def _name(error: DBAPIError | psycopg.Error) -> str:
