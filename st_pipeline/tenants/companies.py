@@ -100,6 +100,17 @@ def update_company(
     return True
 
 
+def remove_company(connection: Connection, slug: str) -> None:
+    """Remove a company without tenants. Raises ConfigurationError: an unknown company, or one that still has tenants."""
+    company = get_company(connection, slug)
+    query = text("SELECT partition_key FROM tenants WHERE company = :slug ORDER BY partition_key")
+    left = list(connection.execute(query, {"slug": slug}).scalars())
+    if left:
+        commands = "; ".join(f"`st-pipeline credentials remove {tenant}`" for tenant in left)
+        raise ConfigurationError(f"company {slug} still has credentials: remove them first with {commands}")
+    connection.execute(text("DELETE FROM companies WHERE id = :id"), {"id": company.id})
+
+
 def get_company(connection: Connection, slug: str) -> Company:
     """The company. Raises ConfigurationError that suggests similar names."""
     check_slug(slug)

@@ -73,6 +73,24 @@ def update(slug: str, name: str | None, intacct_id: str | None, trade: str | Non
     click.echo(f"company {slug} updated" if changed else f"company {slug}: nothing changed")
 
 
+@companies.command("remove")
+@click.argument("slug")
+def remove(slug: str) -> None:
+    """Remove a company that has no credentials any more; the audit trail stays."""
+    from st_pipeline.cli.database_session import open_database
+    from st_pipeline.tenants.audit import Entry, audited
+    from st_pipeline.tenants.companies import check_slug, remove_company
+
+    check_slug(slug)
+    doing = f"remove company {slug}"
+    with (
+        open_database() as (_, engine),
+        audited(engine, doing, Entry("companies.remove", None, details={"company": slug})) as connection,
+    ):
+        remove_company(connection, slug)
+    click.echo(f"company {slug} removed")
+
+
 @companies.command("list")
 @json_option()
 def list_(as_json: bool) -> None:

@@ -1,7 +1,8 @@
 import pytest
 from sqlalchemy import Engine, text
 
-from st_pipeline_tests.cli.conftest import Command
+from st_pipeline_tests.cli.conftest import Command, assert_refused
+from st_pipeline_tests.cli.installation import Installation
 
 
 def test_a_company_is_added_once_and_may_be_added_again(command: Command, engine: Engine):
@@ -70,3 +71,19 @@ def test_a_database_that_is_away_is_one_line(command: Command, monkeypatch: pyte
     assert said.code == 1
     assert said.err.count("\n") == 1
     assert "planted-password" not in said.err
+
+
+def test_a_company_is_removed_once_it_has_no_credentials(installation: Installation, command: Command):
+    installation.add("acme")
+    refused = command("companies", "remove", "acme")
+    assert_refused(
+        refused, "company acme still has credentials: remove them first with `st-pipeline credentials remove"
+    )
+    assert command("credentials", "remove", "acme", "--yes").code == 0
+    said = command("companies", "remove", "acme")
+    assert (said.code, said.out) == (0, "company acme removed\n")
+    assert command("companies", "list", "--json").json == []
+    assert installation.rows("SELECT result FROM audit_log WHERE action = 'companies.remove' ORDER BY id") == [
+        ("refused",), ("done",)
+    ]  # fmt: skip
+    assert_refused(command("companies", "remove", "acme"), "unknown company 'acme'")
