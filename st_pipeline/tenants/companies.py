@@ -101,7 +101,7 @@ def update_company(
 
 
 def remove_company(connection: Connection, slug: str) -> None:
-    """Remove a company without tenants. Raises ConfigurationError: an unknown company, or one that still has tenants."""
+    """Remove a company without tenants. Raises ConfigurationError: an unknown company, or one that has tenants."""
     company = get_company(connection, slug)
     query = text("SELECT partition_key FROM tenants WHERE company = :slug ORDER BY partition_key")
     left = list(connection.execute(query, {"slug": slug}).scalars())
