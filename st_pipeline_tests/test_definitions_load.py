@@ -110,6 +110,7 @@ def test_the_definitions_are_these(offered: dict[str, Any]):
             "full_sync": ["sync_tenants"],
             "incremental_poll": ["poll_tenants"],
             "changed_checks": ["show_changed_checks"],
+            "reconciliation": ["reconcile_tenants"],
             "retention": ["delete_old_history"],
             "nightly_full_sync": ["sync_planned_tenants"],
         },
@@ -118,6 +119,7 @@ def test_the_definitions_are_these(offered: dict[str, Any]):
         "schedules": {
             "poll_every_tenant": ["incremental_poll", "*/5 * * * *", "RUNNING"],
             "check_every_tenant": ["changed_checks", "*/5 * * * *", "RUNNING"],
+            "reconcile_every_tenant": ["reconciliation", "*/5 * * * *", "RUNNING"],
             "retention_every_day": ["retention", "30 12 * * *", "RUNNING"],
             "full_sync_every_night": ["nightly_full_sync", "0 2 * * *", "RUNNING"],
             "rest_of_the_night": ["nightly_full_sync", "*/5 * * * *", "RUNNING"],

@@ -40,6 +40,8 @@ CREATE TABLE reconciliation_entities (
     document jsonb NOT NULL,
     PRIMARY KEY (reconciliation_id, entity)
 );
+CREATE INDEX reconciliation_entities_differing ON reconciliation_entities (reconciliation_id)
+    WHERE verdict = 'differs';
 COMMENT ON TABLE reconciliation_entities IS 'What a reconciliation found of each entity, or of each of its lists.';
 COMMENT ON COLUMN reconciliation_entities.compared IS
     'totals: numbers, and the records of ranges whose numbers differ. records: every record, column by column.';

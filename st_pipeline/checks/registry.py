@@ -11,6 +11,7 @@ from st_pipeline.checks.rules import (
     freshness,
     money,
     overruns,
+    reconciliation,
     references,
     rejected,
     service_quality,
@@ -32,6 +33,7 @@ CHECKS: tuple[Check, ...] = (
     *streams.CHECKS,
     *volume.CHECKS,
     *drift.CHECKS,
+    *reconciliation.CHECKS,
 )
 BY_NAME = {check.name: check for check in CHECKS}
 PAIRS = tuple((asset, check) for check in CHECKS for asset in check.assets)

@@ -13,6 +13,7 @@ from st_pipeline.servicetitan.deadline import NO_DEADLINE, Deadline
 MAX_RUNTIME_TAG = "dagster/max_runtime"
 POLL_MAX_SECONDS = 900
 NIGHT_MAX_SECONDS = 900
+RECONCILIATION_MAX_SECONDS = 900
 FULL_MAX_SECONDS = 6 * 3600
 RETENTION_MAX_SECONDS = 3600
 TO_END_SECONDS = 60.0  # to write the current chunk and close the sync log; starting the run takes seconds, too

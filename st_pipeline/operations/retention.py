@@ -26,7 +26,12 @@ from st_pipeline.postgres.stops import KEPT as STOPS_KEPT
 from st_pipeline.settings import Settings
 
 LOCK = 7_305_203  # an arbitrary number: one process of a deployment at a time
-TABLES = {"sync_log": "servicetitan_sync_logs", "rejects": "sync_rejects", "check_history": "check_history"}
+TABLES = {
+    "sync_log": "servicetitan_sync_logs",
+    "rejects": "sync_rejects",
+    "check_history": "check_history",
+    "reconciliations": "reconciliations",
+}
 DAGSTER_TABLES = {"dagster_checks": "asset_check_executions", "dagster_events": "event_logs", "dagster_runs": "runs"}
 EXPIRED_TOKENS = text(f"""
     UPDATE servicetitan_credentials SET access_token = NULL, token_expires_at = NULL WHERE id = ANY(ARRAY(
@@ -151,6 +156,9 @@ def _delete_ours(job: _Job) -> None:
     before = job.before(settings.check_history_days)
     if before is not None:
         job.delete(OldRows("check_history", "check_history", "t.at < :before", {"before": before}))
+    before = job.before(settings.reconciliations_days)
+    if before is not None:
+        job.delete(_old_reconciliations(before))
     with connection.begin():
         job.report.deleted["tokens"] = connection.execute(EXPIRED_TOKENS, {"now": job.now}).rowcount
         job.report.deleted["stops"] = connection.execute(OLD_STOPS).rowcount
@@ -173,6 +181,19 @@ def _old_syncs(connection: Connection, before: datetime) -> OldRows:
     """
     values = {"before": before, "end": 2**63 - 1 if end is None else end}
     return OldRows("sync_log", "servicetitan_sync_logs", where, values, document, sync_figures.add)
+
+
+def _old_reconciliations(before: datetime) -> OldRows:
+    """All but the newest of each tenant, with their entities' rows."""
+    where = """
+        t.started_at < :before AND EXISTS (
+            SELECT FROM reconciliations n WHERE n.credential_id = t.credential_id AND n.id > t.id)
+    """
+    document = """
+        to_jsonb(t) || jsonb_build_object('entities', (
+            SELECT jsonb_agg(to_jsonb(e)) FROM reconciliation_entities e WHERE e.reconciliation_id = t.id))
+    """
+    return OldRows("reconciliations", "reconciliations", where, {"before": before}, document)
 
 
 def _delete_dagster_s(job: _Job, forget_compute_logs: Callable[[str], None]) -> None:

@@ -61,6 +61,9 @@ class Retention(BaseModel):
     check_history_days: float = Field(
         default=180, ge=0, description="Changes of checks' verdicts. The latest verdicts stay."
     )
+    reconciliations_days: float = Field(
+        default=400, ge=0, description="Reconciliations with what they found. Each tenant's newest stays."
+    )
     archive_folder: Path | None = Field(
         default=None,
         description="Folder in which deleted rows are kept, as gzip files with a JSON document a line. They hold what "

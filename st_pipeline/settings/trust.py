@@ -150,4 +150,25 @@ class Alerts(BaseModel):
 
 
 class Reconciliation(BaseModel):
-    """Reconciliation."""
+    """Reconciliation. docs/trust.md says what it finds."""
+
+    reconciliation_every_days: int = Field(
+        default=7,
+        ge=0,
+        description="After how many days a tenant is compared with ServiceTitan again: some 70 small requests where "
+        "nothing differs. 0: only by hand.",
+    )
+    reconciliation_cron: str = Field(
+        default="30 5 * * *", description="From when, each day, tenants are compared: after the nightly full syncs."
+    )
+    reconciliation_hours: float = Field(
+        default=3,
+        gt=0,
+        le=24,
+        description="For how long a day. One run at a time, of at most 15 minutes, compares tenant after tenant; who "
+        "has waited longest comes first, and who is not reached waits for the next day.",
+    )
+    reconciliation_repairs: bool = Field(
+        default=False,
+        description="Does the scheduled comparison fetch again what differs? Otherwise it only reports it.",
+    )

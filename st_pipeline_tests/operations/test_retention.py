@@ -198,11 +198,37 @@ def test_changes_of_verdicts_go_after_their_time_and_the_latest_verdicts_stay(
     assert [one["message"] for one in archived(tmp_path, "check_history")] == ["day 200", "day 181"]
 
 
+def test_old_reconciliations_go_with_what_they_found_but_for_each_tenant_s_newest(
+    engine: Engine, settings: Settings, tenants: list[int], rows: Any
+):
+    put = (
+        "WITH r AS (INSERT INTO reconciliations (credential_id, sync_type, asked, started_at) "
+        "VALUES (:id, 'manual', '{}', :at) RETURNING id) "
+        "INSERT INTO reconciliation_entities (reconciliation_id, entity, compared, verdict, records_here, "
+        "missing_here, gone_there, different, repaired, requests, bytes, document) "
+        "SELECT id, 'jobs', 'totals', 'equal', 1, 0, 0, 0, 0, 4, 100, '{}' FROM r"
+    )
+    for id_, days in ((tenants[0], 402), (tenants[0], 401), (tenants[0], 1), (tenants[1], 900)):
+        rows(put, id=id_, at=NOW - timedelta(days=days))
+    assert delete_old_rows(engine, settings, now=NOW).deleted["reconciliations"] == 2
+    kept = rows("SELECT r.credential_id, e.entity FROM reconciliations r JOIN reconciliation_entities e "
+                "ON e.reconciliation_id = r.id ORDER BY 1")  # fmt: skip
+    assert kept == [(tenants[0], "jobs"), (tenants[1], "jobs")]
+    assert rows("SELECT count(*) FROM reconciliation_entities") == [(2,)]
+
+
 def test_zero_days_keep_everything(engine: Engine, settings: Settings, tenants: list[int], rows: Any):
     put_many(rows, tenants[0], 3, NOW - timedelta(days=4000))
     rows("INSERT INTO token_refreshes (credential_id, day) VALUES (:id, '2015-01-01')", id=tenants[0])
     for_ever = dict.fromkeys(
-        ("sync_log_days", "hourly_figures_days", "dagster_history_days", "dismissed_rejects_days"), 0.0
+        (
+            "sync_log_days",
+            "hourly_figures_days",
+            "dagster_history_days",
+            "dismissed_rejects_days",
+            "reconciliations_days",
+        ),
+        0.0,
     )
     assert delete_old_rows(engine, settings.model_copy(update=for_ever), now=NOW).deleted.total() == 0
 

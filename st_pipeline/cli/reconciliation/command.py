@@ -12,6 +12,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from st_pipeline.cli.help_text import examples
+from st_pipeline.cli.json_option import json_option
 from st_pipeline.cli.selection_options import selection_options
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ def entity_names(_context: click.Context, _parameter: click.Parameter, incomplet
 @click.option("--repair", is_flag=True, help="Fetch what differs again, and mark what is gone; then compare again.")
 @click.option("--show-values", is_flag=True, help="Show both values of each field that differs: customers' data.")
 @click.option("--last", is_flag=True, help="Show what was found the last time, and ask ServiceTitan nothing.")
-@click.option("--json", "as_json", is_flag=True, help="For machines.")
+@json_option()
 @click.option(
     "--html", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help="Write a report as one HTML page."
 )
