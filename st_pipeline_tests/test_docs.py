@@ -25,6 +25,7 @@ from st_pipeline.tools.commands_page import commands_page
 from st_pipeline.tools.documentation import (
     BEGIN,
     END,
+    checks_part,
     entities_part,
     scopes_part,
     settings_page,
@@ -79,6 +80,11 @@ def test_the_entities_in_the_data_model_are_what_the_specs_say():
     assert text == with_part(text, entities_part()), "run python -m st_pipeline.tools.documentation"
 
 
+def test_the_checks_are_what_the_registry_says():
+    text = page("trust.md").text
+    assert text == with_part(text, checks_part()), "run python -m st_pipeline.tools.documentation"
+
+
 def test_the_scopes_to_ask_for_are_what_the_specs_say():
     text = page("real-account.md").text
     assert text == with_part(text, scopes_part()), "run python -m st_pipeline.tools.documentation"
@@ -86,7 +92,7 @@ def test_the_scopes_to_ask_for_are_what_the_specs_say():
 
 
 def test_the_made_parts_are_written_where_they_belong(tmp_path: Path):
-    parts = {"data-model.md": entities_part(), "real-account.md": scopes_part()}
+    parts = {"data-model.md": entities_part(), "real-account.md": scopes_part(), "trust.md": checks_part()}
     for name in parts:
         (tmp_path / name).write_text(f"# Before\n\n{BEGIN}\nzzz\n{END}\n\nAfter\n")
     write(tmp_path)

@@ -1,4 +1,4 @@
-"""The parts of docs/ that are made from code: settings, commands, what programs import, entities, their scopes.
+"""The parts of docs/ that are made from code: settings, commands, what programs import, entities, their scopes, checks.
 
 Here: their text, and `python -m st_pipeline.tools.documentation`, which writes them. Not here: prose. A test fails when
 a page lags behind the code.
@@ -15,6 +15,8 @@ from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings
 
+from st_pipeline.checks.registry import CHECKS
+from st_pipeline.checks.spec import TENANT, Check
 from st_pipeline.entities import ENTITIES, LISTS
 from st_pipeline.entities.spec import Column, EntitySpec, Kind, Severity
 from st_pipeline.rates import Rate
@@ -160,6 +162,19 @@ def scopes_part() -> str:
     return "".join(["| Scope | What it lets the app read |\n|---|---|\n", *rows])
 
 
+def checks_part() -> str:
+    """The part of docs/trust.md between the marks: each check with its thresholds and what to do."""
+    head = "| Check | Fails as | It passes when | Thresholds | What to do when it fails |\n|---|---|---|---|---|\n"
+    return "".join([head, *map(_check, CHECKS)])
+
+
+def _check(check: Check) -> str:
+    on = "" if check.assets == (TENANT,) else ", on " + " and ".join(check.assets)
+    on = ", on each entity" if set(check.assets) == set(ENTITIES) else on
+    limits = [f"`{one.name}` {one.default:g}: {one.description}" for one in check.thresholds]
+    return table_row(f"`{check.name}`{on}", check.severity, check.description, "<br>".join(limits), check.advice)
+
+
 def _section(spec: EntitySpec | StreamSpec, about: str, facts: list[str], origin: str) -> str:
     rules = {severity: [rule.name for rule in spec.rules if rule.severity is severity] for severity in Severity}
     facts = [*facts, f"Rejected when: {', '.join(rules[Severity.REJECT])}."]
@@ -200,7 +215,8 @@ def write(docs: Path = DOCS) -> None:
     (docs / "settings.md").write_text(settings_page())
     (docs / "commands.md").write_text(commands_page())
     (docs / "python.md").write_text(python_page())
-    for name, part in (("data-model.md", entities_part()), ("real-account.md", scopes_part())):
+    parts = {"data-model.md": entities_part(), "real-account.md": scopes_part(), "trust.md": checks_part()}
+    for name, part in parts.items():
         page = docs / name
         page.write_text(with_part(page.read_text(), part))
 

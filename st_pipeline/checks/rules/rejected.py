@@ -10,7 +10,7 @@ from st_pipeline.checks.spec import TENANT, Check, CheckInput, Finding, Severity
 from st_pipeline.entities import ENTITIES, LISTS
 from st_pipeline.streams import STREAMS
 
-NAME, SHARE = "rejected", "rejected_share"
+NAME, SHARE = "rejected", "share"
 REJECTS = """
     SELECT credential_id, entity, count(*) AS rejected FROM sync_rejects
     WHERE credential_id = ANY(:ids) AND dismissed_at IS NULL GROUP BY credential_id, entity
