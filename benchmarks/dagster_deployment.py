@@ -41,12 +41,6 @@ LAUNCH = """
       }
     }
 """
-SCHEDULE = """
-    query ($selector: ScheduleSelector!) {
-      scheduleOrError(scheduleSelector: $selector) { ... on Schedule { scheduleState { id } } }
-    }
-"""
-STOP_SCHEDULE = "mutation ($id: String!) { stopRunningSchedule(id: $id) { __typename } }"
 STATUS = "query ($id: ID!) { runOrError(runId: $id) { ... on Run { status } } }"
 
 
@@ -66,13 +60,6 @@ class Deployment:
                 assert time.monotonic() < give_up_at, f"run {run_id} has not ended"
                 time.sleep(0.2)
             assert status == "SUCCESS", f"run {run_id}: {status}"
-
-    def stop_schedule(self, name: str) -> None:
-        """Its ticks would poll in the middle of a round, or while nothing is meant to run."""
-        selector = {"repositoryName": REPOSITORY, "repositoryLocationName": LOCATION, "scheduleName": name}
-        state = self._ask(SCHEDULE, selector=selector)["scheduleOrError"]["scheduleState"]
-        answer = self._ask(STOP_SCHEDULE, id=state["id"])["stopRunningSchedule"]
-        assert answer["__typename"] == "ScheduleStateResult", answer
 
     def _launch(self, worker: int) -> str:
         selector = {"repositoryName": REPOSITORY, "repositoryLocationName": LOCATION, "jobName": "incremental_poll"}
@@ -143,7 +130,6 @@ def running_dagster(fleet: Fleet) -> Iterator[Deployment]:
         _wait_until_ready(deployment, home / "dagster.log")
         dagster = make_url(fleet.server.url("fleet_dagster")).set(drivername=DRIVER)
         fleet.engines.append(open_engine(dagster))
-        deployment.stop_schedule("poll_every_tenant")
         yield deployment
     finally:
         process.send_signal(signal.SIGINT)

@@ -60,6 +60,17 @@ class PipelineError(Exception):
         super().__init__(plain(message))
 
 
+def retry_may_help(kind: str) -> bool:
+    """Could the work that ended with an error of this class succeed in a few minutes? Not where it is a bug of ours."""
+    waiting = [PipelineError]
+    while waiting:
+        one = waiting.pop()
+        if one.__name__ == kind:
+            return one.retry_helps
+        waiting += one.__subclasses__()
+    return False
+
+
 class ConfigurationError(PipelineError):
     """A setting, a file, a name or a command is wrong; the message says which and what to do."""
 

@@ -80,7 +80,12 @@ class DuePolls:
                 claim = self._claims.pop(run.credential_id)
                 polled_at = claim.claimed_at if run.status == "completed" and not claim.entities_off else None
                 ends.append(
-                    PollEnd(claim.credential_id, next_poll(claim.partition_key, claim.schedule, grid, now), polled_at)
+                    PollEnd(
+                        claim.credential_id,
+                        next_poll(claim.partition_key, claim.schedule, grid, now),
+                        polled_at,
+                        unanswered=None if polled_at is None else frozenset(),
+                    )
                 )
             poll_claims.ended(connection, self.request_id, ends)
 

@@ -121,7 +121,8 @@ def note_unchanged(connection: Connection, credential_id: int, names: Collection
     """Save that nothing of these entities and lists differed when they were asked, which was after `began_at`."""
     connection.execute(
         text("""
-            UPDATE sync_cursors SET last_polled_at = :began_at, updated_at = clock_timestamp(),
+            UPDATE sync_cursors SET updated_at = clock_timestamp(),
+                last_polled_at = greatest(last_polled_at, :began_at),
                 complete_through = CASE WHEN complete_through IS NOT NULL THEN greatest(complete_through, :began_at) END
             WHERE credential_id = :id AND entity = ANY(:names)
         """),

@@ -65,7 +65,8 @@ class Poll:
 class Claim:
     """A tenant that is ours to poll. `claimed_at`: on Postgres's clock, before anything was asked.
 
-    `entities_off`: what a poll leaves out, by the tenant's schedule or by a switch.
+    `unanswered`: the entities and lists for which `polled_at` and `hourly_at` do not speak. `entities_off`: what a poll
+    leaves out, by the tenant's schedule or by a switch.
     """
 
     credential_id: int
@@ -77,13 +78,17 @@ class Claim:
     overtimes: int
     tokens_saved_at: datetime | None
     hourly_at: datetime | None
+    unanswered: frozenset[str]
     entities_off: frozenset[str]
     schedule: TenantSchedule
 
 
 @dataclass(frozen=True, slots=True)
 class PollEnd:
-    """How a poll ended. None leaves what is stored; `overtimes` is always stored."""
+    """How a poll ended. None leaves what is stored; `overtimes` is always stored.
+
+    `unanswered`: the entities and lists for which `polled_at` and `hourly_at`, as they will be stored, do not speak.
+    """
 
     credential_id: int
     next_due_at: datetime
@@ -91,6 +96,7 @@ class PollEnd:
     overtimes: int = 0
     tokens_saved_at: datetime | None = None
     hourly_at: datetime | None = None
+    unanswered: frozenset[str] | None = None
 
 
 def include_loaded(connection: Connection) -> int:
@@ -155,7 +161,8 @@ def claim(
             FROM due JOIN tenants t USING (credential_id) LEFT JOIN tenant_schedules s USING (credential_id)
             WHERE p.credential_id = due.credential_id
             RETURNING p.credential_id, t.partition_key, t.environment, {_NOW}, p.due_at, p.polled_at, p.overtimes,
-                p.tokens_saved_at, p.hourly_at, {ENTITIES_OFF}, {", ".join(f"s.{name}" for name in _SCHEDULE)}
+                p.tokens_saved_at, p.hourly_at, p.unanswered, {ENTITIES_OFF},
+                {", ".join(f"s.{name}" for name in _SCHEDULE)}
         """),  # noqa: S608 - constants
         {
             "run_id": run_id,
@@ -168,7 +175,7 @@ def claim(
     )
     width = len(_SCHEDULE)
     claims = [
-        Claim(*row[: -width - 1], frozenset(row[-width - 1]), TenantSchedule(*row[-width:]))  # type: ignore[call-arg]
+        Claim(*row[:-width][:-2], *map(frozenset, row[:-width][-2:]), TenantSchedule(*row[-width:]))  # type: ignore[call-arg]
         for row in map(tuple, rows)
     ]
     return sorted(claims, key=lambda one: (one.due_at, one.polled_at is not None, one.polled_at, one.credential_id))
@@ -182,14 +189,17 @@ def ended(connection: Connection, run_id: uuid.UUID, ends: Sequence[PollEnd]) ->
         UPDATE tenant_polls p SET due_at = e.next_due_at, claimed_until = NULL, claimed_by = NULL,
             polled_at = coalesce(e.polled_at, p.polled_at), overtimes = e.overtimes,
             tokens_saved_at = coalesce(e.tokens_saved_at, p.tokens_saved_at),
-            hourly_at = coalesce(e.hourly_at, p.hourly_at)
+            hourly_at = coalesce(e.hourly_at, p.hourly_at),
+            unanswered = coalesce(string_to_array(e.unanswered, ','), p.unanswered)
         FROM unnest(CAST(:ids AS bigint[]), CAST(:due AS timestamptz[]), CAST(:polled AS timestamptz[]),
-                    CAST(:overtimes AS smallint[]), CAST(:saved AS timestamptz[]), CAST(:hourly AS timestamptz[]))
-            AS e (credential_id, next_due_at, polled_at, overtimes, tokens_saved_at, hourly_at)
+                    CAST(:overtimes AS smallint[]), CAST(:saved AS timestamptz[]), CAST(:hourly AS timestamptz[]),
+                    CAST(:unanswered AS text[]))
+            AS e (credential_id, next_due_at, polled_at, overtimes, tokens_saved_at, hourly_at, unanswered)
         WHERE p.credential_id = e.credential_id AND p.claimed_by = :run_id
     """)
-    names = ("ids", "due", "polled", "overtimes", "saved", "hourly")
-    columns = dict(zip(names, map(list, zip(*map(astuple, ends), strict=True)), strict=True))
+    names = ("ids", "due", "polled", "overtimes", "saved", "hourly", "unanswered")
+    rows = [(*astuple(end)[:-1], None if end.unanswered is None else ",".join(sorted(end.unanswered))) for end in ends]
+    columns = dict(zip(names, map(list, zip(*rows, strict=True)), strict=True))
     return connection.execute(statement, {**columns, "run_id": run_id}).rowcount
 
 

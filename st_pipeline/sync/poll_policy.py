@@ -1,7 +1,7 @@
 """Which entities a sync of a tenant tries, and what a scheduled poll leaves out.
 
-Here: which lists rest until they are due, what waits for its first load. Not here: when polls run (defs/), how an
-entity is looked at and synced (look.py, entity.py).
+Here: which lists rest until they are due, what rests after failures, what waits for its first load. Not here: when
+polls run (defs/), how an entity is looked at and synced (look.py, entity.py).
 """
 
 from collections.abc import Collection, Mapping
@@ -9,12 +9,15 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from st_pipeline.entities.spec import EntitySpec
+from st_pipeline.errors import NotTried, retry_may_help
 from st_pipeline.postgres.cursors import Cursor
 from st_pipeline.protocol import Mode
 from st_pipeline.settings import Settings
 from st_pipeline.sync.configuration import SyncConfiguration
 from st_pipeline.sync.data_types import SYNCED
 from st_pipeline.sync.entity_order import failed_last
+
+LONGEST_REST = timedelta(hours=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +51,31 @@ def plan(
     is_quiet = is_poll(configuration)
     logged = frozenset(name for name in names if not is_quiet or held[name].last_failed_at is not None)
     return Plan(tuple(names), logged)
+
+
+def resting(known: Mapping[str, Cursor], now: datetime, *, tested_at: datetime | None) -> frozenset[str]:
+    """What keeps failing for a reason that no retry helps, such as a missing scope, and what cannot do without it.
+
+    It is asked again after as long as it has been failing, up to an hour, and at once after a test of the credential.
+    """
+    found: set[str] = set()
+    for name in filter(known.__contains__, SYNCED):  # what an entity depends on comes before it
+        failed_at, since = known[name].last_failed_at, known[name].failing_since
+        if failed_at is None:
+            continue
+        was_tested = tested_at is not None and tested_at >= failed_at
+        pause = min(failed_at - (since or failed_at), LONGEST_REST)
+        if (now < failed_at + pause and not was_tested and _no_retry_helps(known[name])) or found.intersection(
+            SYNCED[name].after
+        ):
+            found.add(name)
+    return frozenset(found)
+
+
+def _no_retry_helps(cursor: Cursor) -> bool:
+    """Is the failure one of its own? What was not tried waits for what it depends on, however long that takes."""
+    kind = cursor.failure_kind
+    return kind is not None and kind != NotTried.__name__ and not retry_may_help(kind)
 
 
 def is_poll(configuration: SyncConfiguration) -> bool:

@@ -177,7 +177,7 @@ class PollWorker:
                 polled_at = claim.claimed_at if poll.all_feeds_answered else None
                 due_at = next_poll(claim.partition_key, claim.schedule, grid, now, overtimes)
                 ends.append(PollEnd(claim.credential_id, due_at, polled_at, overtimes, poll.tokens_saved_at,
-                                    poll.hourly_at))  # fmt: skip
+                                    poll.hourly_at, poll.unanswered))  # fmt: skip
             poll_claims.ended(connection, self.run_id, ends)
             self.paused += self._health.note(connection, polls)
         self._count(polls)

@@ -20,7 +20,6 @@ from typing import TypeVar
 
 from sqlalchemy import Engine
 
-from st_pipeline.entities import ENTITIES
 from st_pipeline.errors import ConfigurationError, OutOfTime, PipelineError, TenantBusy, without_frames
 from st_pipeline.postgres import cursors
 from st_pipeline.postgres.cursors import Cursor
@@ -32,15 +31,14 @@ from st_pipeline.servicetitan.network import SharedConnections
 from st_pipeline.settings import Settings
 from st_pipeline.sync.configuration import SyncConfiguration, SyncResult
 from st_pipeline.sync.look import Look, look_at, parts_of
-from st_pipeline.sync.poll_policy import plan
+from st_pipeline.sync.poll_answers import note_answers
+from st_pipeline.sync.poll_policy import plan, resting
 from st_pipeline.sync.stream_owner import StreamOwner, stream_owners
 from st_pipeline.sync.tenant import TenantSync
 from st_pipeline.tenants.poll_tenants import PollTenant, load_poll_tenants
-from st_pipeline.tenants.selection import FEEDS
 from st_pipeline.tenants.store import PostgresTokenStore
 
 POLL = SyncConfiguration(sync_type="scheduled")
-LISTS = frozenset(ENTITIES).difference(FEEDS)
 # An answer without news has a new token, too. Saved with each, it would be thirteen rows a poll.
 TOKENS_ARE_SAVED_EVERY = timedelta(days=1)
 T = TypeVar("T")
@@ -52,7 +50,8 @@ class TenantPoll:
 
     `result`: None when it was not entered: nothing differed, or the sync could not begin, for which see `error`.
     `is_quiet`: nothing was written. `all_feeds_answered`: what the source held when the tenant was claimed is in the
-    tables. `is_news`: is `error` to be reported, or was it before? `tokens_saved_at`, `hourly_at`: where they moved.
+    tables, but for the `unanswered` entities and lists. `is_news`: is `error` to be reported, or was it before?
+    `tokens_saved_at`, `hourly_at`: where they moved.
     """
 
     claim: Claim
@@ -64,6 +63,7 @@ class TenantPoll:
     is_news: bool = True
     tokens_saved_at: datetime | None = None
     hourly_at: datetime | None = None
+    unanswered: frozenset[str] | None = None
     requests: int = 0
     cpu_seconds: float = 0.0
 
@@ -128,6 +128,14 @@ class _Task:
     known: PollTenant | None  # None: removed since it was claimed
     cursors: Mapping[str, Cursor]
     owners: Mapping[str, StreamOwner]
+
+    @property
+    def left_out(self) -> frozenset[str]:
+        """What is off, and what rests after failures. Where ServiceTitan refuses all, the tenant itself waits."""
+        off, tenant = self.claim.entities_off, self.known.tenant if self.known else None
+        if tenant is None or tenant.connection_status != "connected" or tenant.refused_since is not None:
+            return off
+        return off | resting(self.cursors, self.claim.claimed_at, tested_at=tenant.last_tested_at)
 
 
 @dataclass(slots=True)
@@ -209,7 +217,7 @@ class _Batch:
             self.settings,
             task.cursors,
             first_loads=False,
-            without=claim.entities_off,
+            without=task.left_out,
             lists_polled_at=claim.hourly_at,
         )
         must_enter = known.was_cut_off or not known.is_in_order(claim.polled_at)
@@ -230,7 +238,7 @@ class _Batch:
     def _leave(self, task: _Task, look: Look) -> TenantPoll:
         """A tenant without news. Once a day its feed tokens are saved."""
         claim, of = task.claim, task.claim.credential_id
-        poll = _answered(TenantPoll(claim), look.unchanged, task.cursors)
+        poll = self._answered(TenantPoll(claim), look.unchanged, task)
         saves = claim.tokens_saved_at is None or claim.claimed_at - claim.tokens_saved_at >= TOKENS_ARE_SAVED_EVERY
         tokens = look.new_tokens() if saves else {}
         unnoted = () if poll.all_feeds_answered else parts_of(look.unchanged)
@@ -250,7 +258,7 @@ class _Batch:
             dagster_run_id=str(self.run_id),
             deadline=deadline,
             first_loads=False,
-            without=task.claim.entities_off,
+            without=task.left_out,
             look=look,
         )
         try:
@@ -268,17 +276,11 @@ class _Batch:
             is_quiet=result.sync_log_id is None,
             spent_budget=ran_out or (deadline.has_passed and not self.deadline.has_passed),
         )
-        return _answered(poll, answered, task.cursors)
+        return self._answered(poll, answered, task)
 
-
-def _answered(poll: TenantPoll, answered: Collection[str], cursors: Mapping[str, Cursor]) -> TenantPoll:
-    """Note which kinds of entities all answered, of those that were read to their end before."""
-    loaded = {name for name, cursor in cursors.items() if cursor.last_full_at is not None}
-    return replace(
-        poll,
-        all_feeds_answered=loaded.intersection(FEEDS) <= set(answered),
-        hourly_at=poll.claim.claimed_at if loaded & LISTS <= set(answered) else None,
-    )
+    def _answered(self, poll: TenantPoll, answered: Collection[str], task: _Task) -> TenantPoll:
+        found = note_answers(self.engine, task.claim, task.cursors, answered=answered, left_out=task.left_out)
+        return replace(poll, all_feeds_answered=found.all_feeds, hourly_at=found.hourly_at, unanswered=found.unanswered)
 
 
 def by_tenant(found: Mapping[tuple[int, str], T]) -> dict[int, dict[str, T]]:

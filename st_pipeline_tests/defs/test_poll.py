@@ -3,6 +3,7 @@
 import uuid
 
 import pytest
+from sqlalchemy import text
 
 from st_pipeline.entities import ENTITIES
 from st_pipeline.postgres import poll_claims
@@ -97,6 +98,8 @@ def test_a_newly_broken_entity_fails_the_run_once_and_its_recovery_is_reported(s
     assert synced.value(failed) == 2
 
     synced.simulated["birch"].change(scopes=sorted(SCOPES))
+    with synced.engine.begin() as connection:  # it rests, and its pause is over
+        connection.execute(text("UPDATE sync_cursors SET last_failed_at = last_failed_at - interval '1 hour'"))
     third = synced.poll("acme", "birch")
     assert third.success
     assert materialized(third).keys() == {("birch", entity) for entity in WITH_THE_SCOPE}

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from st_pipeline.postgres import cursors, poll_claims
-from st_pipeline.postgres.poll_claims import Claim
+from st_pipeline.postgres.poll_claims import Claim, PollEnd
 from st_pipeline.servicetitan.client import ServiceTitanClient
 from st_pipeline.servicetitan.deadline import NO_DEADLINE, Deadline
 from st_pipeline.sync.look import Look, look_at
@@ -46,6 +46,20 @@ class Polled(Acme):
         self.source.requests(reset=True)
         (poll,) = poll_batch(self.engine, self.settings, [self.claim(**changes)], run_id=RUN, deadline=deadline)
         return poll
+
+    def ended_poll(self, **changes: Any) -> TenantPoll:
+        """One poll of it whose end is noted as a worker does."""
+        poll = self.poll(**changes)
+        polled_at = poll.claim.claimed_at if poll.all_feeds_answered else None
+        end = PollEnd(poll.claim.credential_id, poll.claim.due_at, polled_at, hourly_at=poll.hourly_at,
+                      unanswered=poll.unanswered)  # fmt: skip
+        with self.engine.begin() as connection:
+            assert poll_claims.ended(connection, RUN, [end]) == 1
+        return poll
+
+    def complete_through(self) -> dict[str, Any]:
+        """Up to when each entity and stream is complete, as people see it."""
+        return dict(self.rows("SELECT entity, last_complete_through FROM last_complete_through"))
 
     def asked(self) -> dict[str, int]:
         """How often each feed and list was asked since the poll began."""

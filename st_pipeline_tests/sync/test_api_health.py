@@ -23,7 +23,9 @@ AWAY = ServiceUnavailable("503")
 
 def poll(number: int, *errors: Exception | None, environment: str = "production", **how: Any) -> TenantPoll:
     """A tenant's poll, in which its entities ended like this."""
-    claim = Claim(number, f"company-{number}", environment, NOW, NOW, None, 0, None, None, frozenset(), DEFAULT)
+    claim = Claim(
+        number, f"company-{number}", environment, NOW, NOW, None, 0, None, None, frozenset(), frozenset(), DEFAULT
+    )
     result = SyncResult(claim.partition_key, uuid.UUID(int=1))
     result.outcomes += [EntityOutcome("jobs", EntityResult("jobs", Mode.INCREMENTAL), error) for error in errors]
     return TenantPoll(claim, result if errors else None, **how)

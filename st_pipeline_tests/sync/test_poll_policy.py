@@ -43,6 +43,32 @@ def planned(known: dict[str, Cursor], configuration: SyncConfiguration = POLL, *
     return set(poll_policy.plan(configuration, SETTINGS, known, first_loads=first_loads).entities)
 
 
+# The error; how many minutes ago it came first and last, and when the credential was tested; does the entity rest?
+FAILING = {
+    "failed once": ("ScopeMissing", 4, 4, None, False),
+    "failed twice, a tick ago": ("ScopeMissing", 9, 4, None, True),
+    "failed twice, two ticks ago": ("ScopeMissing", 14, 8, None, False),
+    "failing for a month, half an hour ago": ("ScopeMissing", 43_000, 30, None, True),
+    "failing for a month, an hour ago": ("ScopeMissing", 43_000, 61, None, False),
+    "tested since": ("ScopeMissing", 43_000, 4, 3, False),
+    "tested before": ("ScopeMissing", 43_000, 4, 5, True),
+    "a bug of ours": ("KeyError", 43_000, 4, None, True),
+    "a retry may help": ("ServiceUnavailable", 43_000, 4, None, False),
+    "a retry may help with an error of another room": ("NoTokenInResponse", 43_000, 4, None, False),
+}
+
+
+@pytest.mark.parametrize("case", FAILING)
+def test_what_keeps_failing_rests_for_as_long_as_it_has_been_failing_unless_its_credential_was_tested(case: str):
+    kind, first, last, tested, rests = FAILING[case]
+    not_tried = cursor(failing_since=first, last_failed_at=last, failure_kind="NotTried")
+    # Estimates need jobs, payments do not.
+    known = all_cursors(jobs=replace(not_tried, failure_kind=kind), estimates=not_tried, payments=not_tried)
+    tested_at = None if tested is None else minutes_ago(tested)
+    found = poll_policy.resting(known, datetime.now(UTC), tested_at=tested_at)
+    assert found == (frozenset({"jobs", "estimates"}) if rests else frozenset())
+
+
 @pytest.mark.parametrize(
     ("configuration", "expected"),
     [

@@ -9,7 +9,8 @@ from st_pipeline.errors import TenantBusy
 from st_pipeline.postgres import leases
 from st_pipeline.servicetitan.deadline import Deadline
 from st_pipeline.servicetitan.pages import begin_feed
-from st_pipeline.sync.polling import LISTS, poll_batch
+from st_pipeline.sync.poll_answers import LISTS
+from st_pipeline.sync.polling import poll_batch
 from st_pipeline.tenants.selection import FEEDS
 from st_pipeline_tests.sync.polled_company import RUN, Polled
 

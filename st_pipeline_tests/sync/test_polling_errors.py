@@ -41,10 +41,42 @@ def test_an_error_of_the_look_is_the_sync_s_and_is_not_asked_for_again(polled: P
     assert again.result is not None
     assert not any(one.report for one in again.result.outcomes if one.error is not None), "told once"
     polled.source.clear_faults()
+    polled.execute("UPDATE sync_cursors SET last_failed_at = last_failed_at - interval '1 hour'")
     recovered = polled.poll()
     assert recovered.result is not None
     assert {one.entity for one in recovered.result.outcomes if one.report} >= {next(iter(expected))}
     assert (recovered.all_feeds_answered, polled.differences(), polled.poll().is_quiet) == (True, [], True)
+
+
+def test_a_missing_scope_is_asked_for_at_growing_intervals_and_leaves_no_row_in_between(polled: Polled):
+    """It took an entry, a row of the log and a cursor for each other entity with every poll, for months."""
+    polled.ended_poll()
+    polled.source.fault("status", status=403, entity="jobs")
+    for _ in range(2):
+        assert polled.ended_poll().result is not None
+    polled.execute("UPDATE sync_cursors SET failing_since = failing_since - interval '5 minutes'")
+    known = polled.complete_through()
+    at_rest = polled.ended_poll()
+    before = polled.written()
+    for _ in range(2):
+        at_rest = polled.ended_poll()
+        assert (at_rest.result, at_rest.error, at_rest.all_feeds_answered) == (None, None, True)
+        assert "jobs.export" not in polled.asked()
+    assert polled.written() == before
+    after = polled.complete_through()
+    assert (after["jobs"], after["invoices"]) == (known["jobs"], at_rest.claim.claimed_at)
+    polled.execute("UPDATE sync_cursors SET last_failed_at = last_failed_at - interval '1 hour'")
+    asked = polled.ended_poll()
+    assert asked.result is not None
+    assert polled.asked()["jobs.export"] == 1
+    polled.source.clear_faults()
+    assert polled.ended_poll().result is None, "it rests again"
+    polled.execute("UPDATE servicetitan_credentials SET last_tested_at = clock_timestamp()")
+    recovered = polled.ended_poll()
+    assert (recovered.all_feeds_answered, polled.differences()) == (True, [])
+    assert polled.rows("SELECT entity FROM sync_cursors WHERE last_failed_at IS NOT NULL") == []
+    assert polled.ended_poll().is_quiet
+    assert polled.complete_through()["jobs"] > asked.claim.claimed_at
 
 
 def test_two_feeds_in_a_row_without_an_answer_end_the_look_and_the_sync(polled: Polled):

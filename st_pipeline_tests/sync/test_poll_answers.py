@@ -1,4 +1,4 @@
-"""What polls that found nothing leave: feed tokens once a day, and up to when the tables are complete."""
+"""What polls that found nothing leave: for whom the tenant's row speaks, and feed tokens once a day."""
 
 from datetime import UTC, datetime
 
@@ -76,17 +76,35 @@ def test_a_tenant_that_hangs_holds_nobody_up(polled: Polled):
 
 
 def test_an_entity_that_is_off_is_not_asked_and_is_not_taken_for_complete(polled: Polled):
-    """The tenant's one row speaks for all feeds, so here the cursors of those that were asked are written."""
+    """The tenant's one row names it, so that the cursors of the others need not be written by each poll."""
+    first = polled.ended_poll().claim.claimed_at
     polled.execute("INSERT INTO tenant_schedules (credential_id, entities_off) SELECT id, '{jobs}' FROM "
                  "servicetitan_credentials")  # fmt: skip
-    known = "SELECT entity, last_complete_through FROM last_complete_through"
-    before = dict(polled.rows(known))
-    poll = polled.poll()
-    assert (poll.result, poll.error, poll.all_feeds_answered) == (None, None, False)
-    assert "jobs.export" not in polled.asked()
-    after = dict(polled.rows(known))
-    assert after["jobs"] == before["jobs"]
-    assert {name: after[name] for name in FEEDS if name != "jobs"} == dict.fromkeys(
-        [name for name in FEEDS if name != "jobs"], poll.claim.claimed_at
-    )
-    assert after["invoices_stream"] == poll.claim.claimed_at
+    others = {*FEEDS} - {"jobs"}
+    cursors_before = polled.rows("SELECT * FROM sync_cursors WHERE entity <> 'jobs' ORDER BY entity")
+    for _ in range(2):
+        poll = polled.ended_poll()
+        assert (poll.result, poll.error, poll.all_feeds_answered) == (None, None, True)
+        assert "jobs.export" not in polled.asked()
+        after = polled.complete_through()
+        assert after["jobs"] == first, "it was asked then"
+        assert {name: after[name] for name in others} == dict.fromkeys(others, poll.claim.claimed_at)
+        assert after["invoices_stream"] == poll.claim.claimed_at
+    assert polled.rows("SELECT * FROM sync_cursors WHERE entity <> 'jobs' ORDER BY entity") == cursors_before
+    polled.execute("DELETE FROM tenant_schedules")
+    on_again = polled.ended_poll()
+    assert polled.complete_through()["jobs"] == on_again.claim.claimed_at
+
+
+def test_a_list_that_is_off_does_not_count_as_asked(polled: Polled):
+    polled.execute("UPDATE sync_cursors SET last_polled_at = last_polled_at - interval '3 hours', "
+                 "complete_through = complete_through - interval '3 hours'")  # fmt: skip
+    first = polled.ended_poll(hourly_at="now() - interval '2 hours'").hourly_at
+    assert first is not None
+    polled.execute("INSERT INTO tenant_schedules (credential_id, entities_off) SELECT id, '{campaigns,custom_fields}' "
+                 "FROM servicetitan_credentials")  # fmt: skip
+    second = polled.ended_poll(hourly_at="now() - interval '2 hours'").hourly_at
+    assert polled.ended_poll(hourly_at=f"'{second}'").hourly_at is None, "of the feeds alone"
+    known = polled.complete_through()
+    assert (known["call_reasons"], known["custom_fields_jobs"]) == (second, known["campaigns"])
+    assert known["campaigns"] < first
