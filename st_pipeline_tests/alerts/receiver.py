@@ -16,7 +16,9 @@ from typing import Any
 from pydantic import SecretStr
 from sqlalchemy import Engine, text
 
+from st_pipeline.alerts.channels import Send
 from st_pipeline.alerts.tick import Ticked, tick
+from st_pipeline.postgres.dagster_database import STORAGE_VARIABLE
 from st_pipeline.settings import Settings
 from st_pipeline_tests.tenants.planted import new_credential, put_tenant
 
@@ -118,6 +120,7 @@ class Minutes:
     receiver: Receiver
     now: datetime = MORNING
     ids: dict[str, int] = field(default_factory=dict)
+    send: Send | None = None
 
     def set(self, **changed: object) -> None:
         """Change settings. `channels`: as the variable's text, `{url}` filled in."""
@@ -128,7 +131,9 @@ class Minutes:
 
     def tick(self) -> Ticked:
         """One, now."""
-        return tick(self.engine, self.settings, {}, now=self.now)
+        # A database without Dagster's tables, found at once.
+        url = self.engine.url.render_as_string(hide_password=False)
+        return tick(self.engine, self.settings, {STORAGE_VARIABLE: url}, now=self.now, send=self.send)
 
     def pass_(self, minutes: int, *, every: int = 1) -> None:
         """So many minutes, with a tick at the end of each, or of each so many."""
