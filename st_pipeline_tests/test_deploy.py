@@ -21,7 +21,7 @@ UNITS = sorted(DEPLOY.glob("*.service"))
 
 
 def test_there_are_lines_and_units():
-    assert (len(LINES), len(UNITS)) == (4, 2)
+    assert (len(LINES), len(UNITS)) == (5, 2)
 
 
 @pytest.mark.parametrize("line", LINES)

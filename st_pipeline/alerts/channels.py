@@ -127,7 +127,7 @@ def sender(settings: Settings) -> Send:
 def _not_understood(channel: Channel) -> str:
     return (
         f"{SETTING}: the address of channel {channel.name} is not one that apprise understands: it begins with the "
-        "service, such as mailto://, slack://, msteams://, pagerduty:// or json://, and needs all of its parts"
+        "service, such as mailtos://, slack://, workflows://, pagerduty:// or jsons://, and needs all of its parts"
     )
 
 

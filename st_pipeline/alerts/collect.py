@@ -134,18 +134,19 @@ def _late(connection: Connection, settings: Settings, now: datetime) -> Iterator
 
 def of_disks(settings: Settings) -> Iterator[Seen]:
     """Disks with too little space."""
+    least = settings.alert_least_free_bytes
     for disk in disks(settings):
-        if disk.free_bytes >= settings.alert_least_free_bytes:
-            continue
-        is_full = disk.free_bytes < settings.alert_least_free_bytes * ERROR_SHARE
-        yield Seen(
-            "disk_full",
-            # Without the figure: it changes with every tick, and each change is written.
-            f"less than {settings.alert_least_free_bytes / 1024**3 * (ERROR_SHARE if is_full else 1):.2g} GB is free",
-            subject=str(disk.folder),
-            severity=Severity.ERROR if is_full else Severity.WARN,
-            figures={"disk GB": round(disk.total_bytes / 1024**3)},
-        )
+        state = disk.state(least)
+        if state != "ok":
+            share = ERROR_SHARE if state == "wrong" else 1
+            yield Seen(
+                "disk_full",
+                # Without the exact figure: it changes with every tick, and each change is written.
+                f"less than {least * share / 1024**3:.2g} GB is free",
+                subject=str(disk.folder),
+                severity=Severity.ERROR if state == "wrong" else Severity.WARN,
+                figures={"disk GB": round(disk.total_bytes / 1024**3)},
+            )
 
 
 def _of_channels(channels: dict[str, Channel], states: dict[str, ChannelState]) -> Iterator[Seen]:

@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from st_pipeline.postgres.database import embedded_folder
 from st_pipeline.settings import Settings
@@ -23,6 +24,12 @@ class Disk:
     folder: Path
     free_bytes: int
     total_bytes: int
+
+    def state(self, least_free_bytes: float) -> Literal["ok", "warning", "wrong"]:
+        """Is as much free as there should be?"""
+        if self.free_bytes < least_free_bytes * ERROR_SHARE:
+            return "wrong"
+        return "warning" if self.free_bytes < least_free_bytes else "ok"
 
     def __str__(self) -> str:
         """For people."""

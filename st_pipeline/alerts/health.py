@@ -12,7 +12,7 @@ from sqlalchemy import Connection, Engine
 
 from st_pipeline.alerts.channels import check_channels
 from st_pipeline.alerts.collect import of_dagster
-from st_pipeline.alerts.disk import ERROR_SHARE, disks
+from st_pipeline.alerts.disk import disks
 from st_pipeline.errors import PipelineError
 from st_pipeline.postgres import alert_deliveries, night_plan, poll_claims
 from st_pipeline.postgres.database import main_engine, transaction
@@ -53,8 +53,7 @@ def examine(
 
 def _disks(settings: Settings) -> Iterator[Answer]:
     for disk in disks(settings):
-        share = disk.free_bytes / settings.alert_least_free_bytes if settings.alert_least_free_bytes else 1
-        yield Answer("disk", "wrong" if share < ERROR_SHARE else "warning" if share < 1 else "ok", str(disk))
+        yield Answer("disk", disk.state(settings.alert_least_free_bytes), str(disk))
 
 
 def _dagster(engine: Engine, settings: Settings, environment: Mapping[str, str], now: datetime) -> Iterator[Answer]:

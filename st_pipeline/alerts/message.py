@@ -32,21 +32,16 @@ class Writer:
 
     def about(self, kind: Kind, problem: Problem) -> Text:
         """A message about a problem: it is new, has become worse, or is over."""
-        cause = cause_of(problem.cause)
         if kind == "closed":
             return Text(f"OVER: {self.headline(problem)}", self._over(problem), "success", incident(problem))
         word = "ERROR" if problem.severity is Severity.ERROR else "WARNING"
         worse = " (worse than before)" if kind == "worsened" else ""
-        filled = {"{tenant}": problem.tenant or "", "{subject}": problem.subject}
-        advice = cause.advice
-        for name, value in filled.items():
-            advice = advice.replace(name, value)
         lines = [
             *self._who(problem),
             f"What: {problem.message}",
             f"Since: {self._since(problem)}",
             *self._how_bad(problem),
-            f"What to do: {advice}",
+            f"What to do: {advice(problem)}",
             f"Look at: {link(self.settings, problem)}",
             f"Somebody works on it: st-pipeline alerts ack {problem.id}",
         ]
@@ -123,6 +118,12 @@ class Writer:
             ]
         named = [f"{name.replace('_', ' ')} {_figure(value)}" for name, value in figures.items() if _is_figure(value)]
         return [f"How bad: {'; '.join(named)}"] if named else []
+
+
+def advice(problem: Problem) -> str:
+    """What to do about it."""
+    text = cause_of(problem.cause).advice
+    return text.replace("{tenant}", problem.tenant or "TENANT").replace("{subject}", problem.subject)
 
 
 def incident(problem: Problem) -> str:

@@ -18,7 +18,7 @@ from sqlalchemy import Connection, Engine, text
 
 from st_pipeline.errors import ConfigurationError
 from st_pipeline.operations.archive import Archive
-from st_pipeline.postgres import dagster_history, sync_figures
+from st_pipeline.postgres import alert_problems, dagster_history, sync_figures
 from st_pipeline.postgres.dagster_database import check_deployment, storage_url
 from st_pipeline.postgres.database import DRIVER, database_errors, engine_to
 from st_pipeline.postgres.old_rows import ROWS_PER_BATCH, LockedByOthers, OldRows, delete_batch, holds
@@ -159,6 +159,10 @@ def _delete_ours(job: _Job) -> None:
     before = job.before(settings.reconciliations_days)
     if before is not None:
         job.delete(_old_reconciliations(before))
+    before = job.before(settings.alert_history_days)
+    if before is not None:
+        with connection.begin():
+            job.report.deleted["alerts"] = alert_problems.delete_closed(connection, before)
     with connection.begin():
         job.report.deleted["tokens"] = connection.execute(EXPIRED_TOKENS, {"now": job.now}).rowcount
         job.report.deleted["stops"] = connection.execute(OLD_STOPS).rowcount

@@ -201,6 +201,14 @@ def end_silence(connection: Connection, silence_id: int, now: datetime) -> bool:
     return bool(connection.execute(statement, {"id": silence_id, "now": now}).rowcount)
 
 
+def delete_closed(connection: Connection, before: datetime) -> int:
+    """Delete alerts that were over by then, with their messages, digests and silences. Returns how many alerts."""
+    bound = {"before": before}
+    connection.execute(text("DELETE FROM alert_silences WHERE ends_at < :before"), bound)
+    connection.execute(text("DELETE FROM alert_deliveries WHERE kind = 'digest' AND created_at < :before"), bound)
+    return connection.execute(text("DELETE FROM alert_problems WHERE closed_at < :before"), bound).rowcount
+
+
 _RECORDS = "jsonb_populate_recordset(CAST(NULL AS alert_problems), CAST(:rows AS jsonb)) r"
 _INSERT = text(
     f"INSERT INTO alert_problems ({', '.join(_STORED)}, part_of) "  # noqa: S608 - constants

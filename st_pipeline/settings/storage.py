@@ -64,6 +64,7 @@ class Retention(BaseModel):
     reconciliations_days: float = Field(
         default=400, ge=0, description="Reconciliations with what they found. Each tenant's newest stays."
     )
+    alert_history_days: float = Field(default=180, ge=0, description="Alerts that are over, with their messages.")
     archive_folder: Path | None = Field(
         default=None,
         description="Folder in which deleted rows are kept, as gzip files with a JSON document a line. They hold what "

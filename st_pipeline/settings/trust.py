@@ -69,8 +69,8 @@ class Alerts(BaseModel):
     alert_channels: SecretStr | None = Field(
         default=None,
         description="Where alerts go, separated by spaces: `name=address`, or `name:error=address` for errors only, "
-        "with `:digest` for the daily digest, too. The address is one of apprise's: `mailto://…`, `slack://…`, "
-        "`msteams://…`, `pagerduty://…`, `json://…`. Not set: problems are recorded, and nobody is told.",
+        "with `:digest` for the daily digest, too. The address is one of apprise's: `mailtos://…`, `slack://…`, "
+        "`workflows://…` (Teams), `pagerduty://…`, `jsons://…`. Not set: problems are recorded, nobody is told.",
     )
     alert_ui_url: str | None = Field(
         default=None,

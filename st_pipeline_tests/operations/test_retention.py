@@ -143,6 +143,23 @@ def test_only_rejects_go_that_were_dismissed_and_came_no_more(
     assert [one["record_key"] for one in archived(tmp_path, "rejects")] == ["gone"]
 
 
+def test_alerts_that_are_over_for_long_go_with_their_messages(engine: Engine, settings: Settings, rows: Any):
+    for number, closed in enumerate((NOW - timedelta(days=200), NOW - timedelta(days=100), None), 1):
+        rows(
+            "INSERT INTO alert_problems (cause, severity, message, since, hold_until, opened_at, closed_at, subject) "
+            "VALUES ('run_failed', 'error', 'it died', :at, :at, :at, :closed, :subject)",
+            at=NOW - timedelta(days=300), closed=closed, subject=str(number),
+        )  # fmt: skip
+        rows(
+            "INSERT INTO alert_deliveries (channel, occasion, kind, problem_id, created_at, not_before) "
+            "SELECT 'ops', subject, 'opened', id, since, since FROM alert_problems WHERE subject = :subject",
+            subject=str(number),
+        )
+    assert delete_old_rows(engine, settings, now=NOW).deleted["alerts"] == 1
+    assert rows("SELECT subject FROM alert_problems ORDER BY 1") == [("2",), ("3",)]
+    assert rows("SELECT occasion FROM alert_deliveries ORDER BY 1") == [("2",), ("3",)]
+
+
 def test_expired_tokens_and_old_requests_to_stop_go_and_the_audit_trail_is_whole(
     engine: Engine, settings: Settings, tenants: list[int], rows: Any
 ):

@@ -55,7 +55,7 @@ def list_(*, closed_days: int | None, held_back: bool, as_json: bool) -> None:
 def show(*, alert: int, as_json: bool) -> None:
     """Show all about ALERT: since when, how bad, what to do, what it explains, and who was told when."""
     from st_pipeline.alerts.causes import cause_of
-    from st_pipeline.alerts.message import link
+    from st_pipeline.alerts.message import advice, link
     from st_pipeline.cli.database_session import open_database
     from st_pipeline.cli.output import print_json, print_table, print_text
     from st_pipeline.postgres import alert_deliveries, alert_problems
@@ -69,11 +69,11 @@ def show(*, alert: int, as_json: bool) -> None:
         raise ConfigurationError(f"no alert has the number {alert}: `st-pipeline alerts list` shows them")
     cause = cause_of(found.cause)
     if as_json:
-        more = {"meaning": cause.meaning, "advice": cause.advice, "link": link(settings, found)}
+        more = {"meaning": cause.meaning, "advice": advice(found), "link": link(settings, found)}
         print_json({**as_values(found), **more, "parts": [as_values(one) for one in parts], "messages": told})
         return
     print_text(_line(found))
-    for text in (found.message, cause.meaning, f"What to do: {cause.advice}", f"Look at: {link(settings, found)}"):
+    for text in (found.message, cause.meaning, f"What to do: {advice(found)}", f"Look at: {link(settings, found)}"):
         print_text(f"    {text}")
     if found.acknowledged_by:
         print_text(f"    acknowledged by {found.acknowledged_by}: {found.because or 'without a reason'}")

@@ -6,7 +6,6 @@ which is `credentials test`: each check contacts this machine and its Postgres o
 
 import importlib.metadata
 import os
-import shutil
 import stat
 import sys
 from collections.abc import Callable, Iterator
@@ -24,8 +23,6 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
 PRIVATE_BITS = 0o077
-LEAST_FREE_BYTES = 2 * 1024**3
-FULL_BYTES = 256 * 1024**2  # sixteen files of Postgres's write-ahead log
 SAME_VERSION = ("dagster", "dagster-webserver")
 
 
@@ -157,25 +154,16 @@ def _addresses(settings: Settings) -> Iterator[Finding]:
 
 
 def _disk(settings: Settings) -> Iterator[Finding]:
-    from st_pipeline.embedded_postgres import embedded
-    from st_pipeline.postgres.database import embedded_folder
+    from st_pipeline.alerts.disk import disks
 
-    folders = [next(path for path in (settings.home, *settings.home.parents) if path.exists())]
-    server = embedded.status(embedded_folder(settings)) if settings.database_url is None else None
-    if server is not None and server.data_folder.exists() and not server.data_folder.is_relative_to(folders[0]):
-        folders.append(server.data_folder)
-    for folder in folders:
-        yield disk_finding(folder, shutil.disk_usage(folder).free)
-
-
-def disk_finding(folder: Path, free_bytes: int) -> Finding:
-    """The finding for this much free space."""
-    finding = f"{free_bytes / 1024**3:.1f} GB free at {folder}"
-    if free_bytes < FULL_BYTES:
-        return Finding("disk", "wrong", finding, "free space: Postgres stops when its disk is full")
-    if free_bytes < LEAST_FREE_BYTES:
-        return Finding("disk", "warning", finding, "a first load needs about twice the size of the source's JSON")
-    return Finding("disk", "ok", finding)
+    fixes = {
+        "ok": "",
+        "warning": "a first load needs about twice the size of the source's JSON",
+        "wrong": "free space: Postgres stops when its disk is full",
+    }
+    for disk in disks(settings):
+        state = disk.state(settings.alert_least_free_bytes)
+        yield Finding("disk", state, str(disk), fixes[state])
 
 
 def _ports(settings: Settings) -> Iterator[Finding]:

@@ -1,11 +1,8 @@
-"""What every command says when its database cannot be used, `doctor` among them; and what doctor says of a disk."""
-
-from pathlib import Path
+"""What every command says when its database cannot be used, `doctor` among them, and what doctor says of a disk."""
 
 import pytest
 from sqlalchemy import Engine, text
 
-from st_pipeline.cli.server.doctor import FULL_BYTES, LEAST_FREE_BYTES, disk_finding
 from st_pipeline_tests.cli.conftest import Command
 
 FULL = """
@@ -43,9 +40,8 @@ def test_a_full_disk_is_one_line(command: Command, engine: Engine):
     assert "add company acme: the disk of Postgres is full. Free space on it" in said.err
 
 
-@pytest.mark.parametrize(
-    ("free_bytes", "state"),
-    [(0, "wrong"), (FULL_BYTES - 1, "wrong"), (FULL_BYTES, "warning"), (LEAST_FREE_BYTES, "ok")],
-)
-def test_a_disk_that_is_full_is_wrong_and_one_that_fills_a_warning(free_bytes: int, state: str):
-    assert disk_finding(Path("/srv"), free_bytes).state == state
+@pytest.mark.parametrize(("least_gb", "state"), [(0, "ok"), (0.001, "ok"), (1_000_000_000, "wrong")])
+def test_a_disk_that_is_full_is_wrong(command: Command, monkeypatch: pytest.MonkeyPatch, least_gb: float, state: str):
+    monkeypatch.setenv("ST_PIPELINE_ALERT_LEAST_FREE_BYTES", str(int(least_gb * 1024**3)))
+    found = [one["state"] for one in command("doctor", "--json").json if one["check"] == "disk"]
+    assert set(found) == {state}
