@@ -122,7 +122,6 @@ def _judged(answer: Answer, held: Held, before: Verdict | None, now: datetime) -
         "rejected": held.rejected,
         "created_before": question.created_before.isoformat(),
         "asked_at": now.isoformat(),
-        "requests": answer.requests,
     }
     is_missing, number = shown > held.most, max(shown - held.most, held.live - shown)
     told = f"ServiceTitan shows {shown} {name}; {held.live} are held and {held.rejected} rejected"
@@ -150,7 +149,7 @@ def _unanswered(answer: Answer, status: Status, before: Verdict | None) -> Findi
     spec, credential_id = answer.question.spec, answer.question.credential_id
     if answer.why_not is None:
         return Finding(credential_id, spec.name, Status.NOT_CHECKABLE, f"The list of {spec.name} shows no total.")
-    figures = {**({} if before is None else before.figures), "not_asked": answer.why_not, "requests": answer.requests}
+    figures = {**({} if before is None else before.figures), "not_asked": answer.why_not}
     message = f"ServiceTitan could not be asked for its total of {spec.name} ({answer.why_not})"
     since = "" if "asked_at" not in figures else f"; this is from {figures['asked_at'][:16]} UTC"
     return Finding(credential_id, spec.name, status, f"{message}{since}.", figures)
