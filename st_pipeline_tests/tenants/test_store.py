@@ -222,7 +222,7 @@ def test_a_token_stays_when_the_chunk_it_was_fetched_in_is_rolled_back(engine: E
 def test_a_lost_database_is_named_as_such(settings: Settings, engine: Engine):
     tenant = put_tenant(engine, settings)
     nowhere = open_engine(engine.url.set(port=1))
-    with pytest.raises(DatabaseUnavailable, match="load the token of tenant acme-plumbing: Postgres does not answer"):
+    with pytest.raises(DatabaseUnavailable, match=r"load the token of tenant acme-plumbing: Postgres at \S+ does not"):
         store.PostgresTokenStore(nowhere, settings, tenant).load()
 
 

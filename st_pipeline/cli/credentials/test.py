@@ -63,15 +63,15 @@ def test_one(tenant: str, settings: "Settings", engine: "Engine", *, as_json: bo
 
 
 def print_diagnosis(diagnosis: "Diagnosis") -> None:
-    """Entity by entity, then what it means."""
+    """What it means, then entity by entity what ServiceTitan answered."""
     from st_pipeline.cli.output import print_table, print_text
+    from st_pipeline.tenants.diagnosis import NOT_ASKED
 
-    print_table(
-        ("entity", "scope", "readable", "rows", "status"),
-        ((e.entity, e.scope, e.granted, e.rows, e.status) for e in diagnosis.entities),
-    )
     state = "connected" if diagnosis.connected else "NOT connected"
     print_text(f"{diagnosis.tenant}: {state}. {diagnosis.message}.")
+    asked = [(e.entity, e.scope, e.granted, e.rows, e.status) for e in diagnosis.entities if e.status != NOT_ASKED]
+    if asked:
+        print_table(("entity", "scope", "readable", "rows", "status"), asked)
 
 
 def _test_all(settings: "Settings", engine: "Engine", *, as_json: bool) -> int:

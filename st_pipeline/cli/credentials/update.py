@@ -3,7 +3,7 @@
 Here: the commands. Not here: testing new values before they replace working ones (tenants/).
 """
 
-from datetime import date
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,9 +26,12 @@ def read_day(_ctx: click.Context, param: click.Parameter, value: str | None) -> 
     if value is None or value == "none":
         return value
     try:
-        return date.fromisoformat(value)
+        day = date.fromisoformat(value)
     except ValueError:
         raise click.BadParameter("is not a valid date: write it as 2027-01-31, or none", param=param) from None
+    if day < datetime.now(UTC).date():
+        raise click.BadParameter(f"{value} is in the past: write the last day on which the secret works", param=param)
+    return day
 
 
 @click.command(

@@ -63,6 +63,27 @@ def schedule(*, names: tuple[str, ...], off: tuple[str, ...], on: tuple[str, ...
         return changes | {"entities_off": sorted({*(before.entities_off or ()), *off} - {*on}) or None}
 
     change_schedules(names, "schedule", change)
+    if changes.get("poll_minutes") is not None:
+        _note_ticks(changes["poll_minutes"])
+
+
+def _note_ticks(minutes: int) -> None:
+    """Say when an interval is not one of the schedule's own: then its polls wait for the next tick."""
+    from datetime import UTC, datetime
+
+    from st_pipeline.settings import load_settings
+    from st_pipeline.tenants.schedule import Grid
+
+    settings = load_settings()
+    grid = Grid.of(settings)
+    tick = grid.after(datetime.now(UTC))
+    between = (grid.after(tick) - tick).total_seconds() / 60
+    if minutes % between:
+        click.echo(
+            f"Note: polls begin at ticks of {settings.incremental_cron}, {between:g} minutes apart; with --every "
+            f"{minutes} each waits for the first tick after its time",
+            err=True,
+        )
 
 
 def _changes(

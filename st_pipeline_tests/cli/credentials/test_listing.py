@@ -31,6 +31,8 @@ def test_an_end_date_is_stated_shown_warned_of_and_taken_away(acme_command: Comm
     assert "Warning" not in acme_command("credentials", "list").out
     acme_command("credentials", "update", "acme", "--expires-on", "none")
     assert acme_command("credentials", "show", "acme", "--json").json["expires_on"] is None
+    past = acme_command("credentials", "update", "acme", "--expires-on", "2020-01-31")
+    assert (past.code, "2020-01-31 is in the past" in past.err) == (2, True)
     wrong = acme_command("credentials", "update", "acme", "--expires-on", "2027-02-30")
     assert (wrong.code, "or none" in wrong.err) == (2, True)
     nothing = acme_command("credentials", "update", "acme")

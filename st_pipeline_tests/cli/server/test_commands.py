@@ -164,7 +164,7 @@ def test_the_web_server_alone_wants_a_project_that_was_set_up(project: Project):
     [
         ({"ST_PIPELINE_DAGSTER_HOST_NAMES": "https://dagster.example.com"}, "without http:// and port"),
         ({"DATABASE_URL": "mysql://somewhere/db"}, "DATABASE_URL is not a valid Postgres address"),
-        ({"DATABASE_URL": "postgresql://u:pass-word@127.0.0.1:1/db"}, "Postgres does not answer"),
+        ({"DATABASE_URL": "postgresql://u:pass-word@127.0.0.1:1/db"}, "Postgres at 127.0.0.1:1 does not answer"),
         ({"ST_PIPELINE_RATE_LIMIT": "fast"}, "write a rate as 40/second"),
         ({"ST_PIPELINE_LOG_LEVEL": "loud"}, "ST_PIPELINE_LOG_LEVEL"),
     ],

@@ -81,6 +81,9 @@ def test_a_tenant_leaves_out_days_hours_holidays_and_entities(installation: Inst
     command(*schedule, "--entity-off", "jobs", "--entity-on", "estimates", "--skip-days", "none")
     command(*schedule, "--skip-hours", "none", "--skip-holidays", "none", "--every", "30")
     assert command("tenants", "list", "--json").json[0]["polled"] == "every 30 min; without jobs"
+    odd = command("tenants", "schedule", "acme", "--every", "7")
+    assert "polls begin at ticks of */5 * * * *, 5 minutes apart; with --every 7 each waits for" in odd.err
+    assert command("tenants", "schedule", "acme", "--every", "30").err == ""
     command(*schedule, "--entity-on", "jobs", "--cron", "default")
     assert command("tenants", "list", "--json").json[0]["polled"] == "every tick"
 
