@@ -14,6 +14,18 @@ def hide(two: TwoCompanies, table: str, number: int) -> None:
     assert two.execute(f"UPDATE {table} SET credential_id = -1 WHERE credential_id = :acme AND st_id IN ({some})")  # noqa: S608
 
 
+def test_invoices_at_places_that_nobody_knows_fail_their_tenant_alone_until_they_are_right(two: TwoCompanies):
+    source = two.sources["acme"]
+    right = {invoice: source.record("invoices", invoice)["location"] for invoice in source.ids("invoices")[:6]}
+    for known, failing in ((False, {("acme", "invoices", "references")}), (True, set())):
+        for invoice, location in right.items():
+            moved = location if known else {**location, "id": location["id"] + 10**12}
+            source.patch("invoices", invoice, {"location": moved})
+        two.sync("acme", only=("invoices", "invoices_stream"))
+        assert two.failing() == failing
+    assert two.verdict("acme", "invoices", "references").figures["location_id"]["missing"] == 0
+
+
 @pytest.mark.parametrize(
     ("table", "rows", "assets"),
     [
