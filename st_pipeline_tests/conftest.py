@@ -50,6 +50,8 @@ def _logs_as_they_come() -> Iterator[None]:
 @pytest.fixture(scope="session")
 def postgres_server() -> Iterator[embedded.EmbeddedServer]:
     """One server for the whole run, with a migrated database to copy."""
+    from st_pipeline.operations.table_comments import table_comments
+
     # Not pytest's own folder: for root that is private, and the server's account could not enter it.
     place = make_folder("st-pipeline-tests-")
     place.chmod(0o755)
@@ -57,7 +59,7 @@ def postgres_server() -> Iterator[embedded.EmbeddedServer]:
     server = embedded.start(folder, options=FAST)
     embedded.ensure_database(server, TEMPLATE)
     engine = open_engine(make_url(server.url(TEMPLATE)).set(drivername=DRIVER))
-    migrate(engine)
+    migrate(engine, comments=table_comments())
     engine.dispose()
     yield server
     embedded.remove(folder)

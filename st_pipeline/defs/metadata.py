@@ -9,10 +9,10 @@ from typing import Any
 
 import dagster as dg
 
-from st_pipeline.entities.spec import EntitySpec
+from st_pipeline.entities.spec import BOOKKEEPING, CREDENTIAL, EntitySpec
 from st_pipeline.protocol import Counts
 from st_pipeline.runs.tags import PREFIX, RESULT_TAG, figures_of
-from st_pipeline.streams.spec import StreamSpec
+from st_pipeline.streams.spec import ADDED, StreamSpec
 from st_pipeline.sync.configuration import SyncConfiguration
 from st_pipeline.sync.context import EntityResult
 
@@ -26,20 +26,22 @@ def asset_key(entity: str) -> dg.AssetKey:
 
 
 def column_schema(spec: EntitySpec | StreamSpec) -> dg.TableSchema:
-    """The columns as Dagster shows them."""
-    key, origin = ((spec.key,), "from {}") if isinstance(spec, StreamSpec) else (spec.key, "{} of the record")
+    """The columns of the table as Dagster shows them: what begins the key, the spec's own, then what else is there."""
+    is_stream = isinstance(spec, StreamSpec)
+    first = [(column.name, column.type) for column in (ADDED[:2] if is_stream else (CREDENTIAL,))]
+    last = [(column.name, column.type) for column in (ADDED[2:] if is_stream else BOOKKEEPING)]
+    key = {*(name for name, _ in first), *((spec.key,) if isinstance(spec, StreamSpec) else spec.key)}
+    types = [*first, *((column.name, column.kind.value) for column in spec.columns), *last]
+    comments = spec.comments
     return dg.TableSchema(
         columns=[
             dg.TableColumn(
-                name=column.name,
-                type=column.kind.value,
-                description=column.description or origin.format(column.source),
-                constraints=dg.TableColumnConstraints(
-                    nullable=column.name not in key,
-                    other=[f"usually {', '.join(column.known_values)}"] if column.known_values else [],
-                ),
+                name=name,
+                type=type_name,
+                description=comments[name],
+                constraints=dg.TableColumnConstraints(nullable=name not in key),
             )
-            for column in spec.columns
+            for name, type_name in types
         ]
     )
 

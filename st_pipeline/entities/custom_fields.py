@@ -14,11 +14,19 @@ from st_pipeline.entities.spec import KEY, Column, EntitySpec, Kind, key_column,
 AREA = "custom_fields"
 COLUMNS = (
     key_column(),
-    Column("name", Kind.TEXT, never_null=True),
+    Column("name", Kind.TEXT, description="name of the field", never_null=True),
     Column("dataType", Kind.TEXT, known_values=("Text", "Dropdown", "Numeric"), never_null=True),
     Column("dataTypeOptions", Kind.JSON),
-    Column("createdOn", Kind.TIMESTAMP, description="null where the owner is equipment"),
-    Column("modifiedOn", Kind.TIMESTAMP, description="null where the owner is equipment"),
+    Column(
+        "createdOn",
+        Kind.TIMESTAMP,
+        description="when ServiceTitan created the record; null where the owner is equipment",
+    ),
+    Column(
+        "modifiedOn",
+        Kind.TIMESTAMP,
+        description="when ServiceTitan last changed the record; null where the owner is equipment",
+    ),
 )
 # Owner, area, path after the tenant's number, scope.
 SORTED_LISTS = (
@@ -80,7 +88,7 @@ CUSTOM_FIELDS = EntitySpec(
     description="The fields a company has added to its records. Their values are in the owners' records; "
     "`st_custom_field_values` has them as rows.",
     columns=(
-        Column("owner", Kind.TEXT, description="whose field it is; not in the record, known from the list"),
+        Column("owner", Kind.TEXT),
         *COLUMNS,
     ),
     key=("owner", KEY),

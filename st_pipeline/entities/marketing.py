@@ -25,7 +25,7 @@ CAMPAIGNS = EntitySpec(
         Column("category.active", Kind.BOOLEAN),
         Column("source", Kind.TEXT),
         Column("otherSource", Kind.TEXT),
-        Column("businessUnit", Kind.TEXT, description="a name, not an id"),
+        Column("businessUnit", Kind.TEXT),
         Column("medium", Kind.TEXT),
         Column("otherMedium", Kind.TEXT),
         Column("campaignPhoneNumbers", Kind.JSON),

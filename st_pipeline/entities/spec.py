@@ -11,15 +11,39 @@ from dataclasses import dataclass, field
 from datetime import date
 from enum import Enum, StrEnum
 from types import MappingProxyType
-from typing import Protocol
+from typing import NamedTuple, Protocol
+
+from st_pipeline.entities.meanings import MEANINGS
+from st_pipeline.entities.meanings_of_work import MEANINGS_OF_WORK
 
 KEY = "st_id"
 CREATED = "created_on"
 MODIFIED = "modified_on"
+
+
+class AddedColumn(NamedTuple):
+    """A column that the pipeline adds to a table, with its Postgres type."""
+
+    name: str
+    type: str
+    comment: str
+
+
+# It comes first in the key, so one tenant's row can never replace another's.
+CREDENTIAL = AddedColumn("credential_id", "bigint", "the tenant: tenants.credential_id")
 # What the pipeline adds to every table, after the entity's own columns.
-BOOKKEEPING = ("full_data", "record_hash", "spec_version", "local_synced_at", "deleted_at")
-# `credential_id` comes first in the key, so one tenant's row can never replace another's.
-RESERVED = frozenset({"credential_id", *BOOKKEEPING})
+BOOKKEEPING = (
+    AddedColumn("full_data", "json", "the record as it was received; null where the settings keep none"),
+    AddedColumn("record_hash", "bigint", "fingerprint of the record as received: the same means that nothing changed"),
+    AddedColumn("spec_version", "integer", "version of the table's columns with which the row was written"),
+    AddedColumn("local_synced_at", "timestamp with time zone", "when st-pipeline last wrote the row"),
+    AddedColumn(
+        "deleted_at",
+        "timestamp with time zone",
+        "when it was found that ServiceTitan no longer has the record; null: it does",
+    ),
+)
+RESERVED = frozenset(column.name for column in (CREDENTIAL, *BOOKKEEPING))
 
 
 class Kind(Enum):
@@ -65,6 +89,7 @@ class Severity(StrEnum):
 class Column:
     """One column: `source` is the path in the record (`customer.id`), `name` defaults to its snake_case form.
 
+    `description`: what it means here, where that is not what its path means everywhere (meanings.py).
     `known_values`: usual values of an open enum. `never_null`: ServiceTitan documents it, and no record is known that
     breaks it. Other values and nulls are stored all the same, and counted as drift. `feed_only`: lists do not have it,
     so a record read from a list would lose it.
@@ -86,6 +111,19 @@ class Column:
     def path(self) -> tuple[str, ...]:
         """The keys that lead to the value."""
         return tuple(self.source.split("."))
+
+    @property
+    def meaning(self) -> str:
+        """What it means, in a phrase; empty where nobody has written it yet, which a test refuses."""
+        return self.description or MEANINGS.get(self.source) or MEANINGS_OF_WORK.get(self.source, "")
+
+    @property
+    def comment(self) -> str:
+        """All that the UI, SQL comments and the docs say of it."""
+        unit = "a calendar day" if self.kind is Kind.DAY else ""
+        usual = f"usually {', '.join(self.known_values)}" if self.known_values else ""
+        where = "in the feed only" if self.feed_only else ""
+        return "; ".join(part for part in (self.meaning, unit, usual, where) if part)
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,6 +250,12 @@ class EntitySpec:
         """Every entity that is read before it."""
         return (*self.after, *self.refers_to)
 
+    @property
+    def comments(self) -> dict[str, str]:
+        """SQL's comment on each column of the table; under the empty name the one on the table."""
+        added = {column.name: column.comment for column in (CREDENTIAL, *BOOKKEEPING)}
+        return {"": self.description, **added, **{column.name: column.comment for column in self.columns}}
+
     def column(self, name: str) -> Column:
         """The column of that name. Raises KeyError."""
         for column in self.columns:
@@ -226,7 +270,7 @@ class EntitySpec:
 
 def key_column() -> Column:
     """`id`, the key within a tenant."""
-    return Column("id", Kind.INTEGER, name=KEY, description="ServiceTitan's id")
+    return Column("id", Kind.INTEGER, name=KEY)
 
 
 def key_rules() -> tuple[Rule, ...]:

@@ -15,6 +15,7 @@ from sqlalchemy import Connection, Engine, inspect, text
 from sqlalchemy.exc import OperationalError, PendingRollbackError
 
 from st_pipeline.errors import ConfigurationError, DatabaseUnavailable
+from st_pipeline.postgres.comments import Comments, set_comments
 from st_pipeline.postgres.database import database_errors, transaction
 from st_pipeline.postgres.readers import grant_reading
 
@@ -39,13 +40,18 @@ def newest_version() -> str:
 
 
 def migrate(
-    engine: Engine, version: str = "head", *, folder: Path | None = None, lock_timeout_seconds: float = 5
+    engine: Engine,
+    version: str = "head",
+    *,
+    comments: Comments | None = None,
+    folder: Path | None = None,
+    lock_timeout_seconds: float = 5,
 ) -> tuple[str | None, str | None]:
     """Bring the database up (or, named, down) to a version. Returns the versions before and after.
 
     Versions are numbered, so they compare as text; `head` is the newest, `base` the empty database. Each is a separate
     transaction: when one fails, those before it stay. A table in use is waited for, but not for long: everybody else
-    would wait behind us.
+    would wait behind us. `comments`: what SQL is to say of tables and columns afterwards.
     Raises ConfigurationError: the database is not ours or is newer than this code, its server is too old, or the
     version is unknown. Raises DatabaseUnavailable: Postgres does not answer, a table stays in use, another migration
     does not end.
@@ -65,6 +71,7 @@ def migrate(
             _run(connection, folder, version, is_down=is_down)
             grant_reading(connection)
             connection.commit()
+            set_comments(connection, comments or {})
             return before, _version(connection)
         finally:
             connection.invalidate()  # in the pool it would keep the lock and the timeout

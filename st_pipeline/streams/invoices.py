@@ -9,6 +9,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, text
 
+from st_pipeline.entities.meanings import ADDRESS_PARTS
 from st_pipeline.entities.spec import Column, Kind, Rule, Severity
 from st_pipeline.protocol import KeyLookup, Source
 from st_pipeline.streams.customers import Customer, read_customers, street_line, survivor_id
@@ -84,29 +85,101 @@ INVOICES_STREAM = StreamSpec(
     anchor="invoices",
     key="invoice_number",
     columns=(
-        Column("invoices.st_id", Kind.TEXT, name="invoice_number", description="the invoice's id"),
-        Column("invoices.reference_number", Kind.TEXT, name="reference_number"),
-        Column("invoices.customer_id", Kind.TEXT, name="customer_id", description="of a merged customer: the survivor"),
-        Column("invoices.customer_name", Kind.TEXT, name="customer_name", description="likewise"),
-        Column("customer_name", Kind.TEXT, name="customer_first_name", description="null where a name stays whole"),
-        Column("customer_name", Kind.TEXT, name="customer_last_name", description="or the whole name"),
-        Column("invoices.job_number", Kind.TEXT, name="job_number"),
-        Column("invoices.job_type", Kind.TEXT, name="job_type"),
-        Column("invoices.total", Kind.DECIMAL, name="total"),
-        Column("invoices.subtotal", Kind.DECIMAL, name="subtotal"),
-        Column("invoices.sales_tax", Kind.DECIMAL, name="tax"),
-        Column("invoices.balance", Kind.DECIMAL, name="balance"),
-        Column("invoices.invoice_date", Kind.DAY, name="invoice_date"),
-        Column("invoices.due_date", Kind.DAY, name="due_date"),
-        Column("invoices.summary", Kind.TEXT, name="summary", description="HTML, as ServiceTitan sends it"),
-        Column("invoices.customer_address", Kind.TEXT, name="customer_address", description="street and unit"),
-        Column("invoices.customer_address_city", Kind.TEXT, name="customer_city"),
-        Column("invoices.customer_address_state", Kind.TEXT, name="customer_state"),
-        Column("invoices.customer_address_zip", Kind.TEXT, name="customer_zip"),
-        Column("invoices.business_unit_name", Kind.TEXT, name="business_unit"),
-        Column("invoices.sync_status", Kind.TEXT, name="status", known_values=("Pending", "Posted", "Exported")),
+        Column(
+            "invoices.st_id",
+            Kind.TEXT,
+            name="invoice_number",
+            description="ServiceTitan's id of the invoice, as text; people see reference_number",
+        ),
+        Column(
+            "invoices.reference_number",
+            Kind.TEXT,
+            name="reference_number",
+            description="the number of the invoice that people see",
+        ),
+        Column(
+            "invoices.customer_id",
+            Kind.TEXT,
+            name="customer_id",
+            description="ServiceTitan's id of the customer; of a merged one, of the customer that survived",
+        ),
+        Column(
+            "invoices.customer_name",
+            Kind.TEXT,
+            name="customer_name",
+            description="the person or business; of a merged customer, the one that survived",
+        ),
+        Column(
+            "customer_name",
+            Kind.TEXT,
+            name="customer_first_name",
+            description="given name of a person; null where a name stays whole, such as a business's",
+        ),
+        Column(
+            "customer_name",
+            Kind.TEXT,
+            name="customer_last_name",
+            description="family name of a person, or the whole name",
+        ),
+        Column(
+            "invoices.job_number",
+            Kind.TEXT,
+            name="job_number",
+            description="the number of its job that people see; null: no job",
+        ),
+        Column("invoices.job_type", Kind.TEXT, name="job_type", description="name of its job's type"),
+        Column(
+            "invoices.total",
+            Kind.DECIMAL,
+            name="total",
+            description="subtotal and tax together, in the account's currency",
+        ),
+        Column(
+            "invoices.subtotal",
+            Kind.DECIMAL,
+            name="subtotal",
+            description="sum of the items before tax, in the account's currency",
+        ),
+        Column(
+            "invoices.sales_tax", Kind.DECIMAL, name="tax", description="tax on the items, in the account's currency"
+        ),
+        Column(
+            "invoices.balance",
+            Kind.DECIMAL,
+            name="balance",
+            description="what is still to be paid, in the account's currency",
+        ),
+        Column("invoices.invoice_date", Kind.DAY, name="invoice_date", description="the day that the invoice bears"),
+        Column("invoices.due_date", Kind.DAY, name="due_date", description="until when it is to be paid"),
+        Column(
+            "invoices.summary", Kind.TEXT, name="summary", description="what was done, HTML as ServiceTitan sends it"
+        ),
+        Column(
+            "invoices.customer_address", Kind.TEXT, name="customer_address", description="street, house number and unit"
+        ),
+        Column("invoices.customer_address_city", Kind.TEXT, name="customer_city", description=ADDRESS_PARTS["city"]),
+        Column("invoices.customer_address_state", Kind.TEXT, name="customer_state", description=ADDRESS_PARTS["state"]),
+        Column("invoices.customer_address_zip", Kind.TEXT, name="customer_zip", description=ADDRESS_PARTS["zip"]),
+        Column(
+            "invoices.business_unit_name",
+            Kind.TEXT,
+            name="business_unit",
+            description="name of the unit it is booked under",
+        ),
+        Column(
+            "invoices.sync_status",
+            Kind.TEXT,
+            name="status",
+            description="how far it is on its way into the accounting system",
+            known_values=("Pending", "Posted", "Exported"),
+        ),
         Column("invoices.active", Kind.BOOLEAN, name="active", description="false: void"),
-        Column("invoices.deleted_at", Kind.BOOLEAN, name="still_exists", description="false: deleted at the source"),
+        Column(
+            "invoices.deleted_at",
+            Kind.BOOLEAN,
+            name="still_exists",
+            description="false: the invoice was deleted in ServiceTitan",
+        ),
     ),
     rules=(
         Rule("invoice has no number", "invoice_number", Severity.REJECT, not_null=True),

@@ -12,6 +12,7 @@ from typing import Any
 
 from sqlalchemy import Connection, text
 
+from st_pipeline.entities.meanings import ADDRESS_PARTS
 from st_pipeline.entities.spec import Column, Kind, Rule, Severity
 from st_pipeline.protocol import KeyLookup, Source
 from st_pipeline.streams.customers import Customer, add_merged, read_customers, street_line, survivor_id
@@ -131,32 +132,76 @@ MEMBERS_STREAM = StreamSpec(
     anchor="customers",
     key="customer_id",
     columns=(
-        Column("customers.st_id", Kind.TEXT, name="customer_id"),
-        Column("customers.name", Kind.TEXT, name="customer_name"),
-        Column("customers.name", Kind.TEXT, name="customer_first_name", description="null where a name stays whole"),
-        Column("customers.name", Kind.TEXT, name="customer_last_name", description="or the whole name"),
-        Column("customers.address", Kind.TEXT, name="customer_address", description="street and unit"),
-        Column("customers.address_city", Kind.TEXT, name="customer_city"),
-        Column("customers.address_state", Kind.TEXT, name="customer_state"),
-        Column("customers.address_zip", Kind.TEXT, name="customer_zip"),
+        Column(
+            "customers.st_id", Kind.TEXT, name="customer_id", description="ServiceTitan's id of the customer, as text"
+        ),
+        Column(
+            "customers.name", Kind.TEXT, name="customer_name", description="the person or business, as people typed it"
+        ),
+        Column(
+            "customers.name",
+            Kind.TEXT,
+            name="customer_first_name",
+            description="given name of a person; null where a name stays whole, such as a business's",
+        ),
+        Column(
+            "customers.name",
+            Kind.TEXT,
+            name="customer_last_name",
+            description="family name of a person, or the whole name",
+        ),
+        Column("customers.address", Kind.TEXT, name="customer_address", description="street, house number and unit"),
+        Column("customers.address_city", Kind.TEXT, name="customer_city", description=ADDRESS_PARTS["city"]),
+        Column("customers.address_state", Kind.TEXT, name="customer_state", description=ADDRESS_PARTS["state"]),
+        Column("customers.address_zip", Kind.TEXT, name="customer_zip", description=ADDRESS_PARTS["zip"]),
         Column(
             "customer_contacts.value",
             Kind.TEXT,
             name="customer_phone_number_primary",
-            description="active; mobile before landline, then the first added",
+            description="number of an active contact: mobile before landline, then the first added",
         ),
-        Column("customer_contacts.value", Kind.TEXT, name="customer_email_primary", description="active; first added"),
-        Column("memberships.status", Kind.BOOLEAN, name="active_member", description="a membership's status is Active"),
+        Column(
+            "customer_contacts.value",
+            Kind.TEXT,
+            name="customer_email_primary",
+            description="address of the active contact that was added first",
+        ),
+        Column(
+            "memberships.status",
+            Kind.BOOLEAN,
+            name="active_member",
+            description="true: the status of one of its memberships is Active",
+        ),
         Column(
             "membership_types.display_name",
             Kind.TEXT,
             name="membership_type",
-            description="of the membership that counts: an active one, then the one that ends last",
+            description="kind of the membership that counts: an active one, then the one that ends last",
         ),
-        Column("memberships.starts_on", Kind.DAY, name="membership_start"),
-        Column("memberships.ends_on", Kind.DAY, name="membership_end", description="null: no end"),
-        Column("customers.deleted_at", Kind.BOOLEAN, name="still_exists", description="false: deleted or merged"),
-        Column("customers.merged_to_id", Kind.TEXT, name="merged_to_customer_id", description="the one that survived"),
+        Column(
+            "memberships.starts_on",
+            Kind.DAY,
+            name="membership_start",
+            description="first day of the membership that counts",
+        ),
+        Column(
+            "memberships.ends_on",
+            Kind.DAY,
+            name="membership_end",
+            description="last day of the membership that counts, null where it has no end",
+        ),
+        Column(
+            "customers.deleted_at",
+            Kind.BOOLEAN,
+            name="still_exists",
+            description="false: the customer was deleted, or merged into another",
+        ),
+        Column(
+            "customers.merged_to_id",
+            Kind.TEXT,
+            name="merged_to_customer_id",
+            description="the customer that survived all merges; null: not merged",
+        ),
     ),
     rules=(
         Rule("customer has no number", "customer_id", Severity.REJECT, not_null=True),

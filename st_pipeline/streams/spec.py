@@ -11,10 +11,23 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from st_pipeline.entities.spec import Column, Rule
+from st_pipeline.entities.spec import CREDENTIAL, AddedColumn, Column, Rule
 from st_pipeline.protocol import Source
 
 SOFTWARE = "ServiceTitan"
+# Columns that every stream's table has besides its own; the first two begin its key.
+ADDED = (
+    AddedColumn("tenant", "text", "the company's Intacct id: companies.intacct_id"),
+    AddedColumn(
+        "software", "text", f"the software that the record comes from: {SOFTWARE}, or that of an uploaded file"
+    ),
+    AddedColumn("trade", "text", "the company's trade: companies.trade"),
+    AddedColumn("hub_plus_import_id", "text", "the sync that last wrote it: servicetitan_sync_logs.sync_id, as text"),
+    AddedColumn("version", "integer", "1, and one more each time the record changed"),
+    CREDENTIAL._replace(comment=f"{CREDENTIAL.comment}; null where a file brought the record"),
+    AddedColumn("spec_version", "integer", "version of the mapping that built the record"),
+    AddedColumn("updated_at", "timestamp with time zone", "when the record last changed"),
+)
 # A rule's maximum that moves with the calendar: the last day of next year.
 NEXT_YEAR = date.max
 EARLIEST = date(1990, 1, 1)
@@ -50,6 +63,12 @@ class StreamSpec:
     def after(self) -> tuple[str, ...]:
         """The entities it is built from."""
         return tuple(source.entity for source in self.sources)
+
+    @property
+    def comments(self) -> dict[str, str]:
+        """SQL's comment on each column of the table; under the empty name the one on the table."""
+        made = {column.name: f"{column.comment}; from {column.source}" for column in self.columns}
+        return {"": self.description, **{column.name: column.comment for column in ADDED}, **made}
 
     @property
     def anchor_table(self) -> str:

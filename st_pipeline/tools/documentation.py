@@ -18,7 +18,7 @@ from pydantic_settings import BaseSettings
 from st_pipeline.checks.registry import CHECKS
 from st_pipeline.checks.spec import TENANT, Check
 from st_pipeline.entities import ENTITIES, LISTS
-from st_pipeline.entities.spec import Column, EntitySpec, Kind, Severity
+from st_pipeline.entities.spec import EntitySpec, Kind, Severity
 from st_pipeline.rates import Rate
 from st_pipeline.settings import Settings, variable_name
 from st_pipeline.streams import STREAMS
@@ -182,18 +182,12 @@ def _section(spec: EntitySpec | StreamSpec, about: str, facts: list[str], origin
         facts.append(f"Written, and counted as a warning, when: {', '.join(rules[Severity.WARN])}.")
     lines = [f"### {spec.name}\n\n{about}\n\n", *(f"- {fact}\n" for fact in facts)]
     lines.append(f"\n| Column | Type | {origin} | Notes |\n|---|---|---|---|\n")
-    lines += [table_row(f"`{c.name}`", _type(c.kind), f"`{c.source}`", _notes(c)) for c in spec.columns]
+    lines += [table_row(f"`{c.name}`", _type(c.kind), f"`{c.source}`", c.comment) for c in spec.columns]
     return "".join(lines)
 
 
 def _type(kind: Kind) -> str:
     return "timestamptz" if kind is Kind.TIMESTAMP else kind.value
-
-
-def _notes(column: Column) -> str:
-    where = "in the feed only" if column.feed_only else ""
-    usual = f"usually {', '.join(column.known_values)}" if column.known_values else ""
-    return "; ".join(note for note in (column.description, where, usual) if note)
 
 
 def table_row(*cells: str) -> str:

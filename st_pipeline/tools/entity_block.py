@@ -7,6 +7,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from st_pipeline.entities.meanings import SHARED
 from st_pipeline.entities.spec import KEY, Column, DeletionSign, EntitySpec
 from st_pipeline.errors import ConfigurationError
 
@@ -51,11 +52,11 @@ def _column_lines(column: Column) -> list[str]:
     parts = [_quoted(column.source), f"Kind.{column.kind.name}"]
     if column.name != Column(column.source, column.kind).name:
         parts.append(f"name={_quoted(column.name)}")
+    if column.description or column.source not in SHARED:  # an empty one is the place where a person writes it
+        parts.append(f"description={_quoted(column.description)}")
     if column.known_values:
         comma = "," if len(column.known_values) == 1 else ""
         parts.append(f"known_values=({', '.join(map(_quoted, column.known_values))}{comma})")
-    if column.description:
-        parts.append(f"description={_quoted(column.description)}")
     if column.never_null:
         parts.append("never_null=True")
     if column.feed_only:

@@ -2,12 +2,22 @@
 
 from collections import Counter
 
+import pytest
+from sqlalchemy import Engine, inspect, text
+
 from st_pipeline.defs.metadata import column_schema, counts_from_tags, materialization_metadata, result_tags, run_tags
 from st_pipeline.entities import ENTITIES
+from st_pipeline.entities.spec import EntitySpec
 from st_pipeline.protocol import Counts, Mode
+from st_pipeline.streams import STREAMS
+from st_pipeline.streams.spec import StreamSpec
 from st_pipeline.sync.configuration import SyncConfiguration
 from st_pipeline.sync.context import EntityResult
 
+TYPES = text("""
+    SELECT attname, format_type(atttypid, NULL) FROM pg_attribute
+    WHERE attrelid = CAST(:table AS regclass) AND attnum > 0 AND NOT attisdropped
+""")
 COUNTS = Counts(processed=10, created=4, updated=3, unchanged=1, failed=2, deleted=5, pages=6)
 
 
@@ -56,8 +66,36 @@ def test_a_run_s_figures_survive_being_a_tag():
     assert counts_from_tags({}) == Counts()
 
 
+@pytest.mark.parametrize("spec", [*ENTITIES.values(), *STREAMS.values()], ids=lambda spec: spec.name)
+def test_every_column_of_the_table_is_shown_with_its_type_and_what_it_means(
+    engine: Engine, spec: EntitySpec | StreamSpec
+):
+    shown = column_schema(spec).columns
+    found = {column["name"]: column for column in inspect(engine).get_columns(spec.table)}
+    assert {column.name: column.description for column in shown} == {
+        name: column["comment"] for name, column in found.items()
+    }
+    with engine.connect() as connection:
+        types = connection.execute(TYPES, {"table": spec.table})
+        assert {column.name: column.type for column in shown} == dict(types.all())
+
+
+def test_the_tenant_comes_first_and_the_key_is_not_null():
+    first = column_schema(ENTITIES["custom_fields"]).columns[:3]
+    assert [(column.name, column.constraints.nullable) for column in first] == [
+        ("credential_id", False),
+        ("owner", False),
+        ("st_id", False),
+    ]
+    stream = column_schema(STREAMS["members_stream"]).columns
+    assert [column.name for column in stream if not column.constraints.nullable] == [
+        "tenant",
+        "software",
+        "customer_id",
+    ]
+
+
 def test_the_usual_values_of_a_column_are_shown():
     columns = {column.name: column for column in column_schema(ENTITIES["memberships"]).columns}
-    assert columns["status"].constraints.other == ["usually Active, Suspended, Expired, Canceled, Deleted"]
-    assert columns["memo"].constraints.other == []
-    assert columns["memo"].description == "memo of the record"
+    assert str(columns["status"].description).endswith("; usually Active, Suspended, Expired, Canceled, Deleted")
+    assert columns["memo"].description == "a note that people typed"

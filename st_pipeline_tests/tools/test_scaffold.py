@@ -53,7 +53,18 @@ GADGETS = {
     "export_only_fields": {"active": "boolean"},
 }
 COPIED = ("st_pipeline", "st_pipeline_tests", "sql", "docs", "pyproject.toml", "CONTRIBUTING.md", "README.md")
+# What a person writes where the command leaves `description=""`: none of these paths has a meaning yet.
+MEANINGS = {
+    "kind": "shape of the thing",
+    "price": "what one costs, in the account's currency",
+    "end": "when it broke",
+    "soldOn": "when the customer bought it",
+    "notes": "what people wrote of it, HTML",
+    "parts": "list of {sku, quantity}: what it is made of",
+    "shade": "is it meant for day or night",
+}
 TESTS_OF_EVERY_ENTITY = (
+    "entities/test_meanings.py",
     "entities/test_every_entity.py",
     "entities/test_specs.py",
     "postgres/test_migrations.py",
@@ -95,6 +106,14 @@ def replace(file: Path, old: str, new: str) -> None:
     file.write_text(text.replace(old, new))
 
 
+def write_meanings(module: Path) -> list[str]:
+    """What a person does next: say what each column means. Returns their paths."""
+    blank = re.compile(r'(Column\(\s*"(\w+)",[^()]*?description=)"(?:HTML)?"')
+    text = module.read_text()
+    module.write_text(blank.sub(lambda found: f'{found[1]}"{MEANINGS[found[2]]}"', text))
+    return [found[2] for found in blank.finditer(text)]
+
+
 def test_a_made_up_entity_and_a_made_up_column_are_added_by_the_recipes_and_tested_like_the_others(checkout: Path):
     written = run(checkout, "st_pipeline.tools.scaffold", "gadgets", "call_reasons").split()
     entities = Path("st_pipeline", "entities")
@@ -103,7 +122,9 @@ def test_a_made_up_entity_and_a_made_up_column_are_added_by_the_recipes_and_test
     assert "CREATE TABLE st_gadgets" in migration
     assert "ALTER TABLE st_call_reasons ADD COLUMN shade text;" in migration
     assert "ALTER TABLE st_call_reasons DROP COLUMN shade;" in migration
-    replace(checkout / entities / "gadgetry.py", 'description=""', 'description="Things that are sold."')
+    replace(checkout / entities / "gadgetry.py", '    description="",\n', '    description="Things that are sold.",\n')
+    given = [write_meanings(checkout / entities / f"{area}.py") for area in ("gadgetry", "jbce")]
+    assert {source for sources in given for source in sources} == MEANINGS.keys()
 
     run(checkout, "st_pipeline.tools.documentation")
     assert "Things that are sold." in (checkout / "docs" / "data-model.md").read_text()
@@ -171,10 +192,10 @@ def test_new_columns_stand_at_the_end_of_their_block_and_raise_the_version(tmp_p
     block = re.search(r"^TAG_TYPES = .*?^\)", module.read_text(), re.DOTALL | re.MULTILINE)
     assert block is not None
     lines = block[0].splitlines()
-    at = lines.index('        Column("size", Kind.TEXT, never_null=True),')
+    at = lines.index('        Column("size", Kind.TEXT, description="", never_null=True),')
     assert lines[at - 1 : at + 3 : 2] == [
         '        Column("modifiedOn", Kind.TIMESTAMP, never_null=True),',
-        '        Column("maker.id", Kind.INTEGER),',
+        '        Column("maker.id", Kind.INTEGER, description=""),',
     ]
     assert lines[-2] == f"    version={spec.version + 1},"
     assert len(module.read_text().splitlines()) == len(before.splitlines()) + 3

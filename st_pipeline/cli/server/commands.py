@@ -116,6 +116,7 @@ def down(delete_data: bool, yes: bool) -> None:
 @click.option("--yes", is_flag=True, help="Do not ask before migrating to an older version.")
 def migrate(version: str, yes: bool) -> None:
     """Bring the database to the version that this code needs."""
+    from st_pipeline.operations.table_comments import table_comments
     from st_pipeline.postgres import migrations
     from st_pipeline.postgres.database import main_engine
     from st_pipeline.settings import load_settings
@@ -125,5 +126,5 @@ def migrate(version: str, yes: bool) -> None:
             if not sys.stdin.isatty():
                 raise ConfigurationError(f"migrating to version {version} may drop tables: add --yes to do it anyway")
             click.confirm(f"Migrating to version {version} may drop tables with their data. Continue?", abort=True)
-        before, after = migrations.migrate(engine, version)
+        before, after = migrations.migrate(engine, version, comments=table_comments())
     click.echo(f"database {engine.url.database}: version {before or 'none'} -> {after or 'none'}")

@@ -13,6 +13,7 @@ from st_pipeline.cli.server.capacity import connections_needed, what_does_not_fi
 from st_pipeline.embedded_postgres import embedded
 from st_pipeline.environment_file import read_file, write_values
 from st_pipeline.errors import ConfigurationError
+from st_pipeline.operations.table_comments import table_comments
 from st_pipeline.postgres.dagster_database import (
     STORAGE_VARIABLE,
     claimed,
@@ -50,7 +51,7 @@ def set_up() -> Settings:
         embedded.ensure_database(server, MAIN_DATABASE)
     with main_engine(settings) as engine:
         with database_errors(f"connect to {shown(main_url(settings))}"):
-            migrate(engine)
+            migrate(engine, comments=table_comments())
         storage = dagster_url(settings, engine)
         ready_storage(storage, engine)
         write_values(_values(settings, engine, storage))
