@@ -2,8 +2,8 @@
 
 Here: the table night_plan. Not here: the order and the times (tenants/), syncing a tenant (sync/).
 
-A claim that ran out may be claimed again, so a run that dies loses nobody. What a tenant has done in the night is noted
-entity by entity: whoever claims it next does the rest.
+A claim whose run has died, or that ran out, may be claimed again: nobody is lost. What a tenant has done in the night
+is noted entity by entity: whoever claims it next does the rest.
 """
 
 import uuid
@@ -33,7 +33,7 @@ _MAY_BE_SYNCED = f"""
 """
 _CLAIMABLE = f"""
     {_TENANT} JOIN night_plan p ON p.credential_id = c.id
-    WHERE p.ended_at IS NULL AND (p.claimed_until IS NULL OR p.claimed_until < now())
+    WHERE p.ended_at IS NULL AND (p.claimed_until IS NULL OR p.claimed_until < now() OR NOT session_lives(p.claimed_by))
         AND (p.not_before IS NULL OR p.not_before <= now()) AND {_MAY_BE_SYNCED}
 """
 

@@ -1,5 +1,6 @@
 """The night's plan in Postgres: who is planned, who is claimed next, what a claim that ended leaves."""
 
+import time
 import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -21,7 +22,16 @@ TENANTS = 12
 
 
 @pytest.fixture
-def planned(engine: Engine, settings: Settings) -> Engine:
+def runs(engine: Engine) -> Iterator[Connection]:
+    """The session of the runs, all of which have the same sign of life."""
+    with engine.connect() as session:
+        session.execute(text("SELECT pg_advisory_lock_shared(session_key(:run))"), {"run": RUN})
+        yield session
+        session.invalidate()
+
+
+@pytest.fixture
+def planned(engine: Engine, settings: Settings, runs: Connection) -> Engine:  # noqa: ARG001 - they live
     """Tenants that were synced once, with a plan."""
     with engine.begin() as connection:
         connection.execute(text(FILL), {"number": TENANTS})
@@ -87,6 +97,17 @@ def test_a_claim_that_ran_out_goes_to_the_next_worker_with_what_it_had_done(conn
     night_plan.entity_done(connection, claim.credential_id, RUN, "jobs")  # the first worker is alive after all
     assert not night_plan.release(connection, claim.credential_id, RUN, took_seconds=1, has_ended=True)
     assert night_plan.load(connection)[0].done == ["customers"]
+
+
+def test_the_claim_of_a_run_that_died_is_free_at_once(connection: Connection, runs: Connection):
+    """It held its tenant for 16 minutes."""
+    claim = claimed(connection)
+    assert claimed(connection, OTHER).credential_id != claim.credential_id
+    runs.invalidate()  # its session is gone
+    give_up_at = time.monotonic() + 10
+    while night_plan.number_waiting(connection) < TENANTS:
+        assert time.monotonic() < give_up_at
+    assert claimed(connection, OTHER).credential_id == claim.credential_id
 
 
 def test_what_has_ended_is_not_claimed_again_and_what_failed_only_after_its_pause(connection: Connection):
