@@ -14,14 +14,45 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from sqlalchemy import Connection, Engine, text
 
 from st_pipeline.errors import AuthError, ConfigurationError, DatabaseUnavailable, PipelineError
 from st_pipeline.postgres.database import transaction
+from st_pipeline.suggestions import unknown_name
 
 Result = Literal["done", "refused", "failed"]
+# What gets a row: the command that did it.
+Action = Literal[
+    "alerts.ack",
+    "alerts.silence",
+    "alerts.silence_end",
+    "checks.ack",
+    "checks.set",
+    "companies.add",
+    "companies.remove",
+    "companies.update",
+    "credentials.add",
+    "credentials.disable",
+    "credentials.enable",
+    "credentials.purge",
+    "credentials.remove",
+    "credentials.rotate_secret",
+    "credentials.test",
+    "credentials.update",
+    "keys.rotate",
+    "onboard",
+    "rejects.dismiss",
+    "rejects.reopen",
+    "switch.off",
+    "switch.on",
+    "sync",
+    "tenants.pause",
+    "tenants.resume",
+    "tenants.schedule",
+]
+ACTIONS: tuple[str, ...] = get_args(Action)
 Plain = str | int | float | bool | None
 
 INSERT = text("""
@@ -32,7 +63,7 @@ INSERT = text("""
 
 def record(
     connection: Connection,
-    action: str,
+    action: Action,
     *,
     tenant: str | None,
     credential_id: int | None,
@@ -58,7 +89,7 @@ def record(
 class Entry:
     """What the row of a change will say. `details` may be added to until it is written."""
 
-    action: str
+    action: Action
     tenant: str | None
     credential_id: int | None = None
     details: dict[str, Plain] = field(default_factory=dict)
@@ -118,7 +149,13 @@ def trail(
     since: datetime | None = None,
     limit: int | None = None,
 ) -> list[TrailRow]:
-    """The rows, newest first. `action`: such as `credentials.add`, or only the part before the dot."""
+    """The rows, newest first. `action`: such as `credentials.add`, or only the part before the dot.
+
+    Raises ConfigurationError: an action that nothing has.
+    """
+    kinds = [*dict.fromkeys(name.partition(".")[0] for name in ACTIONS)]
+    if action is not None and action not in (*ACTIONS, *kinds):
+        raise ConfigurationError(unknown_name("action", action, (*ACTIONS, *kinds)))
     wanted = {
         "tenant = :tenant": tenant,
         "(action = :action OR action LIKE :action || '.%')": action,

@@ -19,7 +19,7 @@ from st_pipeline.postgres.database import transaction
 from st_pipeline.servicetitan.tenant_authentication import TenantAuthentication, Token
 from st_pipeline.settings import Settings
 from st_pipeline.tenants import store
-from st_pipeline.tenants.audit import Entry, audit_failures
+from st_pipeline.tenants.audit import Action, Entry, audit_failures
 from st_pipeline.tenants.diagnosis import Diagnosis, NewTokens, diagnose, note
 from st_pipeline.tenants.refusal import http_client, token_source
 from st_pipeline.tenants.registration import check_no_rows, check_tenant_id, one_company_per_tenant
@@ -118,7 +118,7 @@ def update_credential(
 
 def set_enabled(engine: Engine, tenant: store.Tenant, *, enabled: bool, reason: str | None = None) -> bool:
     """Enable or disable a tenant; its rows stay. False: it was so already. A running sync continues to its end."""
-    action = "credentials.enable" if enabled else "credentials.disable"
+    action: Action = "credentials.enable" if enabled else "credentials.disable"
     doing = f"{'enable' if enabled else 'disable'} tenant {tenant.partition_key}"
     entry = Entry(action, tenant.partition_key, tenant.credential_id, {"reason": reason})
     with audit_failures(engine, doing, entry), transaction(engine, doing) as connection:

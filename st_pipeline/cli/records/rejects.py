@@ -241,7 +241,7 @@ def dismiss(
     from st_pipeline.cli.output import print_json
     from st_pipeline.operations import rejects
     from st_pipeline.postgres.database import transaction
-    from st_pipeline.tenants.audit import record
+    from st_pipeline.tenants.audit import Action, record
     from st_pipeline.tenants.store import find_tenant
 
     if bool(ids) == everything:
@@ -255,7 +255,7 @@ def dismiss(
         changed = rejects.dismiss(connection, chosen, undo=undo)
         if changed:
             found = find_tenant(connection, tenant)
-            action = "rejects.reopen" if undo else "rejects.dismiss"
+            action: Action = "rejects.reopen" if undo else "rejects.dismiss"
             record(connection, action, tenant=tenant, credential_id=found.credential_id, result="done",
                    details={"entity": entity, "records": changed})  # fmt: skip
     if as_json:

@@ -5,7 +5,7 @@ credentials`.
 """
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
@@ -16,6 +16,7 @@ from st_pipeline.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from st_pipeline.postgres.tenant_schedules import TenantSchedule
+    from st_pipeline.tenants.audit import Action
 
 
 @click.group(cls=InOrder, short_help="Each tenant's schedule: interval, nightly full sync, pause.")
@@ -77,7 +78,11 @@ def resume(*, names: tuple[str, ...]) -> None:
     change_schedules(names, "resume", lambda _before: {"paused_at": None, "paused_because": None})
 
 
-def change_schedules(names: tuple[str, ...], action: str, change: "Callable[[TenantSchedule], dict[str, Any]]") -> None:
+def change_schedules(
+    names: tuple[str, ...],
+    action: Literal["pause", "resume", "schedule"],
+    change: "Callable[[TenantSchedule], dict[str, Any]]",
+) -> None:
     """Change all of these tenants or, when one is unknown, none. `change`: what is new in a schedule."""
     from st_pipeline.cli.database_session import open_database
     from st_pipeline.operations.next_polls import move_next_poll
@@ -99,7 +104,7 @@ def change_schedules(names: tuple[str, ...], action: str, change: "Callable[[Ten
             if action == "schedule":
                 move_next_poll(connection, settings, found)
             details = {name: _plain(value) for name, value in changes.items() if name != "paused_at"}
-            record(connection, f"tenants.{action}", tenant=found.partition_key, credential_id=found.credential_id,
+            record(connection, ACTIONS[action], tenant=found.partition_key, credential_id=found.credential_id,
                    result="done", details=details)  # fmt: skip
             said.append(f"tenant {found.partition_key}: {DONE[action]}")
     for line in said:
@@ -113,3 +118,6 @@ def _plain(value: object) -> str | int | None:
 
 
 DONE = {"pause": "paused", "resume": "resumed", "schedule": "schedule changed"}
+ACTIONS: "dict[str, Action]" = {
+    "pause": "tenants.pause", "resume": "tenants.resume", "schedule": "tenants.schedule",
+}  # fmt: skip

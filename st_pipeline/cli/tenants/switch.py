@@ -79,7 +79,7 @@ def _turn(scope: str, name: str, because: str | None, *, is_on: bool) -> None:
     from st_pipeline.cli.database_session import open_database
     from st_pipeline.postgres import switches
     from st_pipeline.postgres.database import transaction
-    from st_pipeline.tenants.audit import record
+    from st_pipeline.tenants.audit import Action, record
 
     word = "on" if is_on else "off"
     with open_database() as (_, engine), transaction(engine, f"switch {scope} {word}") as connection:
@@ -90,7 +90,8 @@ def _turn(scope: str, name: str, because: str | None, *, is_on: bool) -> None:
             changed = switches.turn_off(connection, scope, name, because)  # type: ignore[arg-type]
         if changed:
             details = {"scope": scope, "name": name} | ({} if because is None else {"because": because})
-            record(connection, f"switch.{word}", tenant=None, credential_id=None, result="done", details=details)
+            action: Action = "switch.on" if is_on else "switch.off"
+            record(connection, action, tenant=None, credential_id=None, result="done", details=details)
     what = scope if scope == "everything" else f"{scope} {name}"
     click.echo(f"{what}: switched {word}" if changed else f"{what}: nothing changed")
 

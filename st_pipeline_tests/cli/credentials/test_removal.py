@@ -263,4 +263,4 @@ def test_the_trail_says_what_a_removal_failed_of(acme: Acme):
         removal.remove_credential(acme.engine, tenant)
     results = "SELECT result FROM audit_log WHERE action = 'credentials.remove' ORDER BY id"
     assert acme.rows(results) == [("done",), ("refused",)]
-    assert Entry("x", None).details == {}
+    assert Entry("credentials.remove", None).details == {}

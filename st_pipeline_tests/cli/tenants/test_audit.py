@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import Engine, text
 
 from st_pipeline.tenants import audit
-from st_pipeline_tests.cli.conftest import Command
+from st_pipeline_tests.cli.conftest import Command, assert_refused
 
 
 @pytest.fixture
@@ -45,7 +45,9 @@ def test_the_trail_is_listed_newest_first_and_filtered(command: Command):
     assert actions("--tenant", "acme") == ["keys.rotate", "credentials.test", "credentials.add"]
     assert actions("--action", "credentials") == ["credentials.test", "credentials.add"]
     assert actions("--action", "credentials.add") == ["credentials.add"]
-    assert actions("--action", "cred") == []
+    assert actions("--action", "rejects") == []
+    unknown = command("audit", "list", "--action", "cred")
+    assert_refused(unknown, "unknown action 'cred': did you mean credentials or credentials.add or credentials.disable?")
     assert actions("--since", "6d", "--tenant", "acme") == ["credentials.test", "credentials.add"]
     week_ago = datetime.now(UTC) - timedelta(days=8)
     assert len(actions("--since", week_ago.strftime("%Y-%m-%d"))) == 5
