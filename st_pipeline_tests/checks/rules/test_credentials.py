@@ -1,13 +1,17 @@
 """What is wrong with credentials fails their tenant's check alone, until it is put right."""
 
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 from sqlalchemy import Engine
 
 from st_pipeline.checks.spec import CheckedTenant, Severity, Status
 from st_pipeline.settings import Settings
+from st_pipeline.sync.configuration import SyncConfiguration
+from st_pipeline.sync.functions import synchronize_data
 from st_pipeline_tests.checks.planted import execute, failed, tenants_in_order, verdicts
+from st_pipeline_tests.checks.two_companies import TwoCompanies
 
 NOW = datetime(2026, 3, 4, 16, 2, tzinfo=UTC)
 
@@ -56,3 +60,29 @@ def test_credentials_that_are_new_or_disabled_are_not_checked(
     )
     found = verdicts(engine, settings, three, NOW, "credentials")
     assert [one.status for one in found.values()] == [Status.NOT_CHECKABLE, Status.NOT_CHECKABLE, Status.PASSED]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "right", "severity"),
+    [
+        ({"client_secret": "cs1.another"}, {}, Severity.ERROR),
+        ({"scopes": ["tn.crm.customers:r"]}, {"scopes": None}, Severity.WARN),
+    ],
+)
+def test_what_servicetitan_withdraws_fails_its_tenant_alone_until_it_is_given_back(
+    two: TwoCompanies, wrong: dict[str, Any], right: dict[str, Any], severity: Severity
+):
+    source = two.sources["acme"]
+    source.change(**wrong)
+    source.revoke_tokens()
+    assert not sync(two)
+    assert two.failing() == {("acme", "tenant", "credentials")}
+    assert two.verdict("acme", "tenant", "credentials").severity is severity
+    source.change(**{"client_secret": source.client_secret, **right})
+    source.revoke_tokens()
+    assert sync(two)
+    assert two.failing() == set()
+
+
+def sync(two: TwoCompanies) -> bool:
+    return synchronize_data("acme", SyncConfiguration(), settings=two.settings, engine=two.engine).success

@@ -10,7 +10,10 @@ from sqlalchemy import Engine, text
 
 from st_pipeline.checks.spec import Status, Verdict
 from st_pipeline.settings import Settings
+from st_pipeline.sync.configuration import SyncConfiguration
+from st_pipeline.sync.functions import synchronize_data
 from st_pipeline_tests.checks.planted import tenants_in_order, verdicts
+from st_pipeline_tests.checks.two_companies import TwoCompanies
 
 NOW = datetime(2026, 3, 4, 16, 2, tzinfo=UTC)  # a Wednesday, 10:02 in Chicago
 SECOND = "(SELECT id FROM servicetitan_credentials ORDER BY id OFFSET 1 LIMIT 1)"
@@ -119,3 +122,16 @@ def test_a_new_tenant_has_a_day_for_its_first_load(look: Look):
     found = look(25 * 60, polled())
     assert failed(found) == ["company-2"]
     assert "24 hours" in found["company-2"].message
+
+
+def test_a_feed_that_fails_makes_its_tenant_late_until_it_answers_again(two: TwoCompanies):
+    source = two.sources["acme"]
+    two.execute("UPDATE sync_cursors SET complete_through = now() - interval '2 hours'")
+    source.fault("status", status=500, path="/export/invoices")
+    for tenant in ("acme", "bolt"):
+        synchronize_data(tenant, SyncConfiguration(), settings=two.settings, engine=two.engine)
+    assert two.failing("freshness") == {("acme", "tenant", "freshness")}
+    assert set(two.verdict("acme", "tenant", "freshness").figures["entities"]) == {"invoices", "invoices_stream"}
+    source.clear_faults()
+    two.sync("acme")
+    assert two.failing() == set()

@@ -11,6 +11,7 @@ from st_pipeline.checks.evaluate import time_driven
 from st_pipeline.checks.spec import CheckedTenant
 from st_pipeline.settings import Settings
 from st_pipeline_tests.checks.planted import failed, put_sync, tenants_in_order, verdicts
+from st_pipeline_tests.checks.two_companies import TwoCompanies
 
 NOW = datetime(2026, 3, 4, 16, 2, tzinfo=UTC)
 
@@ -68,3 +69,16 @@ def test_a_tick_looks_at_the_quality_of_those_that_fail_and_once_an_hour(
     assert looked_at(timedelta(minutes=60)) == [("company-2", "failed")]
     assert looked_at(timedelta(minutes=119)) == []
     assert looked_at(timedelta(hours=24)) == [("company-2", "not checkable")]
+
+
+def test_slow_pages_fail_their_tenant_alone(two: TwoCompanies):
+    two.execute("UPDATE servicetitan_credentials SET created_at = now() - interval '9 days'")
+    thresholds = {"slow_seconds": 0.3, "least_number": 1.0, "slow_requests_share": 0.01}
+    changed = {f"service_quality.{name}": value for name, value in thresholds.items()}
+    two.settings = two.settings.model_copy(update={"check_thresholds": changed})
+    assert two.failing() == set()
+    source = two.sources["acme"]
+    source.fault("slow", seconds=0.4, entity="invoices", times=2)
+    two.sync("acme", only=("invoices",))
+    source.clear_faults()
+    assert two.failing() == {("acme", "tenant", "service_quality")}
