@@ -9,7 +9,7 @@ export PYTHONUNBUFFERED := 1
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo dev test lab test-pythons lint types bench bench-all bench-nights bench-polls bench-startup bench-log kill-lab mutants trace-chunk soak memory docs lock down clean
+.PHONY: help setup demo dev test lab test-pythons lint types bench bench-all bench-checks bench-nights bench-polls bench-startup bench-log kill-lab mutants trace-chunk soak memory docs lock down clean
 
 help: ## What can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -67,6 +67,9 @@ bench: $(VENV)/installed ## What a sync costs in CPU, beside a bare program; fai
 
 bench-all: $(VENV)/installed ## What each entity costs: 200,000 records loaded, nothing changed, 1 % changed (2 minutes)
 	@$(BIN)/python benchmarks/all_entities.py
+
+bench-checks: $(VENV)/installed ## What a night of checks and a tick cost at 1,000 tenants; fails when it is too much (6 minutes)
+	@$(BIN)/python benchmarks/checks.py
 
 bench-nights: $(VENV)/installed ## What a first load, a whole read and a night between two cost; fails when it is too much (4 minutes)
 	@$(BIN)/python benchmarks/nights.py
