@@ -4,14 +4,16 @@ Here: asking, one request an entity. Not here: what is compared with them (rules
 
 No transaction is open meanwhile. Once the first question is answered, the others are asked a few at a time, within the
 tenant's rate limit: at 200 ms a request they would keep a worker for 4 s. A source that does not answer is not asked
-for the tenant's other entities: in an outage each question would cost all its tries.
+for the tenant's other entities; one that keeps a question waiting is not asked for other tenants for a minute, as runs
+ask between two tenants.
 """
 
+import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import groupby
 
@@ -29,8 +31,9 @@ from st_pipeline.tenants.poll_tenants import PollTenant, load_poll_tenants
 from st_pipeline.tenants.store import PostgresTokenStore
 from st_pipeline.validation.timestamps import written
 
-# A check can wait for the next one; a sync that waits for it cannot.
-TENANT_SECONDS, REQUEST_SECONDS, MAX_ATTEMPTS = 60.0, 30.0, 2
+# A check can wait for the next one, and so nothing is tried twice: a sync that waits for it cannot.
+TENANT_SECONDS, REQUEST_SECONDS = 20.0, 10.0
+SLOW_SECONDS, PAUSE_SECONDS = 5.0, 60.0
 AT_ONCE = CONNECTIONS
 
 log = structlog.get_logger()
@@ -58,6 +61,26 @@ class Answer:
     is_silent: bool = False
 
 
+@dataclass(slots=True)
+class SlowSources:
+    """APIs that kept a question waiting and did not answer it, by address, each until when it is not asked."""
+
+    clock: Callable[[], float] = time.monotonic
+    until: dict[str, float] = field(default_factory=dict)
+
+    def is_paused(self, address: str) -> bool:
+        """Is it not asked now?"""
+        return self.until.get(address, -math.inf) > self.clock()
+
+    def note(self, address: str, seconds: float) -> None:
+        """A question was not answered in so many seconds."""
+        if seconds >= SLOW_SECONDS:
+            self.until[address] = self.clock() + PAUSE_SECONDS
+
+
+SLOW = SlowSources()
+
+
 def ask(asked: CheckInput, questions: Sequence[Question]) -> Iterator[Answer]:
     """An answer to each question. Raises DatabaseUnavailable."""
     by_tenant = sorted(questions, key=lambda question: question.credential_id)
@@ -77,12 +100,11 @@ def _ask_tenant(
     if tenant is None or tenant.authentication is None:
         yield from (Answer(question, None, "its keys do not open") for question in questions)
         return
-    settings = asked.settings.model_copy(
-        update={
-            "max_attempts": min(asked.settings.max_attempts, MAX_ATTEMPTS),
-            "request_timeout_seconds": min(asked.settings.request_timeout_seconds, REQUEST_SECONDS),
-        }
-    )
+    if SLOW.is_paused(tenant.authentication.api_url):
+        yield from (Answer(question, None, "the API keeps questions waiting") for question in questions)
+        return
+    seconds = min(asked.settings.request_timeout_seconds, REQUEST_SECONDS)
+    settings = asked.settings.model_copy(update={"max_attempts": 1, "request_timeout_seconds": seconds})
     client = ServiceTitanClient(
         tenant.authentication,
         settings,
@@ -96,12 +118,15 @@ def _ask_tenant(
     silent = [first] if first.is_silent else []
     with ThreadPoolExecutor(AT_ONCE) as threads:
         yield from (first, *threads.map(lambda question: _answer(client, question, silent), questions[1:]))
+    took = time.monotonic() - began
+    if silent:
+        SLOW.note(tenant.authentication.api_url, took)
     log.info(
         "totals asked",
         tenant=tenant.tenant.partition_key,
         entities=len(questions),
         requests=client.statistics.requests,
-        seconds=round(time.monotonic() - began, 3),
+        seconds=round(took, 3),
     )
 
 

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from st_pipeline.checks.source_totals import SLOW
 from st_pipeline.embedded_postgres import embedded
 from st_pipeline.rates import Rate
 from st_pipeline.simulator.control import SimulatorControl
@@ -30,6 +31,7 @@ def synced_companies(
 @pytest.fixture
 def two(synced_companies: SyncedCompanies) -> Iterator[TwoCompanies]:
     """A copy for one test."""
+    SLOW.until.clear()  # of an earlier test
     with synced_companies.copied() as (settings, engine):
         impatient = settings.model_copy(update={"rate_limit": Rate(1000, 1), "max_attempts": 2})
         yield TwoCompanies(dict(synced_companies.sources), impatient, engine)

@@ -20,7 +20,7 @@ from st_pipeline.entities.spec import CREATED, KEY, DeletionSign, EntitySpec
 
 NAME = "completeness"
 READ = """
-    SELECT c.credential_id, c.entity, m.complete_through, c.last_full_at
+    SELECT c.credential_id, c.entity, m.complete_through, c.last_full_at, c.last_failed_at IS NOT NULL AS is_failing
     FROM sync_cursors c JOIN completeness m USING (credential_id, entity)
     WHERE c.credential_id = ANY(:ids) AND c.entity = ANY(:entities) AND m.complete_through IS NOT NULL
 """
@@ -66,9 +66,14 @@ def complete(asked: CheckInput) -> Iterator[Finding]:
     rows = asked.rows(READ, entities=[spec.name for spec in entities if has_total(spec)])
     for spec in entities:
         own = [row for row in rows if row.entity == spec.name]
-        of_spec = [
-            Question(row.credential_id, spec, _moment(before.get((row.credential_id, spec.name)), row)) for row in own
-        ]
+        of_spec = []
+        for row in own:
+            earlier = before.get((row.credential_id, spec.name))
+            question = Question(row.credential_id, spec, _moment(earlier, row))
+            if row.is_failing:
+                yield _unanswered(Answer(question, None, "its last read failed"), earlier)
+            else:
+                of_spec.append(question)
         held |= _held(asked, spec, of_spec, {row.credential_id: row for row in own})
         questions += of_spec
     for answer in ask(asked, questions):
@@ -115,7 +120,7 @@ def _judged(answer: Answer, held: Held, before: Verdict | None, now: datetime) -
     name = question.spec.name
     status = Status.NOT_CHECKABLE if before is None else before.status
     if shown is None:
-        return _unanswered(answer, status, before)
+        return _unanswered(answer, before)
     figures: dict[str, Any] = {
         "total": shown,
         "live": held.live,
@@ -144,13 +149,14 @@ def _judged(answer: Answer, held: Held, before: Verdict | None, now: datetime) -
     )
 
 
-def _unanswered(answer: Answer, status: Status, before: Verdict | None) -> Finding:
+def _unanswered(answer: Answer, before: Verdict | None) -> Finding:
     """No total: what was found before stays, and what waits to be confirmed goes on waiting."""
     spec, credential_id = answer.question.spec, answer.question.credential_id
+    status = Status.NOT_CHECKABLE if before is None else before.status
     if answer.why_not is None:
         return Finding(credential_id, spec.name, Status.NOT_CHECKABLE, f"The list of {spec.name} shows no total.")
     figures = {**({} if before is None else before.figures), "not_asked": answer.why_not}
-    message = f"ServiceTitan could not be asked for its total of {spec.name} ({answer.why_not})"
+    message = f"ServiceTitan was not asked for its total of {spec.name}, or did not answer: {answer.why_not}"
     since = "" if "asked_at" not in figures else f"; this is from {figures['asked_at'][:16]} UTC"
     return Finding(credential_id, spec.name, status, f"{message}{since}.", figures)
 

@@ -71,10 +71,20 @@ def test_a_source_that_does_not_answer_changes_no_verdict_and_is_asked_once(two:
     assert {one.status for (tenant, _), one in found.items() if tenant == "acme"} <= {
         Status.PASSED, Status.NOT_CHECKABLE
     }  # fmt: skip
-    assert "could not be asked" in found["acme", "invoices"].message
+    assert "ServiceUnavailable" in found["acme", "invoices"].message
     assert found["bolt", "invoices"].status is Status.PASSED
-    assert source.requests()["total"] == 2  # one question, tried twice
+    assert source.requests()["total"] == 1
     assert two.failing("completeness") == FAILS  # the difference went on waiting
+
+
+def test_an_entity_whose_last_read_failed_is_not_asked_about(two: TwoCompanies):
+    two.verdicts("completeness")
+    two.execute("UPDATE sync_cursors SET last_failed_at = now() WHERE credential_id = :acme")
+    two.execute(LOSE)
+    two.sources["acme"].requests(reset=True)
+    found = two.verdict("acme", "estimates", "completeness")
+    assert (found.status, found.figures["not_asked"]) == (Status.PASSED, "its last read failed")
+    assert two.sources["acme"].requests()["total"] == 0
 
 
 def test_each_entity_costs_one_request_and_no_transaction_is_open_meanwhile(two: TwoCompanies):
