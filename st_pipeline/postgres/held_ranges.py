@@ -93,6 +93,15 @@ def live_ids(connection: Connection, spec: EntitySpec, credential_id: int, range
     return list(connection.execute(text(query), {"id": credential_id, **bound}).scalars())
 
 
+def newest_marked(connection: Connection, spec: EntitySpec, credential_id: int, limit: int) -> list[datetime]:
+    """When the newest rows that are marked as deleted were created."""
+    query = (
+        f"SELECT {CREATED} FROM {spec.table} WHERE credential_id = :id AND deleted_at IS NOT NULL "  # noqa: S608
+        f"AND {CREATED} IS NOT NULL ORDER BY {CREATED} DESC LIMIT :limit"
+    )
+    return list(connection.execute(text(query), {"id": credential_id, "limit": limit}).scalars())
+
+
 def undated(connection: Connection, spec: EntitySpec, credential_id: int) -> int:
     """How many live rows do not say when they were created."""
     query = f"SELECT count(*) FROM {spec.table} WHERE credential_id = :id AND deleted_at IS NULL AND {CREATED} IS NULL"  # noqa: S608

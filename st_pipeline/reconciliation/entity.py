@@ -154,8 +154,13 @@ def _by_ranges(comparison: Comparison) -> list[Difference]:
         number = shown if range_ is whole else source.total(range_)
         if search.expected(range_).differs(number):
             search.learn_pending()
+            search.learn_what_is_shown()
         found += comparison.read_all(list(search.to_read(range_, number, column)), found)
         search.known = [(one.here, one.there) for one in found]
+    if search.shows_marked:
+        comparison.finding.notes.append(
+            "its list shows contacts that the feed shows as removed, so totals say less: --deep compares every record"
+        )
     return found
 
 

@@ -17,9 +17,11 @@ from st_pipeline.protocol import Range
 from st_pipeline.reconciliation.findings import Times
 from st_pipeline.reconciliation.records import times_of
 from st_pipeline.reconciliation.source import Source
+from st_pipeline.validation.timestamps import MICROSECOND
 
 # As many records as take about as long to read as one to count: 100 invoices are half a megabyte.
 RECORDS_READ_AT_ONCE = 100
+MARKED_ASKED_FOR = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,13 +44,15 @@ class Expected:
 class Search:
     """The search for ranges that differ. `known`: differences found before: their times here, and there.
 
-    `pending`: the same of what the next poll will bring; None: nobody has asked yet.
+    `pending`: the same of what the next poll will bring; None: nobody has asked yet. `shows_marked`: does the list of
+    contacts show removed ones, which we hold as deleted? It is not documented. None: nobody has asked yet.
     """
 
     source: Source
     records_read_at_once: int = RECORDS_READ_AT_ONCE
     known: Sequence[tuple[Times | None, Times | None]] = ()
     pending: Sequence[tuple[Times | None, Times | None]] | None = None
+    shows_marked: bool | None = None
 
     def learn_pending(self) -> None:
         """Ask once what the next poll will bring, so that ranges do not differ for that."""
@@ -69,8 +73,21 @@ class Search:
         number = held.live + sum(_is_in(range_, one) for one in source.rejected)
         changes = (*self.known, *(self.pending or ()))
         number += sum(_is_in(range_, there) - _is_in(range_, here) for here, there in changes)
-        shows_marked = source.spec.deletion_sign is DeletionSign.INACTIVE
-        return Expected(number, number + held.marked if shows_marked else number)
+        return Expected(number, number + held.marked if self.shows_marked else number)
+
+    def learn_what_is_shown(self) -> None:
+        """Ask once whether the list shows contacts that we hold as deleted: for the newest of them.
+
+        Only the cost rests on the answer. A record whose row is marked is no difference, whatever the list shows.
+        """
+        source = self.source
+        if self.shows_marked is not None or source.spec.deletion_sign is not DeletionSign.INACTIVE:
+            return
+        with source.connection.begin():
+            newest = held_ranges.newest_marked(source.connection, source.spec, source.credential_id, MARKED_ASKED_FOR)
+        self.shows_marked = False
+        moments = [Range(created, created + MICROSECOND) for created in dict.fromkeys(newest)]
+        self.shows_marked = any(source.total(one) > self.expected(one).least for one in moments)
 
     def to_read(self, range_: Range, shown: int, column: str = CREATED) -> Iterator[Range]:
         """The smallest ranges that differ, of one that shows so many records; halved by `column`."""

@@ -165,6 +165,20 @@ def test_lost_and_altered_rows_of_each_shape_are_fetched_again(synced_acme: Acme
     assert acme.rows(f"SELECT to_jsonb(t) - 'local_synced_at' FROM {table} t ORDER BY st_id") == before
 
 
+def test_a_lost_contact_is_found_beside_removed_ones(synced_acme: Acme):
+    """Whether lists show removed contacts is not documented, so it is asked."""
+    acme, entity = synced_acme, "customer_contacts"
+    acme.source.settings(recent_repeats=0)
+    for st_id in acme.source.ids(entity)[:4]:
+        acme.source.delete(entity, st_id)
+    assert acme.sync().counts.deleted == 4
+    lost = an_id(acme, entity)
+    acme.execute("DELETE FROM st_customer_contacts WHERE st_id = :id", id=lost)
+    found = one(reconcile(acme, entity, repairs=True))
+    assert (found.verdict, brief(found.found)) == (Verdict.REPAIRED, [(lost, Kind.MISSING, ())])
+    assert acme.differences() == []
+
+
 def test_what_the_next_poll_brings_is_no_difference(synced_acme: Acme):
     acme = synced_acme
     acme.source.advance(created=5, changed=20, deleted=3, merged=1)
