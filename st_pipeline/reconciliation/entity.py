@@ -101,6 +101,8 @@ class Comparison:
         finding = self.finding
         finding.left = self.confirmed(finding.found)
         finding.repaired = len(finding.found) - len(finding.left)
+        self.source.load_rejects()
+        finding.here = Search(self.source).expected(self.range_).least
         finding.months = months_of(self.source, self.range_, finding.left, is_read=self.is_read)
 
     def _is_recent(self, one: Difference) -> bool:

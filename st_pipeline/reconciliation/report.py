@@ -66,7 +66,7 @@ def page(document: Document, *, made_at: datetime | None = None) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"number": _number, "moment": _moment, "megabytes": _megabytes}
+    environment.filters |= {"number": _number, "moment": _moment, "megabytes": _megabytes, "plain": _plain}
     tenants = sorted(document["tenants"], key=lambda one: (_rank(one["verdict"]), one["company"], one["tenant"]))
     return environment.get_template("report.html.j2").render(
         document=document,
@@ -162,6 +162,10 @@ def _number(value: int | str | None) -> str:
     if value is None:
         return "–"
     return f"{value:,}" if isinstance(value, int) else f"{Decimal(value):,}"
+
+
+def _plain(name: str) -> str:
+    return name.replace("_", " ").capitalize()
 
 
 def _moment(value: datetime | str | None) -> str:
