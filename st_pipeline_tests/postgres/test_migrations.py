@@ -9,7 +9,7 @@ from st_pipeline.postgres.migrations import check_current, migrate, newest_versi
 from st_pipeline.postgres.tables import table_of
 
 # Words that this project's pages and messages no longer use.
-OLD_WORDS = r"full pass|under way|leaves? it alone|goes on|\mlooks?\M|\mlooked\M|set aside|kept aside"
+OLD_WORDS = r"full pass|under way|leaves? it alone|goes on|\mlook(s|ed)?\M(?!-up)|set aside|kept aside"
 COMMENTS = """
     SELECT c.relname, d.description FROM pg_class c
     LEFT JOIN pg_description d ON d.objoid = c.oid AND d.classoid = CAST('pg_class' AS regclass)

@@ -14,6 +14,7 @@ import pytest
 from sqlalchemy import Engine
 
 from st_pipeline.embedded_postgres import embedded
+from st_pipeline.entities import ENTITIES
 from st_pipeline.environment_file import read_file
 from st_pipeline.postgres.migrations import newest_version
 from st_pipeline_tests.cli.project import Project
@@ -84,6 +85,19 @@ def test_migrate_says_what_it_did_and_does_not_go_down_unasked(started: Project)
     assert refused.returncode == 2
     assert "--yes" in one_line(refused)
     assert "unknown version '0042'" in one_line(started.run("migrate", "--to", "0042", "--yes"))
+
+
+def test_up_and_migrate_let_columns_say_what_they_mean(started: Project):
+    said = ENTITIES["jobs"].column("total").comment
+    query = """
+        SELECT col_description(attrelid, attnum) FROM pg_attribute
+        WHERE attrelid = 'st_jobs'::regclass AND attname = 'total'
+    """
+    with psycopg.connect(_url(started), autocommit=True) as connection:
+        assert connection.execute(query).fetchone() == (said,)
+        connection.execute("COMMENT ON COLUMN st_jobs.total IS 'old words'")
+        assert started.run("migrate").returncode == 0
+        assert connection.execute(query).fetchone() == (said,)
 
 
 def test_a_lost_key_is_asked_for_and_not_replaced(started: Project):
