@@ -34,7 +34,7 @@ INVOICES = EntitySpec(
         Column("salesTaxCode.name", Kind.TEXT),
         Column("salesTaxCode.taxRate", Kind.DECIMAL),
         Column("taxZoneId", Kind.INTEGER),
-        Column("total", Kind.DECIMAL, description="subtotal and tax together, in the account's currency"),
+        Column("total", Kind.DECIMAL, description="amount with tax, in the account's currency"),
         Column("balance", Kind.DECIMAL, description="what is still to be paid, in the account's currency"),
         Column("invoiceType.id", Kind.INTEGER),
         Column("invoiceType.name", Kind.TEXT),

@@ -158,7 +158,7 @@ CUSTOMER_CONTACTS = EntitySpec(
         Column(
             "type",
             Kind.TEXT,
-            description="which way of reaching the customer it is",
+            description="what kind of number or address it is",
             known_values=("Phone", "Email", "Fax", "MobilePhone"),
             never_null=True,
         ),
@@ -194,7 +194,7 @@ LOCATION_CONTACTS = EntitySpec(
         Column(
             "type",
             Kind.TEXT,
-            description="which way of reaching somebody there it is",
+            description="what kind of number or address it is",
             known_values=("Phone", "Email", "Fax", "MobilePhone"),
             never_null=True,
         ),

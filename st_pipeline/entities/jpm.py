@@ -153,7 +153,7 @@ APPOINTMENTS = EntitySpec(
         Column(
             "status",
             Kind.TEXT,
-            description="how far the appointment is",
+            description="how far the work in it is",
             known_values=("Scheduled", "Dispatched", "Working", "Hold", "Done", "Canceled"),
             never_null=True,
         ),

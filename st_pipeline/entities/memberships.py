@@ -76,7 +76,7 @@ MEMBERSHIPS = EntitySpec(
         Column(
             "status",
             Kind.TEXT,
-            description="how far it is; Active alone makes an active member",
+            description="state of the agreement; Active alone makes an active member",
             known_values=("Active", "Suspended", "Expired", "Canceled", "Deleted"),
             never_null=True,
         ),

@@ -132,17 +132,15 @@ INVOICES_STREAM = StreamSpec(
             "invoices.total",
             Kind.DECIMAL,
             name="total",
-            description="subtotal and tax together, in the account's currency",
+            description="amount with tax, in the account's currency",
         ),
         Column(
             "invoices.subtotal",
             Kind.DECIMAL,
             name="subtotal",
-            description="sum of the items before tax, in the account's currency",
+            description="amount before tax, in the account's currency",
         ),
-        Column(
-            "invoices.sales_tax", Kind.DECIMAL, name="tax", description="tax on the items, in the account's currency"
-        ),
+        Column("invoices.sales_tax", Kind.DECIMAL, name="tax", description="amount of tax, in the account's currency"),
         Column(
             "invoices.balance",
             Kind.DECIMAL,
