@@ -22,6 +22,7 @@ NAME, LATE_MINUTES, LOAD_HOURS = "freshness", "late_minutes", "first_load_hours"
 LISTS = frozenset(name for name, spec in ENTITIES.items() if spec.feed_path is None)
 RESTING = LISTS | {name for name, stream in STREAMS.items() if not LISTS.isdisjoint(stream.after)}
 WORST = 5  # entities in the message
+LONGEST_IN_MINUTES, LONGEST_IN_HOURS = 180, 72
 
 # Only what may be late: nothing while all is well, and what rests.
 QUERY = """
@@ -135,8 +136,16 @@ def _finding(
         },
     }
     named = ", ".join(worst[:WORST]) + (f" and {len(worst) - WORST} more" if len(worst) > WORST else "")
-    message = f"{len(worst)} of its tables are late, the latest by {minutes[worst[0]]:,.0f} minutes: {named}."
+    are = "1 of its tables is late, by" if len(worst) == 1 else f"{len(worst)} of its tables are late, the latest by"
+    message = f"{are} {_in_words(minutes[worst[0]])}: {named}."
     return Finding(*ids, Status.FAILED, message, figures)
+
+
+def _in_words(minutes: float) -> str:
+    hours = minutes / 60
+    if hours < LONGEST_IN_MINUTES / 60:
+        return f"{minutes:.0f} minutes"
+    return f"{hours:.0f} hours" if hours < LONGEST_IN_HOURS else f"{hours / 24:,.0f} days"
 
 
 CHECKS = (

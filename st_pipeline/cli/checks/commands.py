@@ -53,8 +53,18 @@ only_checks = click.option("--check", "names", multiple=True, shell_complete=che
 @selection_options
 @only_checks
 @click.option("--all", "everything", is_flag=True, help="Also those that passed or cannot be checked.")
+@click.option("--limit", type=click.IntRange(min=1), default=50, show_default=True,
+              help="Verdicts to show, without --json; what needs somebody comes first.")  # fmt: skip
 @json_option()
-def list_(*, named: tuple[str, ...], names: tuple[str, ...], everything: bool, as_json: bool, **selected: Any) -> int:
+def list_(
+    *,
+    named: tuple[str, ...],
+    names: tuple[str, ...],
+    everything: bool,
+    limit: int,
+    as_json: bool,
+    **selected: Any,
+) -> int:
     """Show the checks that fail, each with its figures and since when."""
     from st_pipeline.cli.database_session import open_database
     from st_pipeline.operations import checks
@@ -63,15 +73,16 @@ def list_(*, named: tuple[str, ...], names: tuple[str, ...], everything: bool, a
     with open_database() as (settings, engine), transaction(engine, "list the checks") as connection:
         found = checks.listed(connection, settings, _selection(named, selected), names, status=None)
     shown = found if everything else [one for one in found if one.status == "failed"]
-    return _told(found, shown, as_json=as_json)
+    return _told(found, shown, limit, as_json=as_json)
 
 
 @checks.command(
+    short_help="Explain CHECK: thresholds, and who fails it.",
     epilog=examples(
         "st-pipeline checks show",
         "st-pipeline checks show freshness",
         "st-pipeline checks show freshness --tenant acme-plumbing",
-    )
+    ),
 )
 @click.argument("check", required=False, shell_complete=check_names)
 @click.option("--tenant", shell_complete=tenant_keys, metavar="TENANT",
@@ -97,10 +108,11 @@ def show(*, check: str | None, tenant: str | None, as_json: bool) -> None:
 
 
 @checks.command(
+    short_help="Evaluate checks now.",
     epilog=examples(
         "st-pipeline checks run acme-plumbing",
         "st-pipeline checks run --check completeness --check money -c acme-plumbing",
-    )
+    ),
 )
 @click.argument("named", nargs=-1, metavar="[TENANT]...", shell_complete=tenant_keys)
 @selection_options
@@ -117,7 +129,7 @@ def run(*, named: tuple[str, ...], names: tuple[str, ...], as_json: bool, **sele
     with open_database() as (settings, engine):
         batches = checks.evaluated(engine, settings, _selection(named, selected), names, datetime.now(UTC))
         found = [verdict for batch in batches for verdict in batch]
-    return _told(found, [one for one in found if one.status == "failed"], as_json=as_json)
+    return _told(found, [one for one in found if one.status == "failed"], None, as_json=as_json)
 
 
 def _selection(named: tuple[str, ...], selected: dict[str, Any]) -> "Selection":
@@ -126,7 +138,7 @@ def _selection(named: tuple[str, ...], selected: dict[str, Any]) -> "Selection":
     return Selection(**{**selected, "tenants": (*selected["tenants"], *named)})
 
 
-def _told(found: list[Any], shown: list[Any], *, as_json: bool) -> int:
+def _told(found: list[Any], shown: list[Any], limit: int | None, *, as_json: bool) -> int:
     from st_pipeline.cli.checks.verdicts import print_verdicts
     from st_pipeline.cli.output import print_json, print_text
     from st_pipeline.operations import checks
@@ -134,7 +146,9 @@ def _told(found: list[Any], shown: list[Any], *, as_json: bool) -> int:
     if as_json:
         print_json([checks.as_json(one) for one in shown])
     else:
-        print_verdicts(shown)
+        print_verdicts(shown, limit)
+        if limit is not None and len(shown) > limit:
+            print_text(f"{limit:,} of {len(shown):,}; --limit shows more")
         print_text(checks.summary(found) if found else "nothing was checked yet")
     return int(any(checks.needs_somebody(one) for one in found))
 
@@ -173,6 +187,7 @@ def ack(*, tenant: str, check: str, asset: str | None, because: str, days: float
 
 @checks.command(
     "set",
+    short_help="Set a threshold of TENANT.",
     epilog=examples(
         "st-pipeline checks set acme-plumbing freshness.late_minutes 120",
         "st-pipeline checks set acme-plumbing invoices.rejected.share 0.05",

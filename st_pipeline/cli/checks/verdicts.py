@@ -4,12 +4,13 @@ Here: the forms. Not here: which are shown (commands.py).
 """
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 
 from rich.padding import Padding
 from rich.text import Text
 
-from st_pipeline.checks.spec import TENANT, Status, Verdict
+from st_pipeline.checks.spec import TENANT, Severity, Status, Verdict
 from st_pipeline.cli.output import print_table, print_text, shown
 from st_pipeline.cli.terminal import terminal
 
@@ -20,9 +21,9 @@ WORDS = {
 }
 
 
-def print_verdicts(verdicts: Sequence[Verdict]) -> None:
-    """A line for each, and below it what was found."""
-    for one in verdicts:
+def print_verdicts(verdicts: Sequence[Verdict], limit: int | None = None) -> None:
+    """A line for each, the worst first, and below it what was found."""
+    for one in sorted(verdicts, key=_order)[:limit]:
         on = "" if one.asset == TENANT else f" on {one.asset}"
         said = WORDS[one.status].format(since=shown(one.since), severity=one.severity.value)
         print_text(f"{one.tenant}: {one.check}{on} {said}")
@@ -32,10 +33,18 @@ def print_verdicts(verdicts: Sequence[Verdict]) -> None:
             _indented(f"acknowledged{until} by {one.acknowledged_by}: {one.acknowledged_because}")
 
 
+def _order(one: Verdict) -> tuple[bool, bool, bool, datetime]:
+    """What needs somebody first, then what has failed for longest."""
+    fails = one.status is Status.FAILED
+    return not fails, one.acknowledged, one.severity is not Severity.ERROR, one.since
+
+
 def print_checks(checks: Sequence[dict[str, Any]]) -> None:
-    """All checks: how many fail, and what is true when one passes."""
-    rows = [(one["check"], one["severity"], _on(one["assets"]), one["failed"], one["description"]) for one in checks]
-    print_table(("check", "severity", "on", "failing", "is true when it passes"), rows)
+    """All checks: how many tenants and assets fail each, and what is true when it passes."""
+    for one in checks:
+        fails = f"fails {one['failed']:,} time{'' if one['failed'] == 1 else 's'}" if one["failed"] else "fails nowhere"
+        print_text(f"{one['check']} ({one['severity']}), on {_on(one['assets'])}: {fails}")
+        _indented(one["description"])
     print_text("`st-pipeline checks show CHECK` shows its thresholds and who fails it")
 
 

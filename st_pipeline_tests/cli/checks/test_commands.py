@@ -52,6 +52,15 @@ def test_a_failing_check_is_listed_with_exit_code_1_until_it_recovers(three: Eng
         "history"]] == ["passed", "failed"]  # fmt: skip
 
 
+def test_what_needs_somebody_comes_first_and_the_list_ends_where_it_was_asked_to(three: Engine, command: Command):
+    execute(three, "UPDATE servicetitan_credentials SET expires_on = current_date + 3 WHERE id <> 2")
+    assert command("checks", "run", *CREDENTIALS).out.startswith("company-2: credentials has failed")
+    short = command("checks", "list", "--limit", "1")
+    assert short.out.startswith("company-2: credentials has failed")
+    assert "1 of 3; --limit shows more" in short.out
+    assert len(command("checks", "list", "--limit", "1", "--json").json) == 3
+
+
 def test_a_warning_is_shown_and_does_not_change_the_exit_code(three: Engine, command: Command):
     execute(three, IN_ORDER)
     execute(three, "UPDATE servicetitan_credentials SET expires_on = current_date + 3")
