@@ -17,8 +17,9 @@ CHECK_PREFIX = "check_"
 
 @dataclass(frozen=True, slots=True)
 class Cause:
-    """A cause. `title`: what is wrong, in a few words. `advice`: what to do; `{tenant}` and `{subject}` are filled in.
+    """A cause. `title`: what is wrong, in a few words. `advice`: what to do.
 
+    In the advice `{tenant}`, `{subject}` and `{sync}`, the id of the failed sync, are filled in.
     `hold_seconds`: so long it must be seen before it alerts; `recover_seconds`: so long it must be gone to be over.
     `explains`: the causes that are held back while this one is there: of the same tenant; of all tenants (of an
     environment, if that is its subject) where it concerns no single tenant.
@@ -70,7 +71,7 @@ _LIST = (
         3 * MINUTE,
         "The last sync of one or more entities of the tenant failed, and none has succeeded for ten minutes. The other "
         "entities and tenants go on.",
-        "Read the error with `st-pipeline logs {tenant}`; docs/operating.md says what to do about each kind.",
+        "`st-pipeline logs {sync}` shows the errors; docs/operating.md says what to do about each kind.",
         _BY_TIME,
     ),
     Cause(

@@ -85,8 +85,7 @@ def _failing(connection: Connection) -> Iterator[Seen]:
     rows = alert_sources.failing(connection)
     for row in rows:
         figures: dict[str, Any] = {"entities": list(row.entities)}
-        if row.error_kind is not None:
-            figures["error"] = row.error_kind
+        figures |= {name: value for name, value in (("error", row.error_kind), ("sync", row.sync)) if value is not None}
         message = short(row.message or f"{len(row.entities)} entities failed")
         yield Seen(
             "sync_failing", message, row.partition_key, figures=figures, since=row.since, environment=row.environment

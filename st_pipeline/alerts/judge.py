@@ -117,10 +117,10 @@ def _close_what_is_over(result: Judgement, now: datetime) -> None:
 
 
 def _recovery(problem: Problem) -> timedelta:
-    """How long it must be gone: twice as long for each time that it came back within a day, from a minute on."""
+    """How long it must be gone: four times as long for each time that it came back within a day, from a minute on."""
     seconds = cause_of(problem.cause).recover_seconds
     if problem.times > 1:
-        seconds = max(seconds, 60.0) * 2 ** min(problem.times - 1, 10)
+        seconds = max(seconds, 60.0) * 4 ** min(problem.times - 1, 5)
     return min(timedelta(seconds=seconds), LONGEST_RECOVERY)
 
 

@@ -20,6 +20,8 @@ from st_pipeline.postgres.check_verdicts import Severity
 from st_pipeline.settings import Settings
 
 LINES_OF_A_DIGEST = 20
+LED_TO = ("run", "sync")  # figures that the link or the advice leads to
+ASSETS = "servicetitan"  # what the keys of all assets begin with (defs/metadata.py)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,14 +54,12 @@ class Writer:
         """What is wrong and what was, since the last one. `alerts`: the newest first."""
         still = [one for one in alerts if one.closed_at is None]
         over = [one for one in alerts if one.closed_at is not None]
-        lines = [
-            f"{tenants} tenants. {len(still)} alerts are open; {len(over)} more came and went in the last 24 hours."
-        ]
+        lines = [f"Tenants: {tenants}. {_are_open(still)}; over in the last 24 hours: {len(over)}."]
         lines += self._section("Open:", still) + self._section("Over:", over)
         if not alerts:
             lines.append("Nothing is wrong.")
         lines.append(f"Look at: {ui(self.settings)}/runs")
-        return Text(f"Daily digest: {len(still)} open alerts", "\n".join(lines), "warning" if still else "info")
+        return Text(f"Daily digest: {_are_open(still)}", "\n".join(lines), "warning" if still else "info")
 
     def _section(self, title: str, alerts: Sequence[Problem]) -> list[str]:
         if not alerts:
@@ -116,14 +116,22 @@ class Writer:
                 *lines,
                 *([f"- and {more} more: st-pipeline alerts show {problem.id}"] if more > 0 else []),
             ]
-        named = [f"{name.replace('_', ' ')} {_figure(value)}" for name, value in figures.items() if _is_figure(value)]
+        shown = {name: value for name, value in figures.items() if name not in LED_TO and _is_figure(value)}
+        named = [f"{name.replace('_', ' ')} {_figure(value)}" for name, value in shown.items()]
         return [f"How bad: {'; '.join(named)}"] if named else []
+
+
+def _are_open(alerts: Sequence[Problem]) -> str:
+    return "1 alert is open" if len(alerts) == 1 else f"{len(alerts) or 'no'} alerts are open"
 
 
 def advice(problem: Problem) -> str:
     """What to do about it."""
     text = cause_of(problem.cause).advice
-    return text.replace("{tenant}", problem.tenant or "TENANT").replace("{subject}", problem.subject)
+    filled = {"tenant": problem.tenant or "TENANT", "subject": problem.subject, "sync": "SYNC"} | problem.figures
+    for name in ("tenant", "subject", "sync"):
+        text = text.replace(f"{{{name}}}", str(filled[name]))
+    return text
 
 
 def incident(problem: Problem) -> str:
@@ -158,7 +166,7 @@ def link(settings: Settings, problem: Problem) -> str:
     entities = problem.figures.get("entities") or problem.figures.get("assets")
     if problem.tenant is None or not entities:
         return f"{base}/runs"
-    asset = quote(str(next(iter(entities))))
+    asset = quote(f"{ASSETS}/{next(iter(entities))}")
     if problem.cause.startswith(CHECK_PREFIX):
         return f"{base}/assets/{asset}?view=checks"
     return f"{base}/assets/{asset}?view=partitions&partition={quote(problem.tenant)}"

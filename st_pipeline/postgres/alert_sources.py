@@ -47,7 +47,7 @@ def failing(connection: Connection) -> Sequence[Row[Any]]:
             SELECT credential_id, array_agg(entity ORDER BY entity) AS entities, min(last_failed_at) AS since
             FROM sync_cursors WHERE last_failed_at IS NOT NULL GROUP BY credential_id
         )
-        SELECT t.partition_key, t.environment, f.entities, f.since, l.message, e.error_kind
+        SELECT t.partition_key, t.environment, f.entities, f.since, l.id AS sync, l.message, e.error_kind
         FROM failing f JOIN tenants t USING (credential_id)
         LEFT JOIN LATERAL (
             SELECT id, message FROM servicetitan_sync_logs

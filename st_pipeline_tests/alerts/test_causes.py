@@ -21,7 +21,7 @@ def minutes(seconds: float) -> str:
 
 @pytest.mark.parametrize("cause", CAUSES.values(), ids=lambda cause: cause.name)
 def test_each_cause_stands_in_the_table_as_it_is(cause: Cause):
-    advice = cause.advice.replace("{tenant}", "TENANT").replace("{subject}", "CHANNEL")
+    advice = cause.advice.replace("{tenant}", "TENANT").replace("{subject}", "CHANNEL").replace("{sync}", "SYNC")
     times = f"{minutes(cause.hold_seconds)} | {minutes(cause.recover_seconds)}"
     assert f"\n| `{cause.name}` | {times} | {cause.meaning} | {advice} |\n" in SECTION
 

@@ -146,10 +146,10 @@ def test_the_digest_comes_once_a_day_and_says_what_is_open_and_what_was(minutes:
     minutes.accept("birch")
     minutes.pass_(300, every=60)  # 08:04 in Chicago
     (digest,) = [one for one in receiver.log if one.title.startswith("Daily")]
-    assert (digest.channel, digest.title) == ("ops", "Daily digest: 1 open alerts")
+    assert (digest.channel, digest.title) == ("ops", "Daily digest: 1 alert is open")
     since = "ServiceTitan refuses the credentials, since 2026-03-02 03:00 CST"
     assert digest.body.splitlines() == [
-        "2 tenants. 1 alerts are open; 1 more came and went in the last 24 hours.",
+        "Tenants: 2. 1 alert is open; over in the last 24 hours: 1.",
         "Open:",
         f"- error: Acme (acme): {since} (alert 1)",
         "Over:",
