@@ -215,7 +215,6 @@ def _description(verdict: Verdict) -> str:
 def _metadata(verdict: Verdict, check: Check) -> dict[str, dg.MetadataValue]:
     """Its figures, of which Dagster plots the numbers; when it fails, since when and what to do."""
     shown = {name: _value(value) for name, value in verdict.figures.items()}
-    shown["status"] = dg.MetadataValue.text(verdict.status.value)
     if verdict.status is Status.FAILED:
         shown["since"] = dg.MetadataValue.timestamp(verdict.since)
         shown["advice"] = dg.MetadataValue.text(check.advice)
@@ -262,11 +261,11 @@ def _summary(asset: str, figures: AssetFigures | None) -> dg.AssetCheckEvaluatio
         None,
         passed=not figures.failing,
         is_error=figures.severity is Severity.ERROR,
-        description=f"{says}; {', '.join(figures.worst)}" if figures.worst else f"{says}.",
+        description=f"{says}: {', '.join(figures.worst)}." if figures.worst else f"{says}.",
         metadata={
             "tenants": dg.MetadataValue.int(figures.tenants),
             "failing": dg.MetadataValue.int(figures.failing),
-            "failing_by_check": dg.MetadataValue.json(figures.by_check),
-            "worst": dg.MetadataValue.json(list(figures.worst)),
+            "worst": dg.MetadataValue.text(", ".join(figures.worst) or "none"),
+            **{f"failing_{check}": dg.MetadataValue.int(failing) for check, failing in figures.by_check.items()},
         },
     )

@@ -8,16 +8,17 @@ failure fails. Then exactly the broken tenants show as failed, and retrying the 
 """
 
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import dagster as dg
 from sqlalchemy import Engine
 
 from st_pipeline.checks.spec import TENANT, CheckedTenant
-from st_pipeline.defs.checks import Event, RunChecks, planned_in
+from st_pipeline.defs.checks import SUMMARY, Event, RunChecks, planned_in
 from st_pipeline.defs.metadata import asset_key, counts_from_tags, materialization_metadata, result_tags, run_tags
 from st_pipeline.defs.options import SyncOptions
+from st_pipeline.defs.partitions import TENANTS_NAME
 from st_pipeline.defs.resources import Postgres, ServiceTitan
 from st_pipeline.defs.run_tenants import records_of, tenants_of
 from st_pipeline.defs.time_limits import run_deadline
@@ -89,9 +90,8 @@ def materialize_tenants(
         configuration = options.configuration(entities, sync_type, job_is_full=job_is_full)  # type: ignore[arg-type]
         settings = servicetitan.settings()
         configure_logs(settings)
-        tenants = tenants_of(context.instance, context.run)
-        if not tenants and (context.has_partition_key or context.has_partition_key_range):
-            tenants = list(context.partition_keys)
+        planned = planned_in(context.selected_asset_check_keys)
+        tenants = tenants_of(context.instance, context.run) or _partitions(context, planned)
         tags = run_tags(configuration, tenants, run_id) | report.tags
         context.instance.add_run_tags(run_id, tags)
         done = done_by(context.instance, run_id)
@@ -99,9 +99,7 @@ def materialize_tenants(
             yield carried
             done.add((str(carried.partition), carried.asset_key.path[-1]))
         with postgres.engine(run_id) as engine:
-            checks = RunChecks(
-                context.instance, run_id, engine, settings, planned_in(context.selected_asset_check_keys)
-            )
+            checks = RunChecks(context.instance, run_id, engine, settings, planned)
             for tenant in still_to_sync(engine, tenants, report):
                 if not entities:
                     yield from checks.evaluate(tenant, with_tenant=TENANT in selected)
@@ -134,6 +132,14 @@ def materialize_tenants(
     context.instance.add_run_tags(run_id, report.tags)
     if report.failures:
         raise failure(report)
+
+
+def _partitions(context: dg.AssetExecutionContext, planned: Collection[tuple[str, str]]) -> Sequence[str]:
+    """The run's partitions; all of them when a person executes all checks of an asset, for which the UI asks none."""
+    if context.has_partition_key or context.has_partition_key_range:
+        return list(context.partition_keys)
+    of_tenants = any(name != SUMMARY for _, name in planned)
+    return context.instance.get_dynamic_partitions(TENANTS_NAME) if of_tenants else ()
 
 
 def still_to_sync(engine: Engine, tenants: Sequence[str], report: RunReport) -> Iterator[CheckedTenant]:

@@ -78,7 +78,7 @@ def test_exactly_the_tenant_with_a_problem_fails_in_a_poll_a_single_run_and_a_ra
     assert statuses.unpartitioned(INVOICES) == {SUMMARY: "FAILED"}
     latest = statuses.latest(INVOICES, SUMMARY)
     assert latest == {
-        "description": "1 of 2 tenants fail; birch: references", "severity": "WARN", "partition": None
+        "description": "1 of 2 tenants fail: birch: references.", "severity": "WARN", "partition": None
     }  # fmt: skip
 
     change_an_invoice(synced, "birch")
@@ -97,7 +97,7 @@ def test_exactly_the_tenant_with_a_problem_fails_in_a_poll_a_single_run_and_a_ra
     assert statuses.unpartitioned(INVOICES) == {SUMMARY: "SUCCEEDED"}
 
 
-def selected_checks(platform: Platform, tenant: str, *checks: tuple[str, str]) -> dg.ExecuteInProcessResult:
+def selected_checks(platform: Platform, tenant: str | None, *checks: tuple[str, str]) -> dg.ExecuteInProcessResult:
     """What the UI starts where a person executes checks alone."""
     keys = {dg.AssetCheckKey(asset_key(asset), name) for asset, name in checks}
     job = QUICK.resolve_implicit_global_asset_job_def().get_subset(asset_check_selection=keys)
@@ -130,6 +130,13 @@ def test_a_person_may_execute_one_check_of_one_tenant_or_all_of_a_tenant(synced:
     assert {status for of in statuses.of(OF_TENANT).values() for status in of.values()} == {"succeeded"}
     assert statuses.of(INVOICES)["references"] == {"acme": "succeeded", "birch": "failed"}
     assert synced.value("SELECT count(*) FROM servicetitan_sync_logs") == logs  # nothing was synced
+
+    # "Execute all" of an asset's checks: the UI asks for no tenant, so all of them are meant.
+    assert selected_checks(synced, None, ("payments", "references"), ("payments", SUMMARY)).success
+    assert statuses.of(asset_key("payments"))["references"] == {"acme": "succeeded", "birch": "succeeded"}
+    assert statuses.unpartitioned(asset_key("payments")) == {SUMMARY: "SUCCEEDED"}
+    assert selected_checks(synced, None, ("invoices", SUMMARY)).success
+    assert statuses.unpartitioned(INVOICES) == {SUMMARY: "FAILED"}
 
 
 def show_changes(platform: Platform) -> dg.ExecuteInProcessResult:
