@@ -4,9 +4,11 @@ Here: numbers, ids, values and sums of a tenant's rows, read only. Not here: wha
 (reconciliation/).
 """
 
+from array import array
+from bisect import bisect_left, bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -14,6 +16,8 @@ from sqlalchemy import Connection, text
 
 from st_pipeline.entities.spec import CREATED, KEY, MODIFIED, EntitySpec, Kind
 from st_pipeline.protocol import Range
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,18 +76,52 @@ def number(connection: Connection, spec: EntitySpec, credential_id: int, range_:
     return Number(*connection.execute(text(query), {"id": credential_id, **bound}).one())
 
 
-def middle(connection: Connection, spec: EntitySpec, credential_id: int, range_: Range, column: str) -> datetime | None:
-    """A moment that divides the range's live rows by this column as evenly as can be. None: all are of one moment."""
+@dataclass(frozen=True, slots=True)
+class Moments:
+    """When rows were created, or modified: microseconds since 1970, in order. `live`: of those not marked as deleted.
+
+    8 bytes a row. Ranges are counted here, as each count in Postgres would read all of the tenant's rows.
+    """
+
+    live: "array[int]"
+    marked: "array[int]"
+
+    def number(self, first: datetime | None, before: datetime | None) -> Number:
+        """How many are in this range: from inclusive, before exclusive, None open."""
+        return Number(*(_place(of, before, len(of)) - _place(of, first, 0) for of in (self.live, self.marked)))
+
+    def middle(self, first: datetime | None, before: datetime | None) -> datetime | None:
+        """A moment that divides the range's live rows as evenly as can be. None: all are of one moment."""
+        start, end = _place(self.live, first, 0), _place(self.live, before, len(self.live))
+        if start == end:
+            return None
+        at = self.live[(start + end) // 2]
+        if at == self.live[start]:
+            later = bisect_right(self.live, at)
+            if later >= end:
+                return None
+            at = self.live[later]
+        return EPOCH + timedelta(microseconds=at)
+
+
+def _place(moments: "array[int]", moment: datetime | None, otherwise: int) -> int:
+    return otherwise if moment is None else bisect_left(moments, (moment - EPOCH) // timedelta(microseconds=1))
+
+
+def moments(connection: Connection, spec: EntitySpec, credential_id: int, range_: Range) -> dict[str, Moments]:
+    """When the range's rows were created and modified, by column. One read of the tenant's rows."""
     where, bound = _where(range_)
-    query = (
-        f"WITH held AS MATERIALIZED (SELECT {column} AS moment FROM {spec.table} "  # noqa: S608 - names of a spec
-        f"WHERE credential_id = :id AND deleted_at IS NULL AND {column} IS NOT NULL{where}) "
-        "SELECT CASE WHEN m.median > m.least THEN m.median "
-        "ELSE (SELECT min(moment) FROM held WHERE moment > m.least) END "
-        "FROM (SELECT min(moment) AS least, percentile_disc(0.5) WITHIN GROUP (ORDER BY moment) AS median FROM held) m"
+    of = [
+        f"array_agg((extract(epoch FROM {column}) * 1000000)::bigint ORDER BY {column}) "
+        f"FILTER (WHERE {column} IS NOT NULL AND deleted_at IS {state})"
+        for column in (CREATED, MODIFIED)
+        for state in ("NULL", "NOT NULL")
+    ]
+    query = f"SELECT {', '.join(of)} FROM {spec.table} WHERE credential_id = :id{where}"  # noqa: S608 - of a spec
+    created, created_marked, modified, modified_marked = (
+        array("q", found or ()) for found in connection.execute(text(query), {"id": credential_id, **bound}).one()
     )
-    moment: datetime | None = connection.execute(text(query), {"id": credential_id, **bound}).scalar_one()
-    return moment
+    return {CREATED: Moments(created, created_marked), MODIFIED: Moments(modified, modified_marked)}
 
 
 def live_ids(connection: Connection, spec: EntitySpec, credential_id: int, range_: Range) -> list[int]:

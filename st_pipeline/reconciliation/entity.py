@@ -101,8 +101,7 @@ class Comparison:
         finding = self.finding
         finding.left = self.confirmed(finding.found)
         finding.repaired = len(finding.found) - len(finding.left)
-        self.source.load_rejects()
-        finding.here = Search(self.source).expected(self.range_).least
+        finding.here = self.source.number(self.range_)
         finding.months = months_of(self.source, self.range_, finding.left, is_read=self.is_read)
 
     def _is_recent(self, one: Difference) -> bool:
@@ -127,7 +126,7 @@ def compare_entity(comparison: Comparison) -> None:
     if spec.is_read_from_list:
         # Small, and without a feed that would tell what a poll is about to bring: read whole, in one request or two.
         comparison.is_read = True
-        finding.here = Search(source).expected(EVERYTHING).least
+        finding.here = source.number(EVERYTHING)
         found = comparison.read_all([EVERYTHING])
     else:
         if period.created_before is not None:
@@ -144,7 +143,9 @@ def compare_entity(comparison: Comparison) -> None:
 def _by_ranges(comparison: Comparison) -> list[Difference]:
     """Totals, halves and records of creation times, then of modification times."""
     source, period, whole = comparison.source, comparison.period, comparison.range_
-    search = Search(source, records_read_at_once=period.records_read_at_once)
+    with source.connection.begin():
+        held = held_ranges.moments(source.connection, source.spec, source.credential_id, whole)
+    search = Search(source, held, period.records_read_at_once)
     expected = search.expected(whole)
     comparison.finding.here = expected.least
     if period.deep or expected.most <= period.records_read_at_once:

@@ -7,12 +7,13 @@ halves one is counted, the other is the rest. A range is read once it has few re
 many differences cost no more than reading them.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
 from st_pipeline.entities.spec import CREATED, MODIFIED, DeletionSign
 from st_pipeline.postgres import held_ranges
+from st_pipeline.postgres.held_ranges import Moments
 from st_pipeline.protocol import Range
 from st_pipeline.reconciliation.findings import Times
 from st_pipeline.reconciliation.records import times_of
@@ -21,7 +22,7 @@ from st_pipeline.validation.timestamps import MICROSECOND
 
 # As many records as take about as long to read as one to count: 100 invoices are half a megabyte.
 RECORDS_READ_AT_ONCE = 100
-MARKED_ASKED_FOR = 3
+MARKED_ASKED_FOR = 3  # rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,13 +43,15 @@ class Expected:
 
 @dataclass(slots=True)
 class Search:
-    """The search for ranges that differ. `known`: differences found before: their times here, and there.
+    """The search for ranges that differ. `held`: our rows of the widest range; a range narrows one of its two times.
 
-    `pending`: the same of what the next poll will bring; None: nobody has asked yet. `shows_marked`: does the list of
-    contacts show removed ones, which we hold as deleted? It is not documented. None: nobody has asked yet.
+    `known`: differences found before: their times here, and there. `pending`: the same of what the next poll will
+    bring; None: nobody has asked yet. `shows_marked`: does the list of contacts show removed ones, which we hold as
+    deleted? It is not documented. None: nobody has asked yet.
     """
 
     source: Source
+    held: Mapping[str, Moments]
     records_read_at_once: int = RECORDS_READ_AT_ONCE
     known: Sequence[tuple[Times | None, Times | None]] = ()
     pending: Sequence[tuple[Times | None, Times | None]] | None = None
@@ -67,10 +70,10 @@ class Search:
 
     def expected(self, range_: Range) -> Expected:
         """What the range should show: our rows, rejects that have none, and the differences that are known."""
-        source = self.source
-        with source.connection.begin():
-            held = held_ranges.number(source.connection, source.spec, source.credential_id, range_)
-        number = held.live + sum(_is_in(range_, one) for one in source.rejected)
+        is_by_modification = range_.modified_from is not None or range_.modified_before is not None
+        column = MODIFIED if is_by_modification else CREATED
+        held = self.held[column].number(*BOUNDS[column](range_))
+        number = held.live + sum(_is_in(range_, one) for one in self.source.rejected)
         changes = (*self.known, *(self.pending or ()))
         number += sum(_is_in(range_, there) - _is_in(range_, here) for here, there in changes)
         return Expected(number, number + held.marked if self.shows_marked else number)
@@ -98,18 +101,13 @@ class Search:
             if not expected.differs(number):
                 continue
             off_by, most = expected.off_by(number), max(number, expected.most)
-            at = self._middle(one, column) if most > self.records_read_at_once * off_by else None
+            at = self.held[column].middle(*BOUNDS[column](one)) if most > self.records_read_at_once * off_by else None
             if at is None:
                 yield one
                 continue
             left, right = HALVES[column](one, at)
             left_shown = self.source.total(left)
             waiting += [(left, left_shown), (right, number - left_shown)]
-
-    def _middle(self, range_: Range, column: str) -> datetime | None:
-        source = self.source
-        with source.connection.begin():
-            return held_ranges.middle(source.connection, source.spec, source.credential_id, range_, column)
 
 
 def _is_in(range_: Range, times: Times | None) -> bool:
@@ -124,6 +122,10 @@ def _by_modification(range_: Range, at: datetime) -> tuple[Range, Range]:
     return replace(range_, modified_before=at), replace(range_, modified_from=at)
 
 
+BOUNDS: dict[str, Callable[[Range], tuple[datetime | None, datetime | None]]] = {
+    CREATED: lambda range_: (range_.created_from, range_.created_before),
+    MODIFIED: lambda range_: (range_.modified_from, range_.modified_before),
+}
 HALVES: dict[str, Callable[[Range, datetime], tuple[Range, Range]]] = {
     CREATED: _by_creation,
     MODIFIED: _by_modification,

@@ -58,6 +58,12 @@ class Source:
         times = (times_if_active(record) for _, record in kept)
         self.rejected = [one for one in times if one is not None]
 
+    def number(self, range_: Range) -> int:
+        """How many live rows of the range there are, and rejects that have none."""
+        with self.connection.begin():
+            held = held_ranges.number(self.connection, self.spec, self.credential_id, range_)
+        return held.live + sum(range_.contains(one.created_on, one.modified_on) for one in self.rejected)
+
     def total(self, range_: Range) -> int:
         """How many records of the range the list shows. Raises InvalidApiResponseFormat: it does not tell."""
         shown = total(self.client, self.spec, within=params(range_))

@@ -1,21 +1,28 @@
 # ruff: noqa: S608 - names of tables
 """Losses that no sync noticed, planted below the API's back: found, repaired, and at which cost."""
 
+import subprocess
+import sys
+from collections.abc import Callable
 from decimal import Decimal
 from math import log2
 from typing import Any
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import Engine, text
 
 from st_pipeline.entities import LISTS
+from st_pipeline.rates import Rate
 from st_pipeline.reconciliation.entity import Period
 from st_pipeline.reconciliation.findings import Compared, EntityFinding, Kind, TenantFinding, Verdict
 from st_pipeline.reconciliation.tenant import Request, reconcile_tenant
 from st_pipeline.servicetitan.pages import iter_feed
+from st_pipeline.settings import Settings
+from st_pipeline.simulator.control import SimulatedTenant
 from st_pipeline.sync.tenant import TenantSync
 from st_pipeline.tenants.store import find_tenant
 from st_pipeline_tests.acme import Acme
+from st_pipeline_tests.onboarding import onboard
 
 BY_RANGES = Period(records_read_at_once=5)
 DEEP = Period(deep=True)
@@ -112,7 +119,7 @@ def test_a_loss_is_found_with_few_requests_and_repaired(synced_acme: Acme, loss:
     acme = synced_acme
     acme.source.settings(recent_repeats=0)
     planted = LOSSES[loss](acme)
-    assert acme.sync().counts.changed == 0  # a poll brings none of it
+    assert acme.sync(only=("invoices",)).counts.changed == 0  # a poll brings none of it
     found = one(reconcile(acme, "invoices"))
     assert (found.verdict, brief(found.left)) == (Verdict.DIFFERS, [planted])
     assert found.requests <= 2 * log2(INVOICES) + 4, found.requests
@@ -120,7 +127,7 @@ def test_a_loss_is_found_with_few_requests_and_repaired(synced_acme: Acme, loss:
     assert (repaired.verdict, repaired.repaired, brief(repaired.found)) == (Verdict.REPAIRED, 1, [planted])
     assert acme.differences() == []
     assert acme.doubled() == []
-    assert reconcile(acme).verdict is Verdict.EQUAL
+    assert reconcile(acme, "invoices").verdict is Verdict.EQUAL
 
 
 def test_a_cent_altered_here_under_an_unchanged_date_is_found_only_by_comparing_records(synced_acme: Acme):
@@ -242,6 +249,63 @@ def test_a_repair_that_ends_in_the_middle_leaves_what_is_written_and_the_next_do
     assert acme.value("SELECT count(*) FROM tenant_leases") == 0
     assert reconcile(acme, "payments", repairs=True).verdict is Verdict.REPAIRED
     assert acme.differences() == []
+
+
+def test_a_repair_of_a_busy_tenant_writes_nothing_and_says_so(synced_acme: Acme):
+    acme, lost = synced_acme, an_id(synced_acme, "invoices")
+    acme.execute("DELETE FROM st_invoices WHERE st_id = :id", id=lost)
+    with acme.syncing():
+        found = reconcile(acme, "invoices", repairs=True)
+    assert found.verdict is Verdict.DIFFERS
+    assert "the tenant is busy with another run" in str(found.error)
+    assert acme.value("SELECT count(*) FROM st_invoices WHERE st_id = :id", id=lost) == 0
+
+
+@pytest.mark.lab
+def test_one_lost_row_of_five_thousand_takes_few_requests(
+    servicetitan_tenant: Callable[..., SimulatedTenant], settings: Settings, engine: Engine
+):
+    source = servicetitan_tenant(customers=5000, settings={"rate_limit_per_second": None})
+    fast = onboard(source, settings, engine).model_copy(update={"rate_limit": Rate(1000, 1)})
+    acme = Acme(source, fast, engine)
+    acme.sync(only=("tag_types", "customers"), batch_size=2000)
+    acme.execute("DELETE FROM st_customers WHERE st_id = :id", id=an_id(acme, "customers", 1234))
+    found = one(reconcile(acme, "customers", period=Period()))
+    assert len(found.left) == 1
+    assert found.requests <= 2 * log2(5000)
+    assert found.bytes < 1_000_000
+    assert one(reconcile(acme, "customers", period=Period(), repairs=True)).verdict is Verdict.REPAIRED
+
+
+IN_A_PROCESS = """
+from st_pipeline.postgres.database import main_engine
+from st_pipeline.reconciliation.tenant import Request, reconcile_tenant
+from st_pipeline.settings import load_settings
+from st_pipeline.tenants.store import find_tenant
+settings = load_settings(rows_per_chunk=1)
+with main_engine(settings) as engine:
+    with engine.connect() as connection:
+        tenant = find_tenant(connection, "acme")
+    reconcile_tenant(engine, settings, tenant, Request(("invoices",), repairs=True))
+"""
+
+
+@pytest.mark.lab
+def test_a_repair_killed_between_two_chunks_is_continued_by_the_next(synced_acme: Acme):
+    acme = synced_acme
+    acme.execute("DELETE FROM st_invoices WHERE st_id % 2 = 0")
+    left = acme.value("SELECT count(*) FROM st_invoices")
+    process = subprocess.Popen([sys.executable, "-c", IN_A_PROCESS], env=acme.environment())
+    while process.poll() is None and acme.value("SELECT count(*) FROM st_invoices") < left + 3:
+        pass
+    process.kill()
+    process.wait()
+    written = acme.value("SELECT count(*) FROM st_invoices")
+    assert left < written < INVOICES
+    again = one(reconcile(acme, "invoices", repairs=True))
+    assert (again.verdict, again.repaired) == (Verdict.REPAIRED, INVOICES - written)
+    assert acme.differences() == []
+    assert acme.doubled() == []
 
 
 def test_polls_that_run_meanwhile_make_nothing_differ(synced_acme: Acme):
