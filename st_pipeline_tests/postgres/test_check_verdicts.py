@@ -1,12 +1,13 @@
 """Verdicts: what is news, what stays acknowledged, and what is written."""
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from sqlalchemy import Engine, text
 
-from st_pipeline.postgres.check_verdicts import Severity, Status, Verdict, after, load, save
+from st_pipeline.postgres.check_verdicts import LOCK, Severity, Status, Verdict, after, load, save
 from st_pipeline_tests.checks.planted import tenants_in_order
 
 NOW = datetime(2026, 3, 4, 16, 2, tzinfo=UTC)
@@ -73,6 +74,24 @@ def test_each_change_of_status_is_one_row_of_history(engine: Engine):
         ]
         (verdict,) = load(connection, status=Status.FAILED)
     assert (verdict.since, verdict.figures, verdict.tenant) == (moments[5], {"n": 1}, "company-1")
+
+
+def test_two_at_once_who_see_the_same_change_write_it_once(engine: Engine):
+    (tenant,) = tenants_in_order(engine, 1, NOW)
+    save(engine, [found(Status.PASSED, credential_id=tenant.credential_id)], only_changes=True)
+    with ThreadPoolExecutor(4) as pool, engine.connect() as other:
+        # Nobody writes before all have seen the change.
+        other.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": LOCK})
+        change = [found(at=LATER, credential_id=tenant.credential_id)]
+        saving = [pool.submit(save, engine, change, only_changes=True) for _ in range(4)]
+        waiting = text("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted AND objid = :lock")
+        while other.execute(waiting, {"lock": LOCK}).scalar_one() < len(saving):
+            pass
+        other.rollback()
+        news = [verdict.is_news for one in saving for verdict in one.result()]
+    assert sorted(news) == [False, False, False, True]
+    with engine.connect() as connection:
+        assert len(connection.execute(HISTORY).all()) == 1
 
 
 def test_what_fails_for_an_hour_is_written_again_though_only_changes_are(engine: Engine):

@@ -53,7 +53,7 @@ def late(asked: CheckInput) -> Iterator[Finding]:
     found = _candidates(asked)
     known = {row.credential_id: row for row in asked.rows(KNOWN)}
     resumed = asked.rows(RESUMED) if found else ()
-    grid, off_for_all = Grid.of(asked.settings), {one.name for one in off.off if one.scope == "entity"}
+    grid, off_for_all = Grid.of(asked.settings), frozenset(one.name for one in off.off if one.scope == "entity")
     for credential_id, _ in asked.tenants:
         if credential_id not in tenants or credential_id not in known:  # removed meanwhile
             continue
@@ -65,7 +65,7 @@ def late(asked: CheckInput) -> Iterator[Finding]:
         if skipped is not None:
             yield Finding(credential_id, TENANT, Status.NOT_CHECKABLE, f"Schedules skip it: {skipped}.")
             continue
-        without = off_for_all.union(schedule.entities_off or ())
+        without = _with_streams(off_for_all.union(schedule.entities_off or ()))
         rows = [row for row in found.get(credential_id, ()) if row.entity not in without]
         minutes = {}
         for row in rows:
@@ -75,6 +75,11 @@ def late(asked: CheckInput) -> Iterator[Finding]:
             if slot is not None and asked.now - slot > timedelta(minutes=allowed):
                 minutes[row.entity] = (asked.now - slot).total_seconds() / 60
         yield _finding(tenant, minutes, {row.entity: row.complete_through for row in rows}, of_tenant, asked)
+
+
+def _with_streams(entities: frozenset[str]) -> frozenset[str]:
+    """What is switched off, and the streams that are only as complete as one of these."""
+    return entities | {name for name, stream in STREAMS.items() if not entities.isdisjoint(stream.after)}
 
 
 def _candidates(asked: CheckInput) -> dict[int, list[Any]]:

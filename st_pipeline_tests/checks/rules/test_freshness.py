@@ -80,6 +80,22 @@ def test_what_its_schedule_leaves_out_is_not_late(look: Look, schedule: str):
     assert failed(look(120)) == ["company-1", "company-3"]
 
 
+@pytest.mark.parametrize(
+    "off",
+    [
+        (
+            "INSERT INTO tenant_schedules (credential_id, entities_off, updated_at) "
+            f"SELECT {SECOND}, '{{invoices}}', '2026-01-01'"
+        ),
+        "INSERT INTO switches (scope, name) VALUES ('entity', 'invoices')",
+    ],
+)
+def test_a_stream_made_of_what_is_switched_off_is_not_late(look: Look, off: str):
+    others = polled(f"NOT (credential_id = {SECOND} AND entity IN ('invoices', 'invoices_stream'))")
+    assert set(look(60, others)["company-2"].figures["entities"]) == {"invoices", "invoices_stream"}
+    assert failed(look(60, off)) == []
+
+
 def test_a_schedule_that_was_changed_counts_from_then(look: Look):
     mine = f"INSERT INTO tenant_schedules (credential_id, paused_at) SELECT {SECOND}, :now"
     look(0, mine)
