@@ -69,6 +69,13 @@ def test_every_error_can_be_imported_from_the_package():
     assert found <= set(st_pipeline.__all__) <= set(dir(st_pipeline))
 
 
+def test_the_newest_section_of_the_changelog_is_this_version_s():
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    newest = re.search(r"^## \[([\d.]+)\] - (unreleased|\d{4}-\d\d-\d\d)$", page("CHANGELOG.md").text, re.MULTILINE)
+    assert newest is not None
+    assert newest[1] == version
+
+
 def test_every_setting_stands_in_the_page_once():
     """A setting in no group would vanish from the page without a word."""
     rows = re.findall(r"^\| `([A-Z_]+)` \|", settings_page(), re.MULTILINE)
