@@ -30,8 +30,8 @@ OF_DAGSTER = frozenset({"run_failed", "daemon_dead"})
 
 
 @dataclass(slots=True)
-class Look:
-    """What one look found. `unknown`: causes about which it could not find out anything."""
+class Collected:
+    """What is wrong. `unknown`: causes about which nothing could be found out."""
 
     seen: list[Seen] = field(default_factory=list)
     unknown: frozenset[str] = frozenset()
@@ -45,17 +45,19 @@ def collect(
     channels: dict[str, Channel],
     states: dict[str, ChannelState],
     now: datetime,
-) -> Look:
-    """Look at everything. `environment`: where the address of Dagster's storage may stand.
+) -> Collected:
+    """Collect everything. `environment`: where the address of Dagster's storage may stand.
 
     Raises DatabaseUnavailable: our own tables cannot be read.
     """
-    look = Look([*_of_apis(connection, now), *_refused(connection), *_failing(connection), *_checks(connection, now)])
-    look.seen += [*_late(connection, settings, now), *of_disks(settings), *_of_channels(channels, states)]
-    look.seen += of_dagster(connection.engine, settings, environment, now)
-    if any(one.cause == "dagster_database" for one in look.seen):
-        look.unknown = OF_DAGSTER
-    return look
+    found = Collected(
+        [*_of_apis(connection, now), *_refused(connection), *_failing(connection), *_checks(connection, now)]
+    )
+    found.seen += [*_late(connection, settings, now), *of_disks(settings), *_of_channels(channels, states)]
+    found.seen += of_dagster(connection.engine, settings, environment, now)
+    if any(one.cause == "dagster_database" for one in found.seen):
+        found.unknown = OF_DAGSTER
+    return found
 
 
 def _of_apis(connection: Connection, now: datetime) -> Iterator[Seen]:
@@ -75,7 +77,7 @@ def _refused(connection: Connection) -> Iterator[Seen]:
             "credentials_refused",
             message,
             row.partition_key,
-            figures={"times refused": row.refusals} if row.refusals else {},
+            figures={"times_refused": row.refusals} if row.refusals else {},
             since=row.refused_since,
             environment=row.environment,
         )
@@ -144,7 +146,7 @@ def of_disks(settings: Settings) -> Iterator[Seen]:
                 f"less than {least * share / 1024**3:.2g} GB is free",
                 subject=str(disk.folder),
                 severity=Severity.ERROR if state == "wrong" else Severity.WARN,
-                figures={"disk GB": round(disk.total_bytes / 1024**3)},
+                figures={"disk_gb": round(disk.total_bytes / 1024**3)},
             )
 
 

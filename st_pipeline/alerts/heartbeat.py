@@ -7,7 +7,7 @@ import httpx
 
 from st_pipeline.settings import Settings
 
-TIMEOUT_SECONDS = 10.0
+TIMEOUT_SECONDS = 5.0
 
 
 def beat(settings: Settings) -> str | None:

@@ -27,7 +27,7 @@ LONGEST_RECOVERY = timedelta(hours=4)
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """A problem as one look finds it. `environment`: of its tenant. `since`: as far as it is known; None: now."""
+    """A problem as it is seen now. `environment`: of its tenant. `since`: as far as it is known; None: now."""
 
     cause: str
     message: str

@@ -71,14 +71,14 @@ def _decide(engine: Engine, settings: Settings, environment: Mapping[str, str], 
     with transaction(engine, "look for problems") as connection:
         known = alert_problems.load_open(connection)
         states = alert_deliveries.channels(connection)
-        look = collect(connection, settings, environment, channels=channels, states=states, now=now)
+        found = collect(connection, settings, environment, channels=channels, states=states, now=now)
         judgement = judge(
             known,
-            look.seen,
+            found.seen,
             now,
             silences=alert_problems.silences(connection, now),
-            times_before=alert_problems.times_before(connection, now) if look.seen else {},
-            unknown=look.unknown,
+            times_before=alert_problems.times_before(connection, now) if found.seen else {},
+            unknown=found.unknown,
             many=settings.alert_group_tenants,
         )
         alert_problems.save(connection, judgement.problems)

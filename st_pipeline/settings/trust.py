@@ -117,7 +117,7 @@ class Alerts(BaseModel):
     alert_send_timeout_seconds: float = Field(
         default=15,
         gt=0,
-        le=60,
+        le=20,
         description="Longest time a channel may take for one message; then it counts as failed and is tried again.",
     )
     heartbeat_url: SecretStr | None = Field(

@@ -6,8 +6,9 @@ import shlex
 import pytest
 from pydantic import SecretStr
 
-from st_pipeline.alerts.causes import CAUSES, Cause
+from st_pipeline.alerts.causes import CAUSES, CHECK_PREFIX, Cause
 from st_pipeline.alerts.channels import check_channels
+from st_pipeline.checks.registry import CHECKS
 from st_pipeline.settings import Settings, load_settings
 from st_pipeline_tests.documents import ROOT, Page
 
@@ -24,6 +25,12 @@ def test_each_cause_stands_in_the_table_as_it_is(cause: Cause):
     advice = cause.advice.replace("{tenant}", "TENANT").replace("{subject}", "CHANNEL").replace("{sync}", "SYNC")
     times = f"{minutes(cause.hold_seconds)} | {minutes(cause.recover_seconds)}"
     assert f"\n| `{cause.name}` | {times} | {cause.meaning} | {advice} |\n" in SECTION
+
+
+def test_what_a_cause_explains_is_a_cause():
+    """A check that is renamed would no longer be held back, and nobody would notice."""
+    explained = {name for cause in CAUSES.values() for name in cause.explains}
+    assert explained - CAUSES.keys() <= {f"{CHECK_PREFIX}{check.name}" for check in CHECKS}
 
 
 def test_the_table_names_no_other_cause():

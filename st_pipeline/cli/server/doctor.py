@@ -69,7 +69,7 @@ def examine() -> Iterator[Finding]:
         yield Finding("settings", "wrong", str(error), "fix the value; docs/settings.md lists all settings")
         return
     yield Finding("settings", "ok", "all values are valid")
-    for check in (_environment_file, _keys, _addresses, _disk, _ports):
+    for check in (_environment_file, _keys, _addresses, _disk, _ports, _alerts):
         yield from _guarded(check, settings)
     yield from _database(settings)
 
@@ -164,6 +164,17 @@ def _disk(settings: Settings) -> Iterator[Finding]:
     for disk in disks(settings):
         state = disk.state(settings.alert_least_free_bytes)
         yield Finding("disk", state, str(disk), fixes[state])
+
+
+def _alerts(settings: Settings) -> Iterator[Finding]:
+    from st_pipeline.alerts.channels import check_channels
+
+    channels = check_channels(settings)
+    if channels:
+        yield Finding("alerts", "ok", f"channels: {', '.join(channels)}; `st-pipeline alerts test` tries them")
+    else:
+        fix = "set ST_PIPELINE_ALERT_CHANNELS (docs/trust.md)"
+        yield Finding("alerts", "warning", "no channel: nobody is told of problems", fix)
 
 
 def _ports(settings: Settings) -> Iterator[Finding]:

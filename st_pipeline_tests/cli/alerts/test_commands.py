@@ -28,7 +28,7 @@ def test_an_alert_is_listed_shown_and_acknowledged(minutes: Minutes, command: Co
     assert (found["state"], found["because"], found["figures"]) == (
         "acknowledged",
         "new secret is on its way",
-        {"times refused": 1},
+        {"times_refused": 1},
     )
     assert minutes.rows(TRAIL)[0][:3] == ("alerts.ack", "acme", "done")
     minutes.accept("acme")

@@ -140,6 +140,7 @@ def test_doctor_finds_all_well_after_up(started: Project):
         ({"DATABASE_URL": "postgresql://nobody@127.0.0.1:1/none"}, "Postgres"),
         ({"ST_PIPELINE_MAX_ATTEMPTS": "many"}, "settings"),
         ({"DAGSTER_HOME": "relative/folder"}, "DAGSTER_HOME"),
+        ({"ST_PIPELINE_ALERT_CHANNELS": "ops=nowhere"}, "alerts"),
     ],
 )
 def test_doctor_names_what_is_wrong(started: Project, variables: dict[str, str], check: str):
