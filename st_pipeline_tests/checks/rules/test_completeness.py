@@ -1,5 +1,7 @@
 """A difference from ServiceTitan's own total fails its entity once a second evaluation has found it, too."""
 
+from datetime import timedelta
+
 from st_pipeline.checks.source_totals import AT_ONCE
 from st_pipeline.checks.spec import AWAITS, Status
 from st_pipeline.entities import ENTITIES
@@ -33,6 +35,19 @@ def test_a_difference_that_is_gone_the_next_time_was_none(two: TwoCompanies):
     two.execute("UPDATE st_estimates SET deleted_at = NULL WHERE deleted_at > now() - interval '1 minute'")
     settled = {one.asset: one for one in two.after_poll("acme", "jobs") if one.check == "completeness"}
     assert AWAITS not in settled["estimates"].figures
+
+
+def test_the_next_poll_that_changes_anything_confirms_a_loss(two: TwoCompanies):
+    two.verdicts("completeness")
+    two.execute(LOSE)
+    two.later = timedelta(minutes=61)
+
+    def after(changed: str) -> dict[str, Status]:
+        return {one.asset: one.status for one in two.after_poll("acme", changed) if one.check == "completeness"}
+
+    assert after("estimates")["estimates"] is Status.PASSED
+    assert after("jobs") == {"jobs": Status.PASSED, "estimates": Status.FAILED}
+    assert after("jobs") == {"estimates": Status.FAILED}
 
 
 def test_a_deletion_counts_only_after_a_read_that_would_have_seen_it(two: TwoCompanies):
