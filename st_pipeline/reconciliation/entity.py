@@ -25,6 +25,7 @@ NEWEST_LEFT_OUT = timedelta(minutes=15)
 # A record that changed and was not brought is in another of these ranges of modification times there than here.
 RECENTLY_MODIFIED = (timedelta(days=1), timedelta(days=7), timedelta(days=28))
 EVERYTHING = Range()
+LOOKED_UP_BY_ID = 2_000  # records: forty requests
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,9 +90,9 @@ class Comparison:
         return [one for st_id, one in sorted(still.items()) if st_id not in recent]
 
     def look_again(self, differences: Sequence[Difference]) -> list[Difference]:
-        """Those of these records that differ now: asked for by id, or read in their ranges again."""
+        """Those of these records that differ now: asked for by id, or, if they are many, read in their ranges again."""
         ids = set(ids_of(differences))
-        if self.spec.ids_param:
+        if self.spec.ids_param and len(ids) <= LOOKED_UP_BY_ID:
             return self.source.look_up(sorted(ids)).differences
         found = [one for range_ in self.ranges for one in self.source.read(range_).differences]
         return [one for one in found if one.st_id in ids]

@@ -28,6 +28,7 @@ from st_pipeline.sync.prepare import Reading
 from st_pipeline.validation.decode import read_id
 
 Records = Sequence[msgspec.Raw]
+FETCHED_AT_ONCE = 500  # by id, ten requests: what is fetched is written before more is
 
 
 def repair(work: LeasedWork, comparison: Comparison) -> None:
@@ -82,7 +83,8 @@ def _fetched(comparison: Comparison, differing: Sequence[Difference]) -> Iterato
                 "they are active"
             )
     if ids and spec.ids_param:
-        yield fetch_by_ids(client, spec, ids)
+        for start in range(0, len(ids), FETCHED_AT_ONCE):
+            yield fetch_by_ids(client, spec, ids[start : start + FETCHED_AT_ONCE])
     elif ids:
         ranges = [iter_list(client, spec, within=params(one), prefetch=0, complete=True) for one in comparison.ranges]
         yield _with_ids([record for pages in ranges for page in pages for record in page.records], set(ids))
