@@ -17,7 +17,7 @@ from st_pipeline.cli.terminal import terminal
 from st_pipeline.plain_text import TERMINAL_CONTROLS
 
 # Columns of figures, which are aligned to the right.
-FIGURES = frozenset({"rows", "tenant id"})
+FIGURES = frozenset({"rows", "tenant id", "here", "there", "missing", "gone", "differ"})
 # JSON itself escapes only those below the space.
 ESCAPES = {ord(character): f"\\u{ord(character):04x}" for character in TERMINAL_CONTROLS}
 

@@ -64,8 +64,8 @@ CHECKS = (
         assets=(TENANT,),
         severity=Severity.ERROR,
         description="Where the tables were compared with ServiceTitan, by schedule or by hand, nothing differs.",
-        advice="`st-pipeline reconcile -c COMPANY --last` shows which records; `st-pipeline reconcile -c COMPANY "
-        "--repair` fetches them again.",
+        advice="`st-pipeline reconcile TENANT --last` shows which records; `st-pipeline reconcile TENANT --repair` "
+        "fetches them again.",
         thresholds=(),
         rule=reconciled,
         is_time_driven=True,

@@ -14,6 +14,7 @@ from click.shell_completion import CompletionItem
 from st_pipeline.cli.help_text import examples
 from st_pipeline.cli.json_option import json_option
 from st_pipeline.cli.selection_options import selection_options
+from st_pipeline.cli.selection_options import tenants as tenant_keys
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -35,13 +36,14 @@ def entity_names(_context: click.Context, _parameter: click.Parameter, incomplet
 
 @click.command(
     epilog=examples(
-        "st-pipeline reconcile -c acme-plumbing                     does everything equal ServiceTitan?",
-        "st-pipeline reconcile -c acme-plumbing --repair            and fetch again what does not",
-        "st-pipeline reconcile --all --html report.html             every company, as a page for a manager",
-        "st-pipeline reconcile -c acme-plumbing --entity invoices --from 2026-03-01 --to 2026-04-01 --deep",
-        "st-pipeline reconcile --all --last --html report.html      what was found the last time; asks nobody",
+        "st-pipeline reconcile acme-plumbing                  does everything equal ServiceTitan?",
+        "st-pipeline reconcile acme-plumbing --repair         and fetch again what does not",
+        "st-pipeline reconcile --all --html report.html       every company, as a page for a manager",
+        "st-pipeline reconcile acme-plumbing --entity invoices --from 2026-03-01 --to 2026-04-01 --deep",
+        "st-pipeline reconcile --all --last                   what was found the last time; asks nobody",
     )
 )
+@click.argument("names", nargs=-1, metavar="[TENANT]...", shell_complete=tenant_keys)
 @selection_options
 @click.option("--all", "everybody", is_flag=True, help="Every enabled tenant.")
 @click.option(
@@ -60,6 +62,7 @@ def entity_names(_context: click.Context, _parameter: click.Parameter, incomplet
 )
 def reconcile(
     *,
+    names: tuple[str, ...],
     environment: str | None,
     companies: tuple[str, ...],
     intacct_ids: tuple[str, ...],
@@ -90,7 +93,7 @@ def reconcile(
     from st_pipeline.reconciliation.documents import summary
     from st_pipeline.tenants.selection import Selection
 
-    selection = Selection(tenants, companies, intacct_ids, credential_ids, environment)
+    selection = Selection((*names, *tenants), companies, intacct_ids, credential_ids, environment)
     _check(selection, html, everybody=everybody)
     request = _request(**asked)
     with open_database() as (settings, engine):
@@ -120,7 +123,7 @@ def _check(selection: "Selection", html: Path | None, *, everybody: bool) -> Non
 
     if selection.names_somebody == everybody:
         raise ConfigurationError(
-            "name the tenants to reconcile, for example with --company acme-plumbing, or say --all; not both"
+            "name the tenants to reconcile, as in `st-pipeline reconcile acme-plumbing`, or say --all; not both"
         )
     if html is not None and not html.absolute().parent.is_dir():
         raise ConfigurationError(f"--html {html}: its folder does not exist")

@@ -13,7 +13,7 @@ from st_pipeline.cli.terminal import terminal
 if TYPE_CHECKING:
     from st_pipeline.reconciliation.findings import EntityFinding
 
-COLUMNS = ("entity", "here", "there", "missing", "gone", "differ", "requests", "verdict")
+COLUMNS = ("entity", "here", "there", "missing", "gone", "differ", "verdict")
 NAMED_AT_MOST = 20  # of an entity; --json and --html name more
 MEGABYTE = 1_000_000
 
@@ -44,11 +44,14 @@ def _print_tenant(tenant: Mapping[str, Any]) -> None:
     print_text(f"{tenant['tenant']}: {tenant['verdict']}" + (f": {tenant['error']}" if tenant["error"] else ""))
     rows = [
         (one["entity"], one["here"], one["there"], one["missing"] or None, one["gone"] or None,
-         one["different"] or None, one["requests"], _verdict(one))
+         one["different"] or None, one["verdict"])
         for one in tenant["entities"]
     ]  # fmt: skip
     if rows:
         print_table(COLUMNS, rows)
+    by_totals = sum(one["compared"] == "totals" for one in tenant["entities"])
+    if by_totals:
+        print_text(f"{by_totals} of {number_of(len(rows), 'list')} compared by totals, the others record by record")
     for one in tenant["entities"]:
         _print_differences(one)
         for text in (*one["notes"], *([one["error"]] if one["error"] else [])):
@@ -59,14 +62,6 @@ def _print_tenant(tenant: Mapping[str, Any]) -> None:
     recent = sum(one["recent"] for one in tenant["entities"])
     if recent:
         print_text(f"{number_of(recent, 'record')} changed meanwhile or wait for a poll, and do not count")
-
-
-def _verdict(one: Mapping[str, Any]) -> str:
-    if one["verdict"] == "equal":
-        return "equal" if one["compared"] == "records" else "equal in totals"
-    if one["compared"] == "not comparable":
-        return "not comparable"
-    return str(one["verdict"])
 
 
 def _print_differences(one: Mapping[str, Any]) -> None:

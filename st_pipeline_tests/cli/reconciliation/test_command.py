@@ -37,7 +37,7 @@ def test_only_the_company_that_lost_a_row_is_reported_and_its_repair_is_kept(
     assert widest(said.out) <= 80
     assert installation.rows("SELECT verdict FROM reconciliations ORDER BY id") == [("equal",), ("differs",)]
 
-    repaired = command("reconcile", "-c", "bolt", "--entity", ENTITY, "--repair", "--json")
+    repaired = command("reconcile", "bolt", "--entity", ENTITY, "--repair", "--json")
     assert repaired.code == 0, repaired.all
     (tenant,) = repaired.json["tenants"]
     (entity,) = tenant["entities"]
