@@ -31,6 +31,7 @@ TESTED_BY = {
     "postgres/alert_sources": "alerts/test_tick",
     "postgres/dagster_signs": "defs/test_alerts",
     "postgres/api_pauses": "postgres/test_switches",
+    "postgres/check_history": "cli/checks/test_commands",
     "postgres/check_thresholds": "checks/test_thresholds",
     "postgres/index_builds": "postgres/test_migrations_of_filled_databases",
     "postgres/old_rows": "operations/test_retention",

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 import structlog
 from sqlalchemy import Connection, Engine, text
 
-from st_pipeline.checks.registry import CHECKS, all_checks
+from st_pipeline.checks.registry import all_checks
 from st_pipeline.checks.spec import AWAITS, Check, CheckedTenant, CheckInput, Finding, Rule, Status, Verdict
 from st_pipeline.checks.thresholds import Thresholds
 from st_pipeline.errors import ConfigurationError, DatabaseUnavailable, PipelineError
@@ -86,11 +86,13 @@ def _due(
 def time_driven(engine: Engine, settings: Settings, now: datetime) -> list[Verdict]:
     """The checks that time alone can make fail, for all tenants, one query each; only changes are written.
 
-    Called with every tick. Returns all their verdicts.
+    Called with every tick; also forgets what fails by a check that was removed. Returns all their verdicts.
     """
+    checks = all_checks(settings)
     with transaction(engine, "list the tenants to check") as connection:
+        check_verdicts.forget_unknown(connection, [(asset, check.name) for check in checks for asset in check.assets])
         tenants = every_tenant(connection)
-    wanted = [(check, frozenset(check.assets)) for check in CHECKS if check.is_time_driven]
+    wanted = [(check, frozenset(check.assets)) for check in checks if check.is_time_driven]
     return _evaluated(engine, settings, tenants, wanted, now, only_changes=True)
 
 

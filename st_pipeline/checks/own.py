@@ -122,7 +122,9 @@ def _broken(name: str, error: ConfigurationError) -> Check:
         raise error
 
     advice = "Correct the file, then run `st-pipeline checks run`."
-    return Check(name, (TENANT,), Severity.ERROR, "One of your own checks, which cannot be read.", advice, (), rule)
+    return Check(
+        name, (TENANT,), Severity.ERROR, "One of your own checks, which cannot be read.", advice, THRESHOLDS, rule
+    )
 
 
 def _rule(name: str, own: OwnCheck) -> Rule:

@@ -16,7 +16,7 @@ from st_pipeline.checks.registry import all_checks
 from st_pipeline.checks.spec import Check, CheckedTenant, Severity, Status, Verdict
 from st_pipeline.checks.thresholds import Thresholds, allowed, named
 from st_pipeline.errors import ConfigurationError
-from st_pipeline.postgres import check_thresholds, check_verdicts
+from st_pipeline.postgres import check_history, check_thresholds, check_verdicts
 from st_pipeline.postgres.check_thresholds import OwnThreshold
 from st_pipeline.postgres.database import transaction
 from st_pipeline.settings import Settings
@@ -29,10 +29,11 @@ HISTORY_SHOWN = 20
 
 
 def chosen_tenants(connection: Connection, selection: Selection) -> list[CheckedTenant]:
-    """Those that a selection covers, enabled or not. Raises ConfigurationError: a name that no tenant has."""
+    """Those that a selection covers, disabled ones by name. Raises ConfigurationError: a name that no tenant has."""
     tenants = all_tenants(connection)
     check_names(tenants, selection)
-    return [CheckedTenant(one.credential_id, one.partition_key) for one in tenants if selection.covers(one)]
+    covered = [one for one in tenants if selection.covers(one) and (one.enabled or selection.names_somebody)]
+    return [CheckedTenant(one.credential_id, one.partition_key) for one in covered]
 
 
 def known_check(settings: Settings, name: str) -> Check:
@@ -55,7 +56,7 @@ def listed(
 ) -> list[Verdict]:
     """The stored verdicts. Raises ConfigurationError: a name that no tenant or check has."""
     names = [known_check(settings, name).name for name in checks]
-    ids = [one.credential_id for one in chosen_tenants(connection, selection)] if selection != Selection() else None
+    ids = [one.credential_id for one in chosen_tenants(connection, selection)]
     return check_verdicts.load(connection, credential_ids=ids, checks=names or None, status=status)
 
 
@@ -166,7 +167,7 @@ def shown(connection: Connection, settings: Settings, name: str, tenant: str | N
     found = find_tenant(connection, tenant)
     known = Thresholds.load(connection, settings, all_checks(settings), [found.credential_id])
     verdicts = check_verdicts.load(connection, credential_ids=[found.credential_id], checks=[check.name])
-    changes = check_verdicts.history(connection, found.credential_id, check.name, HISTORY_SHOWN)
+    changes = check_history.history(connection, found.credential_id, check.name, HISTORY_SHOWN)
     return {
         **about,
         "tenant": found.partition_key,

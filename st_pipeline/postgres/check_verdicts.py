@@ -1,7 +1,7 @@
 """What checks have found: the latest verdict of each check on each tenant, and every change of it.
 
-Here: tables check_verdicts and check_history, and what counts as news. Not here: the checks (checks/), tenants' own
-thresholds (check_thresholds).
+Here: table check_verdicts, what counts as news, and writing check_history with it. Not here: reading the history
+(check_history), the checks (checks/), tenants' own thresholds (check_thresholds).
 """
 
 import json
@@ -190,6 +190,17 @@ def save(engine: Engine, found: Sequence[Verdict], *, only_changes: bool) -> lis
     return [verdict for verdict, _, _ in compared]
 
 
+def forget_unknown(connection: Connection, known: Collection[tuple[str, str]]) -> int:
+    """Delete what fails by a check that no longer exists; `known`: the pairs of asset and check that do."""
+    statement = text("""
+        DELETE FROM check_verdicts v WHERE status = 'failed' AND NOT EXISTS (
+            SELECT FROM unnest(CAST(:assets AS text[]), CAST(:checks AS text[])) AS k (asset, check_name)
+            WHERE k.asset = v.asset AND k.check_name = v.check_name)
+    """)
+    assets, checks = [asset for asset, _ in known], [check for _, check in known]
+    return connection.execute(statement, {"assets": assets, "checks": checks}).rowcount
+
+
 def _compared(found: Sequence[Verdict], stored: Sequence[Verdict]) -> list[tuple[Verdict, Verdict | None, bool]]:
     """Each verdict completed, the stored one, and whether it must be written."""
     before_of = {one.key: one for one in stored}
@@ -258,37 +269,6 @@ def acknowledge(connection: Connection, key: Key, by: str, because: str, until: 
     bound = {"id": key.credential_id, "asset": key.asset, "check": key.check}
     done = connection.execute(statement, {**bound, "by": by, "because": because, "until": until})
     return bool(done.rowcount)
-
-
-@dataclass(frozen=True, slots=True)
-class Change:
-    """A row of the history. `before`: the status that ended; None: it was the first verdict."""
-
-    at: datetime
-    asset: str
-    before: Status | None
-    status: Status
-    severity: Severity
-    message: str
-
-
-def history(connection: Connection, credential_id: int, check: str, limit: int) -> list[Change]:
-    """The changes of a tenant's check, the latest first."""
-    query = text("""
-        SELECT at, asset, status_before, status, severity, message FROM check_history
-        WHERE credential_id = :id AND check_name = :check ORDER BY at DESC, id DESC LIMIT :limit
-    """)
-    return [
-        Change(
-            row.at,
-            row.asset,
-            None if row.status_before is None else Status(row.status_before),
-            Status(row.status),
-            Severity(row.severity),
-            row.message,
-        )
-        for row in connection.execute(query, {"id": credential_id, "check": check, "limit": limit})
-    ]
 
 
 def counts(connection: Connection) -> dict[tuple[str, Status], int]:

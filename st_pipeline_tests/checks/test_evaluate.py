@@ -1,6 +1,7 @@
 """Checks run after what changes them, save what is news, and never fail a sync."""
 
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 from sqlalchemy import Engine, text
@@ -36,6 +37,20 @@ def test_a_tick_writes_each_verdict_once_and_then_nothing(engine: Engine, settin
     with engine.connect() as connection:
         assert connection.execute(text(written)).one() == (len(first), NOW)
         assert connection.execute(text("SELECT count(*) FROM check_history")).scalar_one() == 0
+
+
+def test_a_tick_forgets_what_fails_by_a_check_that_was_removed(engine: Engine, settings: Settings, tmp_path: Path):
+    tenant = tenants_in_order(engine, 1, NOW)[0]
+    own = settings.model_copy(update={"own_checks_folder": tmp_path})
+    (tmp_path / "mine.sql").write_text("broken")
+    evaluate(engine, own, [tenant], only=["mine"], now=NOW)
+    failing = "SELECT check_name FROM check_verdicts WHERE status = 'failed'"
+    with engine.connect() as connection:
+        time_driven(engine, own, NOW)
+        assert connection.execute(text(failing)).scalars().all() == ["mine"]
+        (tmp_path / "mine.sql").unlink()
+        time_driven(engine, own, NOW)
+        assert connection.execute(text(failing)).scalars().all() == []
 
 
 def test_a_full_sync_checks_everything_and_a_quiet_poll_nothing(engine: Engine, settings: Settings):

@@ -61,6 +61,14 @@ def test_what_needs_somebody_comes_first_and_the_list_ends_where_it_was_asked_to
     assert len(command("checks", "list", "--limit", "1", "--json").json) == 3
 
 
+def test_a_disabled_tenant_is_listed_only_by_its_name(three: Engine, command: Command):
+    command("checks", "run", *CREDENTIALS)
+    execute(three, "UPDATE servicetitan_credentials SET enabled = false WHERE id = 2")
+    assert command("checks", "list").code == 0
+    assert command("checks", "run", *CREDENTIALS).out == "0 failed, 2 passed, 0 not checkable\n"
+    assert command("checks", "list", "company-2").code == 1
+
+
 def test_a_warning_is_shown_and_does_not_change_the_exit_code(three: Engine, command: Command):
     execute(three, IN_ORDER)
     execute(three, "UPDATE servicetitan_credentials SET expires_on = current_date + 3")
