@@ -73,6 +73,8 @@ TESTED_BY = {
 }
 # Files that test no single module: the way of a chunk, a whole run, a document.
 WHOLE = {
+    "alerts": ("a_bad_day",),
+    "checks": ("costs", "healthy"),
     "cli": ("completion", "typing_errors"),
     "defs": ("backfill", "instance", "range_run", "single_tenant_run"),
     "postgres": ("reporting_plans", "reporting_views", "signs_of_life"),
