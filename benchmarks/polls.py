@@ -116,10 +116,10 @@ def rounds(fleet: Fleet, number: int, deployment: Deployment | None) -> list[Rou
     work = (lambda: deployment.poll(fleet)) if deployment else (lambda: engine_round(fleet))
     idle = deployment.idle_cpu_per_second(fleet) if deployment else 0.0
     print(f"idle: {idle * STEP_SECONDS:.1f} CPU s in five minutes\n{HEADER}", flush=True)
-    found = []
+    found: list[Round] = []
     for _ in range(number):
         fleet.ask_source("advance")
-        fleet.let_time_pass(STEP_SECONDS)
+        fleet.let_time_pass(max(STEP_SECONDS - (found[-1].wall_seconds if found else 0.0), 0.0))
         one = measured(fleet, work, program)
         one.program += idle * max(STEP_SECONDS - one.wall_seconds, 0)
         found.append(one)
