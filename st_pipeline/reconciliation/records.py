@@ -13,6 +13,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
+import msgspec
 from sqlalchemy import Connection
 
 from st_pipeline.entities.spec import CREATED, KEY, MODIFIED, Column, DeletionSign, EntitySpec, Kind
@@ -21,13 +22,14 @@ from st_pipeline.postgres.held_ranges import HeldRow
 from st_pipeline.reconciliation.findings import Difference, Times
 from st_pipeline.reconciliation.findings import Kind as How
 from st_pipeline.validation.chunk import validate_chunk
+from st_pipeline.validation.timestamps import parse_timestamp
 
 MARKED = "deleted_at"  # the field of a record that is marked as deleted here, and is there
 
 
 @dataclass(slots=True)
 class Seen:
-    """Records that were compared with their rows. `shown`: their ids; `rejected`: those that fail, as they did here."""
+    """Records that were compared with their rows. `shown`: their ids; `rejected`: those that are among our rejects."""
 
     shown: list[int] = field(default_factory=list)
     rejected: int = 0
@@ -47,7 +49,12 @@ def compare_records(connection: Connection, spec: EntitySpec, credential_id: int
     with connection.begin():
         held = held_ranges.rows(connection, spec, credential_id, ids)
         kept = rejects.open_keys(connection, credential_id, spec.name)
-    seen = Seen([*ids, *(one.st_id for one in valid.rejects if one.st_id is not None)], len(valid.rejects))
+    seen = Seen([*ids, *(one.st_id for one in valid.rejects if one.st_id is not None)])
+    for one in valid.rejects:
+        if one.st_id is None or one.st_id in kept:
+            seen.rejected += 1
+        else:  # a repair brings it to the rejects
+            seen.differences.append(Difference(one.st_id, How.MISSING, there=times_if_active(one.record)))
     for index, st_id in enumerate(ids):
         there = {name: values[index] for name, values in valid.columns.items()}
         found = _difference(spec, st_id, held.get(st_id), there)
@@ -92,6 +99,24 @@ def gone(spec: EntitySpec, rows: dict[int, HeldRow]) -> list[Difference]:
 def times_of(values: Any) -> Times:
     """When a record was created and modified; None where it does not say so."""
     return Times(values.get(CREATED), values.get(MODIFIED))
+
+
+class _Head(msgspec.Struct, rename="camel"):
+    created_on: str | None = None
+    modified_on: str | None = None
+    active: bool | None = None
+
+
+def times_if_active(record: bytes) -> Times | None:
+    """When a record was created and modified. None: it does not say that, or it is inactive and may be deleted."""
+    try:
+        head = msgspec.json.decode(record, type=_Head)
+        times = Times(
+            *(None if text is None else parse_timestamp(text) for text in (head.created_on, head.modified_on))
+        )
+    except (msgspec.DecodeError, UnicodeDecodeError, ValueError, RecursionError):
+        return None
+    return None if head.active is False else times
 
 
 def _differing(spec: EntitySpec, row: HeldRow, there: dict[str, Any]) -> Iterator[Column]:

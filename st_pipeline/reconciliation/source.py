@@ -18,12 +18,12 @@ from st_pipeline.postgres.cursors import Cursor
 from st_pipeline.protocol import Range
 from st_pipeline.reconciliation.findings import Difference, Times
 from st_pipeline.reconciliation.findings import Kind as How
-from st_pipeline.reconciliation.records import Seen, compare_records, gone
+from st_pipeline.reconciliation.records import Seen, compare_records, gone, times_if_active
 from st_pipeline.servicetitan.client import ServiceTitanClient
 from st_pipeline.servicetitan.pages import fetch_by_ids, iter_feed, iter_list, total
 from st_pipeline.sync.looking_back import looking_back
 from st_pipeline.validation.decode import read_id
-from st_pipeline.validation.timestamps import parse_timestamp, written
+from st_pipeline.validation.timestamps import written
 
 PARAMETERS = {
     "created_from": "createdOnOrAfter",
@@ -117,24 +117,6 @@ class Source:
     def _compare(self, records: Sequence[msgspec.Raw]) -> Seen:
         as_bytes = [bytes(record) for record in records]
         return compare_records(self.connection, self.spec, self.credential_id, as_bytes)
-
-
-class _Head(msgspec.Struct, rename="camel"):
-    created_on: str | None = None
-    modified_on: str | None = None
-    active: bool | None = None
-
-
-def times_if_active(record: bytes) -> Times | None:
-    """When a record was created and modified. None: it does not say that, or it is inactive and may be deleted."""
-    try:
-        head = msgspec.json.decode(record, type=_Head)
-        times = Times(
-            *(None if text is None else parse_timestamp(text) for text in (head.created_on, head.modified_on))
-        )
-    except (msgspec.DecodeError, UnicodeDecodeError, ValueError, RecursionError):
-        return None
-    return None if head.active is False else times
 
 
 def params(range_: Range) -> dict[str, str]:

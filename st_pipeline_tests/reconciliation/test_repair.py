@@ -92,3 +92,18 @@ def test_a_repair_killed_between_two_chunks_is_continued_by_the_next(synced_acme
     assert (again.verdict, again.repaired) == (Verdict.REPAIRED, INVOICES - written)
     assert acme.differences() == []
     assert acme.doubled() == []
+
+
+def test_a_rejected_record_is_no_difference_and_a_lost_one_comes_back_to_the_rejects(synced_acme: Acme):
+    acme, odd = synced_acme, an_id(synced_acme, "customers")
+    acme.source.patch("customers", odd, {"balance": "Nobody's balance"})
+    acme.sync(only=("customers",))
+    found = one(reconcile(acme, "customers", period=DEEP))
+    assert (found.verdict, found.rejected) == (Verdict.EQUAL, 1)
+    acme.execute("DELETE FROM sync_rejects")
+    acme.execute("DELETE FROM st_customers WHERE st_id = :id", id=odd)
+    acme.source.settings(recent_repeats=0)
+    assert [each.kind for each in one(reconcile(acme, "customers")).left] == [Kind.MISSING]
+    assert one(reconcile(acme, "customers", repairs=True)).verdict is Verdict.REPAIRED
+    assert acme.rows("SELECT entity, st_id FROM sync_rejects") == [("customers", odd)]
+    assert one(reconcile(acme, "customers")).verdict is Verdict.EQUAL
