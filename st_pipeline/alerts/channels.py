@@ -115,7 +115,13 @@ def sender(settings: Settings) -> Send:
             to.add(service)
             is_incident = message.incident and getattr(service, "action", None) == "map"
             title = message.incident if is_incident else message.title
-            result = to.notify(body=message.body, title=title, notify_type=message.tone, timeout=timeout)
+            result = to.notify(
+                body=message.body,
+                title=title,
+                notify_type=message.tone,
+                body_format=apprise.NotifyFormat.TEXT,  # else a mail loses its lines and takes text for markup
+                timeout=timeout,
+            )
         if result:
             return None
         is_late = result.status is apprise.AppriseResultStatus.TIMEOUT

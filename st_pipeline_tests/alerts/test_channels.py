@@ -10,6 +10,7 @@ from st_pipeline.alerts.heartbeat import beat
 from st_pipeline.errors import ConfigurationError
 from st_pipeline.postgres.check_verdicts import Severity
 from st_pipeline.settings import Settings, load_settings
+from st_pipeline_tests.alerts.mailbox import mailbox
 from st_pipeline_tests.alerts.receiver import Receiver
 
 TOKEN = "T0KEN-that-nobody-may-see"
@@ -69,6 +70,18 @@ def test_an_error_is_told_by_its_kind_and_no_log_line_shows_the_address(
 def test_nobody_there_is_an_error_too():
     given = settings("ops=json://127.0.0.1:1/x")
     assert sender(given)(read_channels(given)["ops"], Text("a title", "a body")) == "ConnectionError"
+
+
+def test_a_mail_keeps_its_lines_and_takes_no_text_for_markup():
+    with mailbox() as box:
+        given = settings(f"mail=mailto://localhost:{box.port}?from=alerts@example.com&to=ops@example.com")
+        text = Text("ERROR: Acme <Plumbing>", "Company: Acme <Plumbing>\nWhat: a_b_c *d*")
+        assert sender(given)(read_channels(given)["mail"], text) is None
+        parts = box.parts()
+    assert box.mails[0]["subject"] == "ERROR: Acme <Plumbing>"
+    assert {kind: text.strip().split("\r\n") for kind, text in parts.items()} == {
+        "text/plain": ["Company: Acme <Plumbing>", "What: a_b_c *d*"]
+    }
 
 
 def test_the_heartbeat_s_address_is_called_and_not_shown(receiver: Receiver):

@@ -1,6 +1,10 @@
 """Messages get through: each once, also when a channel fails, a process dies, or the hours are quiet."""
 
-from datetime import timedelta
+import os
+import subprocess
+import sys
+import time
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -174,3 +178,34 @@ def test_what_waits_for_a_channel_that_is_gone_is_withdrawn(minutes: Minutes, re
     minutes.pass_(10, every=5)
     assert receiver.log == []
     assert minutes.rows("SELECT count(*) FROM alert_deliveries WHERE withdrawn_at IS NULL") == [(0,)]
+
+
+@pytest.mark.lab
+def test_a_process_killed_while_it_sends_leaves_nothing_unsent(minutes: Minutes, receiver: Receiver):
+    """The channel has taken the message and the answer is on its way: the one case in which it comes twice."""
+    minutes.now = datetime.now(UTC) - timedelta(minutes=5)
+    minutes.refuse("acme")
+    minutes.tick()
+    receiver.slow["ops"] = 5.0
+    assert minutes.settings.alert_channels is not None
+    environment = {
+        "DATABASE_URL": minutes.engine.url.render_as_string(hide_password=False),
+        "ST_PIPELINE_ALERT_CHANNELS": minutes.settings.alert_channels.get_secret_value(),
+        "ST_PIPELINE_ALERT_LEAST_FREE_BYTES": "0",
+        "ST_PIPELINE_HOME": str(minutes.settings.home),
+    }
+    command = "from st_pipeline.cli import main; main(['alerts', 'deliver'])"
+    process = subprocess.Popen([sys.executable, "-c", command], env={**os.environ, **environment})
+    deadline = time.monotonic() + 60
+    while minutes.rows("SELECT count(*) FROM alert_deliveries WHERE tries = 1") != [(1,)]:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    process.kill()
+    process.wait()
+    receiver.slow.clear()
+    minutes.now = datetime.now(UTC)
+    while minutes.tick().is_other:  # until Postgres has noticed
+        assert time.monotonic() < deadline
+    minutes.pass_(4, every=2)
+    assert minutes.rows("SELECT tries, delivered_at IS NOT NULL FROM alert_deliveries") == [(2, True)]
+    assert REFUSED in receiver.titles()

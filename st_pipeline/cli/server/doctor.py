@@ -170,7 +170,10 @@ def _alerts(settings: Settings) -> Iterator[Finding]:
     from st_pipeline.alerts.channels import check_channels
 
     channels = check_channels(settings)
-    if channels:
+    if settings.alert_digest_time and not any(channel.has_digest for channel in channels.values()):
+        fix = "write `:digest` after the name of a channel in ST_PIPELINE_ALERT_CHANNELS"
+        yield Finding("alerts", "warning", "there is a time for the digest, and no channel that gets it", fix)
+    elif channels:
         yield Finding("alerts", "ok", f"channels: {', '.join(channels)}; `st-pipeline alerts test` tries them")
     else:
         fix = "set ST_PIPELINE_ALERT_CHANNELS (docs/trust.md)"
