@@ -17,5 +17,6 @@ def test_the_wheel_holds_the_migrations_and_the_data_files(tmp_path: Path):
     packed = set(zipfile.ZipFile(wheel).namelist())
     wanted = {f"st_pipeline/{path.relative_to(CHECKOUT)}" for path in (CHECKOUT / "sql").rglob("*.py")}
     wanted |= {"st_pipeline/py.typed", "st_pipeline/simulator/api_catalogue.json"}
+    wanted |= {"st_pipeline/reconciliation/report.html.j2"}
     assert wanted <= packed
     assert not [name for name in packed if "tests" in name]

@@ -31,9 +31,9 @@ def months_of(source: Source, range_: Range, found: Sequence[Difference], *, is_
         if one.created_on is not None:
             month = one.created_on.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
             records[month] += RECORDS_MORE[one.kind]
-            changes[month] = {
-                name: amount + one.amounts.get(name, Decimal(0)) for name, amount in changes[month].items()
-            }
+            of_month = changes[month]
+            for name, amount in one.amounts.items():
+                of_month[name] += amount
     here = {one.month: (one.records, dict(zip(spec.totals, one.sums, strict=True))) for one in held}
     nothing = (0, dict.fromkeys(spec.totals, Decimal(0)))
     return [
