@@ -11,6 +11,7 @@ run that dies in between is made up for by the next tick.
 from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 import dagster as dg
@@ -87,16 +88,18 @@ class RunChecks:
         `materialized`: the entities and streams that this run has materialized, whose verdicts are repeated. `changed`:
         those that got or lost rows, or failed. `with_tenant`: materialize asset `tenant`, too.
         """
-        found: list[Verdict] = []
-        if not (changed or is_full or materialized or with_tenant or self.planned):
-            return
-        if changed or is_full:
-            found = self._evaluated(
-                lambda: after_sync(
-                    self.engine, self.settings, tenant, changed, is_full=is_full, now=datetime.now(UTC)
-                )
-            )  # fmt: skip
-        yield from self._show(tenant, materialized, found, with_tenant=with_tenant)
+        if changed or is_full or materialized or with_tenant or self.planned:
+            found = self.found_after(tenant, changed, is_full=is_full)
+            yield from self.show(tenant, materialized, found, with_tenant=with_tenant)
+
+    def found_after(
+        self, tenant: CheckedTenant, changed: Collection[str], *, is_full: bool = False
+    ) -> list[Verdict]:  # fmt: skip
+        """Evaluate what a sync has changed, or everything. Raises nothing; may be called by any thread."""
+        if not (changed or is_full):
+            return []
+        ask = partial(after_sync, self.engine, self.settings, tenant, changed, is_full=is_full, now=datetime.now(UTC))
+        return self._evaluated(ask)
 
     def evaluate(self, tenant: CheckedTenant, *, with_tenant: bool) -> Iterator[Event]:
         """A run of no entity: evaluate what a person selected; with asset `tenant`, all checks."""
@@ -104,11 +107,11 @@ class RunChecks:
             found = self._evaluated(lambda: evaluate(self.engine, self.settings, [tenant], now=datetime.now(UTC)))
         else:
             found = self._evaluate_pairs(tenant, self.planned)
-        yield from self._show(tenant, (), found, with_tenant=with_tenant)
+        yield from self.show(tenant, (), found, with_tenant=with_tenant)
 
     def catch_up(self, tenant: CheckedTenant) -> Iterator[Event]:
         """A tenant's verdicts that Dagster was not told of."""
-        yield from self._show(tenant, (), ())
+        yield from self.show(tenant, (), ())
 
     def summaries(self) -> Iterator[dg.AssetCheckEvaluation]:
         """Once at the end of the run: how many tenants fail, of each asset that it changed."""
@@ -124,7 +127,7 @@ class RunChecks:
         for asset in sorted(assets):
             yield _summary(asset, figures.get(asset))
 
-    def _show(
+    def show(
         self,
         tenant: CheckedTenant,
         materialized: Collection[str],
@@ -132,6 +135,7 @@ class RunChecks:
         *,
         with_tenant: bool = False,
     ) -> Iterator[Event]:
+        """The verdicts on what this run has materialized, those that changed, and those that are planned."""
         assets = {*materialized, *([TENANT] if with_tenant else [])}
         news = {one.key for one in found if one.is_news}
         try:

@@ -10,7 +10,7 @@ was planned when a run was created, and is not evaluated in it, shows as skipped
 
 import warnings
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import dagster as dg
 from dagster._core.definitions.asset_checks.asset_check_evaluation import (
@@ -60,6 +60,7 @@ class Materializations:
     instance: dg.DagsterInstance
     run_id: str
     _cursor: str | None = None
+    _own: dict[str, dict[dg.AssetKey, Target]] = field(default_factory=dict)
 
     def latest(self, tenant: str, assets: Iterable[dg.AssetKey]) -> dict[dg.AssetKey, Target]:
         """By asset, without those that were never materialized."""
@@ -71,16 +72,17 @@ class Materializations:
         return found
 
     def _of_this_run(self, tenant: str) -> dict[dg.AssetKey, Target]:
-        """Those since the last call: of earlier ones another run may have made newer ones meanwhile."""
-        found: dict[dg.AssetKey, Target] = {}
+        """Those since the tenant's last call: of earlier ones another run may have made newer ones meanwhile."""
         while True:
             page = self.instance.get_records_for_run(
                 self.run_id, self._cursor, dg.DagsterEventType.ASSET_MATERIALIZATION, EVENTS_A_PAGE
             )
             self._cursor = page.cursor
-            found |= {r.asset_key: _target(r) for r in page.records if r.partition_key == tenant and r.asset_key}
+            for record in page.records:
+                if record.asset_key is not None and record.partition_key is not None:
+                    self._own.setdefault(record.partition_key, {})[record.asset_key] = _target(record)
             if not page.has_more:
-                return found
+                return self._own.pop(tenant, {})
 
 
 def _target(record: dg.EventLogRecord) -> Target:

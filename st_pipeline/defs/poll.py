@@ -16,6 +16,7 @@ import dagster as dg
 from st_pipeline.checks.spec import CheckedTenant
 from st_pipeline.defs.checks import Event, RunChecks
 from st_pipeline.defs.materialize import RunReport, failure, materialization
+from st_pipeline.defs.poll_checks import PollChecks
 from st_pipeline.defs.resources import Postgres, ServiceTitan
 from st_pipeline.defs.time_limits import run_deadline
 from st_pipeline.defs.worker_runs import WorkerOptions, turn_of_worker
@@ -66,8 +67,11 @@ def poll_tenants(
             deadline = run_deadline(context)
             worker = PollWorker(engine, settings, uuid.UUID(context.run_id), deadline)
             checks = RunChecks(context.instance, context.run_id, engine, settings)
-            for poll in worker.polls():
-                yield from _tell(context, poll, report, checks)
+            with PollChecks(checks.found_after, checks.show, deadline) as beside:
+                for poll in worker.polls():
+                    yield from _tell(context, poll, report, beside)
+                    yield from beside.shown()
+                yield from beside.shown(wait=True)
             yield from checks.summaries()
             if deadline.has_passed:
                 report.skipped.append(f"ended, as {deadline.limit}; the next poll begins with what is still due")
@@ -80,7 +84,7 @@ def poll_tenants(
     yield dg.Output(None, metadata={**report.metadata, "failed": dg.MetadataValue.json({})})
 
 
-def _tell(context: dg.OpExecutionContext, poll: TenantPoll, report: PollReport, checks: RunChecks) -> Iterator[Event]:
+def _tell(context: dg.OpExecutionContext, poll: TenantPoll, report: PollReport, checks: PollChecks) -> Iterator[Event]:
     """What a tenant's poll found, as events, lines of the run's log, and in the report."""
     tenant = poll.claim.partition_key
     if isinstance(poll.error, TenantBusy):
@@ -96,11 +100,10 @@ def _tell(context: dg.OpExecutionContext, poll: TenantPoll, report: PollReport, 
     if poll.result is not None:
         yield from _tell_outcomes(context, poll.result, report)
         outcomes = poll.result.outcomes
-        yield from checks.after_sync(
+        checks.begin(
             CheckedTenant(poll.claim.credential_id, tenant),
             materialized=[one.entity for one in outcomes if one.error is None and one.report],
             changed=[one.entity for one in outcomes if one.report or one.result.counts.failed],
-            is_full=False,
         )
 
 
