@@ -37,6 +37,22 @@ def test_a_difference_that_is_gone_the_next_time_was_none(two: TwoCompanies):
     assert AWAITS not in settled["estimates"].figures
 
 
+def test_a_difference_of_newer_records_the_next_time_is_noted_and_confirms_nothing(two: TwoCompanies):
+    two.verdicts("completeness")
+    hide = "UPDATE st_estimates SET credential_id = {} WHERE credential_id = {} AND st_id = {}"
+    first = two.value("SELECT st_id FROM st_estimates e JOIN tenants USING (credential_id) "
+                      "WHERE company = 'acme' AND deleted_at IS NULL LIMIT 1")  # fmt: skip
+    two.execute(hide.format(-1, ":acme", first))
+    assert AWAITS in two.verdict("acme", "estimates", "completeness").figures
+    (new,) = two.sources["acme"].advance(created={"estimates": 1})["estimates"]["created"]
+    two.sync("acme", only=("estimates",))
+    two.execute(hide.format(":acme", -1, first))
+    two.execute(hide.format(-1, ":acme", new))
+    assert AWAITS not in two.verdict("acme", "estimates", "completeness").figures
+    assert AWAITS in two.verdict("acme", "estimates", "completeness").figures
+    assert two.failing("completeness") == FAILS
+
+
 def test_the_next_poll_that_changes_anything_confirms_a_loss(two: TwoCompanies):
     two.verdicts("completeness")
     two.execute(LOSE)

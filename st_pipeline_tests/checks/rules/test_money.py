@@ -39,6 +39,7 @@ def test_lines_that_do_not_add_up_fail_the_check(two: TwoCompanies, wrong: str):
     "right",
     [
         "subtotal = subtotal + 0.01, total = total + 0.01, balance = balance + 0.01",
+        "total = total + 0.01, balance = balance + 0.01",
         'items = items || \'[{"total": "5.00", "isChargeable": false}]\'',
         "items = '{}'",
         'items = \'["odd", {"total": "a lot"}]\'',

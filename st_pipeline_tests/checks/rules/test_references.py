@@ -46,10 +46,13 @@ def test_names_of_rows_that_are_missing_fail_their_tenant_until_the_rows_are_bac
 
 def test_a_few_missing_rows_and_deleted_ones_are_normal(two: TwoCompanies):
     two.execute("UPDATE st_customers SET deleted_at = now() WHERE credential_id = :acme")
-    hide(two, "st_invoices", 1)
+    two.execute("UPDATE st_invoices SET location_id = 0 WHERE credential_id = :acme")  # ServiceTitan: stands for null
+    hide(two, "st_invoices", 3)
     assert two.failing("references") == set()
     figures = two.verdict("acme", "payments", "references").figures["invoice_id"]
     assert figures["missing"] > 0
+    assert figures["share"] > 0.02
+    assert two.verdict("acme", "invoices", "references").figures["location_id"]["names"] == 0
 
 
 def test_names_of_what_was_never_read_are_not_judged(two: TwoCompanies):
