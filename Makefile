@@ -68,7 +68,7 @@ bench: $(VENV)/installed ## What a sync costs in CPU, beside a bare program; fai
 bench-all: $(VENV)/installed ## What each entity costs: 200,000 records loaded, nothing changed, 1 % changed (2 minutes)
 	@$(BIN)/python benchmarks/all_entities.py
 
-bench-checks: $(VENV)/installed ## What a night of checks and a tick cost at 1,000 tenants; fails when it is too much (6 minutes)
+bench-checks: $(VENV)/installed ## What a night of checks and a tick cost at 1,000 tenants; fails when it is too much (20 minutes)
 	@$(BIN)/python benchmarks/checks.py
 
 bench-nights: $(VENV)/installed ## What a first load, a whole read and a night between two cost; fails when it is too much (4 minutes)

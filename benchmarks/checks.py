@@ -27,7 +27,7 @@ WRITTEN = "SELECT sum(n_tup_ins) AS inserts, sum(n_tup_upd) AS updates FROM pg_s
 TENANTS_AT_ONCE = 50
 TICKS = 6
 # The bounds, for each tenant.
-MOST_CPU_MS_OF_A_NIGHT = 150.0
+MOST_CPU_MS_OF_A_NIGHT = 200.0  # 90 on an idle machine, 130 on a loaded one
 MOST_CPU_MS_OF_A_TICK = 1.0
 
 

@@ -69,7 +69,10 @@ def after_sync(
 def _due(
     engine: Engine, settings: Settings, tenant: CheckedTenant, changed: frozenset[str], now: datetime
 ) -> Iterator[tuple[Check, frozenset[str]]]:
-    """The checks about what changed, and what failed or is to be confirmed. What reads whole tables rests meanwhile."""
+    """The checks about what changed, and what failed or is to be confirmed.
+
+    What reads whole tables rests meanwhile, and the next tick asks the rest.
+    """
     with transaction(engine, f"read the verdicts on tenant {tenant.partition_key}") as connection:
         stored = {one.key: one for one in check_verdicts.load(connection, credential_ids=[tenant.credential_id])}
     since = now - timedelta(minutes=settings.checks_pause_minutes)
@@ -80,7 +83,8 @@ def _due(
         known = {asset: one for asset, one in before.items() if one is not None}
         unsettled = {asset for asset, one in known.items() if one.status is Status.FAILED or AWAITS in one.figures}
         resting = {asset for asset, one in known.items() if check.reads_all_rows and one.checked_at > since}
-        yield check, (check.is_about(changed) - resting) | unsettled
+        about = frozenset() if check.is_asked_with_every_tick else check.is_about(changed)
+        yield check, (about - resting) | unsettled
 
 
 def time_driven(engine: Engine, settings: Settings, now: datetime) -> list[Verdict]:

@@ -122,6 +122,11 @@ class Check:
     reads: tuple[str, ...] = ()
     reads_all_rows: bool = False
 
+    @property
+    def is_asked_with_every_tick(self) -> bool:
+        """Is it evaluated for all tenants with every tick, so that polls need not?"""
+        return self.is_time_driven and self.at_tick is None
+
     def is_about(self, changed: frozenset[str]) -> frozenset[str]:
         """The assets to check again after these entities and streams changed."""
         about = frozenset(self.assets) & changed

@@ -45,9 +45,13 @@ DEFAULT = TenantSchedule()
 _FIELDS = ", ".join(TenantSchedule.__slots__)
 
 
-def load_all(connection: Connection) -> dict[int, TenantSchedule]:
-    """The tenants' own schedules, by credential."""
-    rows = connection.execute(text(f"SELECT credential_id, {_FIELDS} FROM tenant_schedules"))  # noqa: S608
+def load_all(connection: Connection, credential_ids: Collection[int] | None = None) -> dict[int, TenantSchedule]:
+    """The own schedules of these tenants (None: of all), by credential."""
+    query = f"SELECT credential_id, {_FIELDS} FROM tenant_schedules"  # noqa: S608 - names of ours
+    if credential_ids is None:
+        rows = connection.execute(text(query))
+    else:
+        rows = connection.execute(text(f"{query} WHERE credential_id = ANY(:ids)"), {"ids": list(credential_ids)})
     return {credential_id: TenantSchedule(*row) for credential_id, *row in rows}
 
 

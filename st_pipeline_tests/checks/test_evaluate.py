@@ -65,6 +65,21 @@ def test_a_full_sync_checks_everything_and_a_quiet_poll_nothing(engine: Engine, 
     assert after_sync(engine, settings, tenant, (), is_full=False, now=NOW) == []
 
 
+def test_a_poll_leaves_to_the_tick_what_is_asked_there_until_it_fails(engine: Engine, settings: Settings):
+    tenant = tenants_in_order(engine, 2, NOW)[1]
+    asked_with_ticks = {"freshness", "overruns", "credentials"}
+
+    def after_poll() -> set[str]:
+        return {one.check for one in after_sync(engine, settings, tenant, ["jobs"], is_full=False, now=NOW)}
+
+    assert "service_quality" in after_poll()
+    assert after_poll().isdisjoint(asked_with_ticks)
+    with engine.begin() as connection:
+        connection.execute(text("UPDATE servicetitan_credentials SET connection_status = 'error'"))
+    time_driven(engine, settings, NOW)
+    assert after_poll() & asked_with_ticks == {"credentials"}
+
+
 def check_with(rule: object, assets: tuple[str, ...] = (TENANT,), reads: tuple[str, ...] = ()) -> Check:
     return Check("made_up", assets, Severity.WARN, "x", "x", (), rule, reads=reads)  # type: ignore[arg-type]
 

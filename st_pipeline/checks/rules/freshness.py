@@ -15,7 +15,7 @@ from st_pipeline.protocol import Mode
 from st_pipeline.streams import STREAMS
 from st_pipeline.tenants.schedule import INSTANT, Grid, next_slot
 from st_pipeline.tenants.selection import why_skipped
-from st_pipeline.tenants.store import Tenant, all_tenants
+from st_pipeline.tenants.store import TENANTS, Tenant
 
 NAME, LATE_MINUTES, LOAD_HOURS = "freshness", "late_minutes", "first_load_hours"
 # Lists without a feed, which polls skip for an hour, and the streams that wait for them.
@@ -48,8 +48,10 @@ RESUMED = """
 def late(asked: CheckInput) -> Iterator[Finding]:
     """One finding a tenant: its entities and streams that are later than its schedule promises, the latest first."""
     with transaction(asked.engine, "read the tenants' schedules") as connection:
-        tenants = {one.credential_id: one for one in all_tenants(connection)}
-        schedules, off = tenant_schedules.load_all(connection), switches.load(connection)
+        schedules = tenant_schedules.load_all(connection, asked.credential_ids)
+        off = switches.load(connection)
+    rows: Sequence[Sequence[Any]] = asked.rows(f"{TENANTS} WHERE credential_id = ANY(:ids)")
+    tenants = {tenant.credential_id: tenant for tenant in (Tenant(*row) for row in rows)}
     found = _candidates(asked)
     known = {row.credential_id: row for row in asked.rows(KNOWN)}
     resumed = asked.rows(RESUMED) if found else ()
@@ -66,15 +68,15 @@ def late(asked: CheckInput) -> Iterator[Finding]:
             yield Finding(credential_id, TENANT, Status.NOT_CHECKABLE, f"Schedules skip it: {skipped}.")
             continue
         without = _with_streams(off_for_all.union(schedule.entities_off or ()))
-        rows = [row for row in found.get(credential_id, ()) if row.entity not in without]
+        old = [row for row in found.get(credential_id, ()) if row.entity not in without]
         minutes = {}
-        for row in rows:
+        for row in old:
             begins = _counted_from(row, of_tenant, _resumed_at(resumed, tenant, row.entity), asked)
             slot = None if begins is None else next_slot(schedule, grid.of_tenant(tenant.partition_key), begins)
             allowed = asked.thresholds.value(credential_id, row.entity, NAME, LATE_MINUTES)
             if slot is not None and asked.now - slot > timedelta(minutes=allowed):
                 minutes[row.entity] = (asked.now - slot).total_seconds() / 60
-        yield _finding(tenant, minutes, {row.entity: row.complete_through for row in rows}, of_tenant, asked)
+        yield _finding(tenant, minutes, {row.entity: row.complete_through for row in old}, of_tenant, asked)
 
 
 def _with_streams(entities: frozenset[str]) -> frozenset[str]:
