@@ -181,7 +181,7 @@ def _daemons(connection: Connection, now: datetime) -> Iterator[Seen]:
 def _runs(connection: Connection, now: datetime) -> Iterator[Seen]:
     rows = dagster_signs.failed_jobs(connection, now - RUNS_OF, result_tag=RESULT_TAG, message_tag=MESSAGE_TAG)
     for row in rows:
-        why = short(row.message) if row.message else "it ended without a result: its process died, or did not start"
+        why = short(row.message) if row.message else "it failed as a whole, or its process died or did not start"
         figures = {"runs": row.runs, "run": row.run_id}
         yield Seen("run_failed", f"run of {row.job}: {why}", subject=row.job, figures=figures, since=row.since)
 

@@ -9,21 +9,26 @@ from datetime import UTC, datetime
 
 from sqlalchemy import Engine
 
-from st_pipeline.alerts import health
+from st_pipeline.alerts import health, without_database
 from st_pipeline.alerts.channels import Send, read_channels, sender
 from st_pipeline.alerts.collect import collect
 from st_pipeline.alerts.deliver import Sent, deliver
 from st_pipeline.alerts.heartbeat import beat
 from st_pipeline.alerts.judge import judge
 from st_pipeline.alerts.queue import enqueue, enqueue_digest
+from st_pipeline.errors import DatabaseUnavailable
 from st_pipeline.postgres import alert_deliveries, alert_problems
-from st_pipeline.postgres.database import transaction
+from st_pipeline.postgres.database import main_engine, transaction
+from st_pipeline.postgres.migrations import check_current
 from st_pipeline.settings import Settings
 
 
 @dataclass(slots=True)
 class Ticked:
-    """What a tick did. `is_other`: another process was at it. `opened`, `closed`: numbers of alerts."""
+    """What a tick did. `is_other`: another process was at it. `opened`, `closed`: numbers of alerts.
+
+    `database`: why ours does not work, if it does not.
+    """
 
     is_other: bool = False
     opened: int = 0
@@ -31,14 +36,36 @@ class Ticked:
     open_alerts: int = 0
     sent: Sent = field(default_factory=lambda: Sent(0, {}))
     heartbeat: str = "not set"
+    database: str | None = None
 
     def __str__(self) -> str:
         """For people, on a line."""
+        if self.database is not None:
+            return f"{self.database}; told: {self.sent.delivered} channels"
         if self.is_other:
             return "another process looks for problems now"
         alerts = f"alerts: {self.opened} new, {self.closed} over, {self.open_alerts} open"
         failed = "".join(f"; channel {name} takes none: {error}" for name, error in self.sent.failed.items())
         return f"{alerts}; messages sent: {self.sent.delivered}{failed}; heartbeat {self.heartbeat}"
+
+
+def look_and_tell(
+    settings: Settings, environment: Mapping[str, str], *, now: datetime | None = None, send: Send | None = None
+) -> Ticked:
+    """A tick with a connection of its own; where our database does not work, that is told.
+
+    Raises ConfigurationError.
+    """
+    now, send = now or datetime.now(UTC), send or sender(settings)
+    try:
+        with main_engine(settings) as engine:
+            check_current(engine)
+            done = tick(engine, settings, environment, now=now, send=send)
+    except DatabaseUnavailable as error:
+        told = without_database.tell(settings, error, send, now)
+        return Ticked(sent=Sent(len(told), {}), database=str(error))
+    without_database.over(settings, send, now)
+    return done
 
 
 def tick(

@@ -162,22 +162,22 @@ def test(*, channel: str | None, as_json: bool) -> int:
 def deliver(*, as_json: bool) -> int:
     """Look for problems and send what is to be told, as the sensor does: for cron, where Dagster does not run.
 
-    Both may run: one of them at a time does it. Exit code 1 if a channel did not take a message.
+    Both may run: one of them at a time does it. Exit code 1 if a channel did not take a message, or the database does
+    not work, which is told, too.
     """
     from dataclasses import asdict
 
-    from st_pipeline.alerts.tick import tick
-    from st_pipeline.cli.database_session import open_database
+    from st_pipeline.alerts.tick import look_and_tell
     from st_pipeline.cli.output import print_json
     from st_pipeline.cli.terminal import say
+    from st_pipeline.settings import load_settings
 
-    with open_database() as (settings, engine):
-        done = tick(engine, settings, os.environ)
+    done = look_and_tell(load_settings(), os.environ)
     if as_json:
         print_json(asdict(done))
     else:
         say(str(done))
-    return 1 if done.sent.failed else 0
+    return 1 if done.sent.failed or done.database is not None else 0
 
 
 def _check_text(option: str, value: str | None) -> None:
