@@ -8,7 +8,8 @@ writes.
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -149,6 +150,18 @@ class _figures:  # noqa: N801 - a context manager
         self._finding.seconds += time.monotonic() - started
 
 
+@contextmanager
+def _noted(comparison: Comparison, doing: str) -> Iterator[None]:
+    """An error of the block is its entity's, unless it would meet every other entity, too."""
+    try:
+        with database_errors(doing):
+            yield
+    except PipelineError as error:
+        if error.ends_tenant:
+            raise
+        comparison.finding.error = str(error)
+
+
 def _repair(
     connection: Connection, settings: Settings, tenant: Tenant, request: Request, differing: Sequence[Comparison]
 ) -> None:
@@ -159,16 +172,11 @@ def _repair(
     label = f"repair of {', '.join(one.spec.name for one in differing)}"
     with leased_work(connection, settings, tenant, "repair", label, request.sync_type) as work:
         for one in differing:
-            with _figures(one.source.client, one.finding):
-                try:
-                    with database_errors(f"repair of {one.spec.name} of tenant {tenant.partition_key}"):
-                        repair(work, one)
-                except PipelineError as error:
-                    if error.ends_tenant:
-                        raise
-                    one.finding.error = str(error)
+            doing = f"repair of {one.spec.name} of tenant {tenant.partition_key}"
+            with _figures(one.source.client, one.finding), _noted(one, doing):
+                repair(work, one)
         for stream in dict.fromkeys(stream for one in differing for stream, _ in streams_of(one.spec.name)):
             work.build(stream)
     for one in differing:
-        with _figures(one.source.client, one.finding):
+        with _figures(one.source.client, one.finding), _noted(one, f"comparing {one.spec.name} again"):
             one.compare_again()
