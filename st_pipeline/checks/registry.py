@@ -18,7 +18,7 @@ from st_pipeline.checks.rules import (
     streams,
     volume,
 )
-from st_pipeline.checks.spec import Check
+from st_pipeline.checks.spec import ALL_TENANTS, Check
 from st_pipeline.settings import Settings
 
 CHECKS: tuple[Check, ...] = (
@@ -41,4 +41,4 @@ PAIRS = tuple((asset, check) for check in CHECKS for asset in check.assets)
 
 def all_checks(settings: Settings) -> tuple[Check, ...]:
     """The built-in ones, then a company's own."""
-    return (*CHECKS, *own_checks(settings, frozenset(BY_NAME)))
+    return (*CHECKS, *own_checks(settings, frozenset({*BY_NAME, ALL_TENANTS})))

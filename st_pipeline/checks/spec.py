@@ -17,6 +17,7 @@ from st_pipeline.postgres.database import transaction
 from st_pipeline.settings import Settings
 
 __all__ = [
+    "ALL_TENANTS",
     "AWAITS",
     "TENANT",
     "Check",
@@ -31,6 +32,9 @@ __all__ = [
 ]
 
 TENANT = "tenant"  # the asset of what concerns a tenant as a whole
+ALL_TENANTS = (
+    "all_tenants"  # what Dagster shows beside an asset's checks: how many tenants fail one; no check is called so
+)
 # A key of figures: since when a difference waits to be confirmed by the next evaluation, which the next poll makes.
 AWAITS = "awaits_confirmation_since"
 

@@ -20,7 +20,7 @@ from sqlalchemy import Engine
 
 from st_pipeline.checks.evaluate import after_sync, evaluate
 from st_pipeline.checks.registry import all_checks
-from st_pipeline.checks.spec import TENANT, Check, CheckedTenant, Severity, Status, Verdict
+from st_pipeline.checks.spec import ALL_TENANTS, TENANT, Check, CheckedTenant, Severity, Status, Verdict
 from st_pipeline.defs.metadata import asset_key
 from st_pipeline.defs.partitioned_checks import Materializations, check_spec, evaluation
 from st_pipeline.postgres import check_verdicts, shown_verdicts
@@ -29,8 +29,6 @@ from st_pipeline.postgres.shown_verdicts import AssetFigures
 from st_pipeline.settings import Settings
 
 log = structlog.get_logger()
-
-SUMMARY = "all_tenants"
 
 Event = dg.AssetMaterialization | dg.AssetCheckEvaluation
 
@@ -52,7 +50,7 @@ def check_specs(settings: Settings) -> list[dg.AssetCheckSpec]:
     ]
     over_all = "How many tenants fail a check of this asset, and which are worst."
     return of_tenants + [
-        dg.AssetCheckSpec(SUMMARY, asset=asset_key(asset), description=over_all)
+        dg.AssetCheckSpec(ALL_TENANTS, asset=asset_key(asset), description=over_all)
         for asset in sorted({asset for asset, _ in known})
     ]
 
@@ -115,7 +113,7 @@ class RunChecks:
 
     def summaries(self) -> Iterator[dg.AssetCheckEvaluation]:
         """Once at the end of the run: how many tenants fail, of each asset that it changed."""
-        assets = self._changed_assets | {asset for asset, name in self.planned if name == SUMMARY}
+        assets = self._changed_assets | {asset for asset, name in self.planned if name == ALL_TENANTS}
         if not assets:
             return
         try:
@@ -260,7 +258,7 @@ def _summary(asset: str, figures: AssetFigures | None) -> dg.AssetCheckEvaluatio
         figures = AssetFigures(asset, 0, 0, Severity.WARN, (), {})
     says = f"{figures.failing:,} of {figures.tenants:,} tenants fail"
     return evaluation(
-        dg.AssetCheckKey(asset_key(asset), SUMMARY),
+        dg.AssetCheckKey(asset_key(asset), ALL_TENANTS),
         None,
         None,
         passed=not figures.failing,

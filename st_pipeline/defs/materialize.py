@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 import dagster as dg
 from sqlalchemy import Engine
 
-from st_pipeline.checks.spec import TENANT, CheckedTenant
-from st_pipeline.defs.checks import SUMMARY, Event, RunChecks, planned_in
+from st_pipeline.checks.spec import ALL_TENANTS, TENANT, CheckedTenant
+from st_pipeline.defs.checks import Event, RunChecks, planned_in
 from st_pipeline.defs.metadata import asset_key, counts_from_tags, materialization_metadata, result_tags, run_tags
 from st_pipeline.defs.options import SyncOptions
 from st_pipeline.defs.partitions import TENANTS_NAME
@@ -138,7 +138,7 @@ def _partitions(context: dg.AssetExecutionContext, planned: Collection[tuple[str
     """The run's partitions; all of them when a person executes all checks of an asset, for which the UI asks none."""
     if context.has_partition_key or context.has_partition_key_range:
         return list(context.partition_keys)
-    of_tenants = any(name != SUMMARY for _, name in planned)
+    of_tenants = any(name != ALL_TENANTS for _, name in planned)
     return context.instance.get_dynamic_partitions(TENANTS_NAME) if of_tenants else ()
 
 

@@ -12,10 +12,11 @@ import pytest
 
 from st_pipeline.checks.evaluate import evaluate
 from st_pipeline.checks.registry import PAIRS
-from st_pipeline.checks.spec import TENANT, CheckedTenant
+from st_pipeline.checks.spec import ALL_TENANTS, TENANT, CheckedTenant
 from st_pipeline.defs.changed_checks import evaluate_tick
-from st_pipeline.defs.checks import SUMMARY
+from st_pipeline.defs.checks import check_specs
 from st_pipeline.defs.metadata import asset_key
+from st_pipeline.settings import Settings
 from st_pipeline_tests.defs.check_statuses import CheckStatuses, statuses_in
 from st_pipeline_tests.defs.platform import QUICK, Platform
 
@@ -71,13 +72,13 @@ def test_exactly_the_tenant_with_a_problem_fails_in_a_poll_a_single_run_and_a_ra
     for asset in ("invoices", "jobs", "invoices_stream", TENANT):
         of = statuses.of(asset_key(asset))
         assert of == {check.name: dict.fromkeys(("acme", "birch"), "succeeded") for on, check in PAIRS if on == asset}
-        assert statuses.unpartitioned(asset_key(asset)) == {SUMMARY: "SUCCEEDED"}
+        assert statuses.unpartitioned(asset_key(asset)) == {ALL_TENANTS: "SUCCEEDED"}
 
     plant(synced, "birch")
     assert synced.poll("acme", "birch").success  # a check that fails fails no run
     assert statuses.failed(INVOICES) == {("references", "birch")}
-    assert statuses.unpartitioned(INVOICES) == {SUMMARY: "FAILED"}
-    latest = statuses.latest(INVOICES, SUMMARY)
+    assert statuses.unpartitioned(INVOICES) == {ALL_TENANTS: "FAILED"}
+    latest = statuses.latest(INVOICES, ALL_TENANTS)
     assert latest == {
         "description": "1 of 2 tenants fail: birch: references.", "severity": "WARN", "partition": None
     }  # fmt: skip
@@ -93,7 +94,7 @@ def test_exactly_the_tenant_with_a_problem_fails_in_a_poll_a_single_run_and_a_ra
     assert statuses.failed(INVOICES) == {("references", "acme")}
     assert synced.night().success
     assert statuses.failed(INVOICES) == set()
-    assert statuses.unpartitioned(INVOICES) == {SUMMARY: "SUCCEEDED"}
+    assert statuses.unpartitioned(INVOICES) == {ALL_TENANTS: "SUCCEEDED"}
 
 
 def selected_checks(platform: Platform, tenant: str | None, *checks: tuple[str, str]) -> dg.ExecuteInProcessResult:
@@ -115,7 +116,7 @@ def test_what_is_planned_in_the_ui_is_evaluated_also_for_a_tenant_that_cannot_be
         assert statuses.of(asset_key(asset)) == {
             name: {"acme": "succeeded", "birch": "succeeded"} for name in checks
         }  # fmt: skip
-        assert statuses.unpartitioned(asset_key(asset)) == {SUMMARY: "SUCCEEDED"}
+        assert statuses.unpartitioned(asset_key(asset)) == {ALL_TENANTS: "SUCCEEDED"}
     assert synced.partitions(TENANT) == ({"acme"}, {"birch"})
 
 
@@ -131,11 +132,11 @@ def test_a_person_may_execute_one_check_of_one_tenant_or_all_of_a_tenant(synced:
     assert synced.value("SELECT count(*) FROM servicetitan_sync_logs") == logs  # nothing was synced
 
     # "Execute all" of an asset's checks: the UI asks for no tenant, so all of them are meant.
-    assert selected_checks(synced, None, ("payments", "references"), ("payments", SUMMARY)).success
+    assert selected_checks(synced, None, ("payments", "references"), ("payments", ALL_TENANTS)).success
     assert statuses.of(asset_key("payments"))["references"] == {"acme": "succeeded", "birch": "succeeded"}
-    assert statuses.unpartitioned(asset_key("payments")) == {SUMMARY: "SUCCEEDED"}
-    assert selected_checks(synced, None, ("invoices", SUMMARY)).success
-    assert statuses.unpartitioned(INVOICES) == {SUMMARY: "FAILED"}
+    assert statuses.unpartitioned(asset_key("payments")) == {ALL_TENANTS: "SUCCEEDED"}
+    assert selected_checks(synced, None, ("invoices", ALL_TENANTS)).success
+    assert statuses.unpartitioned(INVOICES) == {ALL_TENANTS: "FAILED"}
 
 
 def show_changes(platform: Platform) -> dg.ExecuteInProcessResult:
@@ -160,7 +161,7 @@ def test_what_time_alone_makes_fail_is_shown_without_a_sync_and_once(synced: Pla
     run = show_changes(synced)
     assert events(run, synced) == ["ASSET_CHECK_EVALUATION"] * 2  # and that of all tenants
     assert statuses.of(OF_TENANT)["freshness"] == {"acme": "succeeded", "birch": "failed"}
-    assert statuses.unpartitioned(OF_TENANT) == {SUMMARY: "FAILED"}
+    assert statuses.unpartitioned(OF_TENANT) == {ALL_TENANTS: "FAILED"}
     assert events(show_changes(synced), synced) == []
 
 
@@ -179,3 +180,14 @@ def test_checks_that_cannot_be_stored_harm_no_sync(synced: Platform):
     assert synced.poll("acme", "birch").success
     assert synced.run("full_sync", "birch").success
     assert synced.partitions(TENANT) == ({"birch"}, set())
+
+
+def test_no_file_of_a_company_s_own_checks_keeps_the_definitions_from_loading(tmp_path: Path):
+    """Dagster refuses to load two checks of one name, and with them everything else."""
+    for name in (ALL_TENANTS, "money", "of mine", "of-mine", "of_mine"):
+        (tmp_path / f"{name}.sql").write_text("SELECT")
+    keys = [spec.key for spec in check_specs(Settings(own_checks_folder=tmp_path))]
+    assert len(keys) == len(set(keys))
+    assert all(
+        spec.get_python_identifier().isidentifier() for spec in check_specs(Settings(own_checks_folder=tmp_path))
+    )
