@@ -84,7 +84,7 @@ def receiving() -> Iterator[Receiver]:
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             body = json.loads(self.rfile.read(int(self.headers["content-length"])))
-            channel = self.path.strip("/")
+            channel = self.path.rpartition("/")[2]
             time.sleep(receiver.slow.get(channel, 0.0))
             status = receiver.answers.get(channel, 200)
             if status == 200:

@@ -59,7 +59,7 @@ def test_an_error_is_told_by_its_kind_and_no_log_line_shows_the_address(
     caplog.set_level(logging.DEBUG)
     receiver.answers |= {"bad": 401, "moved": 302}
     receiver.slow["slow"] = 0.6
-    given = settings(f"ops=json://user:{TOKEN}@{receiver.url}/{path}", 0.3 if path == "slow" else 5.0)
+    given = settings(f"ops=json://user:{TOKEN}@{receiver.url}/{TOKEN}/{path}", 0.3 if path == "slow" else 5.0)
     channel = read_channels(given)["ops"]
     assert sender(given)(channel, Text("a title", "a body")) == error
     assert TOKEN not in caplog.text
