@@ -33,7 +33,7 @@ __all__ = [
 
 TENANT = "tenant"  # the asset of what concerns a tenant as a whole
 ALL_TENANTS = "all_tenants"  # beside an asset's checks in Dagster: how many tenants fail one. No check is called so
-# A key of figures: since when a difference waits to be confirmed by the next evaluation, which the next poll makes.
+# A key of figures: since when a difference waits to be confirmed, by an evaluation that a later poll makes.
 AWAITS = "awaits_confirmation_since"
 
 

@@ -3,14 +3,14 @@
 Here: the comparison, and when a difference counts. Not here: asking for totals (source_totals), finding the records
 that differ (reconciliation/).
 
-ServiceTitan changes between a read and the question, so a difference counts only when the next evaluation finds it
-again, of records created before the same moment. Fewer there than here may be deletions that no read could see yet:
-these count only after a read that sees them.
+ServiceTitan changes between a read and the question, and its feeds lag, so a difference counts only when an evaluation
+finds it again a quarter of an hour later, of records created before the same moment. Fewer there than here may be
+deletions that no read could see yet: these count only after a read that sees them.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from st_pipeline.checks.source_totals import Answer, Question, ask
@@ -36,6 +36,7 @@ HELD = f"""
     GROUP BY q.credential_id
 """  # noqa: S608 - names of ours
 MISSING, SURPLUS = "missing", "surplus"
+CONFIRMED_AFTER = timedelta(minutes=15)  # ServiceTitan: export feeds lag up to 15 minutes
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,14 +139,15 @@ def _judged(answer: Answer, held: Held, before: Verdict | None, now: datetime) -
     what = f"{number} {'are missing' if is_missing else 'are gone at the source'}"
     noted = {} if before is None else before.figures
     awaits_the_same = AWAITS in noted and kind in noted
-    is_confirmed = awaits_the_same and (is_missing or noted.get("deletions_known_at") != known_at)
+    has_waited = awaits_the_same and now - datetime.fromisoformat(noted[AWAITS]) >= CONFIRMED_AFTER
+    is_confirmed = has_waited and (is_missing or noted.get("deletions_known_at") != known_at)
     if status is Status.FAILED or is_confirmed:
         return Finding(question.credential_id, name, Status.FAILED, f"{told}: {what}.", figures)
     figures[AWAITS] = noted[AWAITS] if awaits_the_same else now.isoformat()
     if awaits_the_same:  # no read has seen deletions since
         figures["deletions_known_at"] = noted["deletions_known_at"]
     return Finding(
-        question.credential_id, name, status, f"{told}: {what}, if the next evaluation says so, too.", figures
+        question.credential_id, name, status, f"{told}: {what}, if it is so in a quarter of an hour, too.", figures
     )
 
 
@@ -167,7 +169,7 @@ CHECKS = (
         assets=tuple(ENTITIES),
         severity=Severity.ERROR,
         description="ServiceTitan's total of the records created up to when the entity is complete, active or not, is "
-        "the number of rows and rejects here. A difference counts when the next evaluation finds it again.",
+        "the number of rows and rejects here. A difference counts when it is still there a quarter of an hour later.",
         advice="Run a full sync of the entity (`st-pipeline sync`): it reads what is missing and marks what is gone.",
         thresholds=(),
         rule=complete,
