@@ -194,10 +194,12 @@ def test_a_load_killed_half_way_goes_on_where_it_was_and_fetches_little_again(ac
     """Peers begin again: every page is fetched twice, and a large tenant that is killed daily never gets through."""
     pages = -(-len(acme.source.ids("invoices")) // ROWS_A_PAGE)
     committed_so_far = "SELECT records_processed FROM sync_log_entities WHERE entity = 'invoices'"
+    acme.source.fault("slow", seconds=0.5, entity="invoices")  # or all would be there before we see that half of it is
     process = acme.start_process("incremental")
     acme.wait_until(process, committed_so_far, 50)
     process.kill()
     process.wait()
+    acme.source.clear_faults()
     committed = acme.value(committed_so_far)
     assert 50 <= committed < 100, "killed half-way"
     acme.source.requests(reset=True)

@@ -16,7 +16,7 @@ from st_pipeline.alerts.disk import disks
 from st_pipeline.errors import PipelineError
 from st_pipeline.postgres import alert_deliveries, night_plan, poll_claims
 from st_pipeline.postgres.database import main_engine, transaction
-from st_pipeline.postgres.migrations import check_current
+from st_pipeline.postgres.schema_version import check_current
 from st_pipeline.settings import Settings
 
 State = Literal["ok", "warning", "wrong"]

@@ -19,7 +19,7 @@ from st_pipeline.alerts.queue import enqueue, enqueue_digest
 from st_pipeline.errors import DatabaseUnavailable
 from st_pipeline.postgres import alert_deliveries, alert_problems
 from st_pipeline.postgres.database import main_engine, transaction
-from st_pipeline.postgres.migrations import check_current
+from st_pipeline.postgres.schema_version import check_current
 from st_pipeline.settings import Settings
 
 

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from sqlalchemy import Engine
 
 from st_pipeline.postgres.database import main_engine
-from st_pipeline.postgres.migrations import check_current
+from st_pipeline.postgres.schema_version import check_current
 from st_pipeline.settings import Settings, load_settings
 
 

@@ -13,7 +13,7 @@ from sqlalchemy import Engine
 
 from st_pipeline.postgres import run_sessions
 from st_pipeline.postgres.database import database_errors, main_engine, transaction
-from st_pipeline.postgres.migrations import check_current
+from st_pipeline.postgres.schema_version import check_current
 from st_pipeline.settings import Settings, load_settings
 from st_pipeline.tenants import keyring_holders
 

@@ -1,6 +1,7 @@
 """Bring a database to the version this code needs, and refuse one that is not ours or is newer.
 
-Here: running Alembic over sql/ and comparing versions. Not here: the SQL itself (sql/versions), starting a server.
+Here: running Alembic over sql/. Not here: the SQL itself (sql/versions), comparing versions (schema_version), starting
+a server.
 """
 
 import time
@@ -9,34 +10,18 @@ from pathlib import Path
 import psycopg
 from alembic import command
 from alembic.config import Config
-from alembic.migration import MigrationContext
-from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, Engine, inspect, text
+from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import OperationalError, PendingRollbackError
 
 from st_pipeline.errors import ConfigurationError, DatabaseUnavailable
 from st_pipeline.postgres.comments import Comments, set_comments
-from st_pipeline.postgres.database import database_errors, transaction
+from st_pipeline.postgres.database import database_errors
 from st_pipeline.postgres.readers import grant_reading
+from st_pipeline.postgres.schema_version import check_database, known_versions, sql_folder, version_of
 
-MINIMUM_SERVER_VERSION = 15
 # An arbitrary number: processes that start at once migrate one after the other.
 MIGRATION_LOCK = 7_305_201
 OTHER_MIGRATION_SECONDS = 1800
-
-
-def sql_folder() -> Path:
-    """sql/ beside the package in a checkout, inside it in an installed wheel."""
-    package = Path(__file__).parents[1]
-    return next(folder for folder in (package / "sql", package.parent / "sql") if (folder / "env.py").exists())
-
-
-def newest_version() -> str:
-    """The version this code needs."""
-    head = ScriptDirectory(str(sql_folder())).get_current_head()
-    if head is None:
-        raise ConfigurationError(f"there are no migrations in {sql_folder()}: install st-pipeline again")
-    return head
 
 
 def migrate(
@@ -57,10 +42,9 @@ def migrate(
     does not end.
     """
     folder = folder or sql_folder()
-    if version not in {"head", "base", *_known(folder)}:
-        raise ConfigurationError(
-            f"unknown version {version!r} of the database: use {', '.join(sorted(_known(folder)))}, head or base"
-        )
+    known = known_versions(folder)
+    if version not in {"head", "base", *known}:
+        raise ConfigurationError(f"unknown version {version!r} of the database: use {', '.join(known)}, head or base")
     with database_errors("migrate the database"), engine.connect() as connection:
         _take_lock(connection)
         try:
@@ -72,7 +56,7 @@ def migrate(
             grant_reading(connection)
             connection.commit()
             set_comments(connection, comments or {})
-            return before, _version(connection)
+            return before, version_of(connection)
         finally:
             connection.invalidate()  # in the pool it would keep the lock and the timeout
 
@@ -94,8 +78,8 @@ def _run(connection: Connection, folder: Path, version: str, *, is_down: bool) -
         connection.rollback()
         raise DatabaseUnavailable(
             f"migrate database {connection.engine.url.database} to {version}: a table stayed in use by another session "
-            f"({_open_transactions(connection)}). The database is at version {_version(connection) or 'none'}, and can "
-            "be used. Wait until that session is done, or end it, and run `st-pipeline migrate` again"
+            f"({_open_transactions(connection)}). The database is at version {version_of(connection) or 'none'}, and "
+            "can be used. Wait until that session is done, or end it, and run `st-pipeline migrate` again"
         ) from None
 
 
@@ -124,47 +108,3 @@ def _open_transactions(connection: Connection) -> str:
     """)
     found = [f"pid {pid}, {name or 'unnamed'}, for {seconds:.0f} s" for pid, name, seconds in connection.execute(query)]
     return "; ".join(found) or "which is gone by now"
-
-
-def check_database(connection: Connection, folder: Path | None = None) -> str | None:
-    """The database's version, None when it is empty. Raises ConfigurationError when this code cannot use it."""
-    server = connection.dialect.server_version_info
-    if server is not None and int(server[0]) < MINIMUM_SERVER_VERSION:
-        raise ConfigurationError(f"Postgres {server[0]} is too old: {MINIMUM_SERVER_VERSION} or newer is needed")
-    current = _version(connection)
-    database = connection.engine.url.database
-    if current is not None and current not in _known(folder or sql_folder()):
-        raise ConfigurationError(
-            f"database {database} is at version {current}, which this version of st-pipeline does not know (its newest "
-            f"is {newest_version()}): install a newer st-pipeline, or point DATABASE_URL at the right database"
-        )
-    tables = set() if current is not None else set(inspect(connection).get_table_names()) - {"alembic_version"}
-    if tables:
-        raise ConfigurationError(
-            f"database {database} holds tables that are not st-pipeline's ({_some_of(tables)}): point DATABASE_URL at "
-            "an empty database"
-        )
-    return current
-
-
-def _some_of(tables: set[str]) -> str:
-    return ", ".join(sorted(tables)[:3]) + (", …" if len(tables) > 3 else "")  # noqa: PLR2004
-
-
-def check_current(engine: Engine) -> None:
-    """Raise ConfigurationError unless the database is at exactly the version this code needs."""
-    with transaction(engine, "check the database's version") as connection:
-        current = check_database(connection)
-    if current != newest_version():
-        raise ConfigurationError(
-            f"database {engine.url.database} is at version {current or 'none'}, this code needs {newest_version()}: "
-            "run `st-pipeline migrate`"
-        )
-
-
-def _known(folder: Path) -> set[str]:
-    return {script.revision for script in ScriptDirectory(str(folder)).walk_revisions()}
-
-
-def _version(connection: Connection) -> str | None:
-    return MigrationContext.configure(connection).get_current_revision()

@@ -5,7 +5,8 @@ from sqlalchemy import Engine, inspect, text
 
 from st_pipeline.entities import ENTITIES
 from st_pipeline.errors import ConfigurationError
-from st_pipeline.postgres.migrations import check_current, migrate, newest_version, sql_folder
+from st_pipeline.postgres.migrations import migrate
+from st_pipeline.postgres.schema_version import check_current, newest_version, sql_folder
 from st_pipeline.postgres.tables import table_of
 
 # Words that this project's pages and messages no longer use.

@@ -9,7 +9,8 @@ import pytest
 from sqlalchemy import Connection, Engine, text
 
 from st_pipeline.errors import DatabaseUnavailable
-from st_pipeline.postgres.migrations import migrate, newest_version, sql_folder
+from st_pipeline.postgres.migrations import migrate
+from st_pipeline.postgres.schema_version import newest_version, sql_folder
 from st_pipeline_tests.acme import Acme
 
 # Versions that released databases may be at; migrating down to it keeps all rows of entities.

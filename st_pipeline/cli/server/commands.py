@@ -119,10 +119,11 @@ def migrate(version: str, yes: bool) -> None:
     from st_pipeline.operations.table_comments import table_comments
     from st_pipeline.postgres import migrations
     from st_pipeline.postgres.database import main_engine
+    from st_pipeline.postgres.schema_version import newest_version
     from st_pipeline.settings import load_settings
 
     with main_engine(load_settings()) as engine:
-        if version not in ("head", migrations.newest_version()) and not yes:
+        if version not in ("head", newest_version()) and not yes:
             if not sys.stdin.isatty():
                 raise ConfigurationError(f"migrating to version {version} may drop tables: add --yes to do it anyway")
             click.confirm(f"Migrating to version {version} may drop tables with their data. Continue?", abort=True)

@@ -200,7 +200,7 @@ def _database(settings: Settings) -> Iterator[Finding]:
     from st_pipeline.cli.server.setup import shown
     from st_pipeline.postgres.dagster_database import check_deployment, dagster_url
     from st_pipeline.postgres.database import main_engine, main_url, transaction
-    from st_pipeline.postgres.migrations import check_current
+    from st_pipeline.postgres.schema_version import check_current
     from st_pipeline.tenants.expiry import expiring
     from st_pipeline.tenants.store import all_tenants
 

@@ -16,7 +16,7 @@ from sqlalchemy import Engine
 from st_pipeline.embedded_postgres import embedded
 from st_pipeline.entities import ENTITIES
 from st_pipeline.environment_file import read_file
-from st_pipeline.postgres.migrations import newest_version
+from st_pipeline.postgres.schema_version import newest_version
 from st_pipeline_tests.cli.project import Project
 from st_pipeline_tests.quick_storage import make_folder
 

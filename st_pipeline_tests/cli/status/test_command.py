@@ -21,8 +21,9 @@ def history(installation: Installation) -> Installation:
     installation.add("acme-plumbing", "acme-plumbing@integration", "birch", customers=0, invoices=4)
     installation.synced("birch", only=("tag_types",))
     installation.change(
-        "UPDATE servicetitan_sync_logs SET started_at = now() - interval '50 hours', "
-        "completed_at = now() - interval '49 hours', duration_seconds = 3600"
+        # From ten to eleven, whatever the time is now: a sync over midnight has its day in the table, too.
+        "UPDATE servicetitan_sync_logs SET started_at = date_trunc('day', now(), 'UTC') - interval '38 hours', "
+        "completed_at = date_trunc('day', now(), 'UTC') - interval '37 hours', duration_seconds = 3600"
     )
     installation.synced("acme-plumbing", data_type="invoices")
     installation.sources["acme-plumbing@integration"].fault("status", status=404, entity="job_types")
