@@ -12,6 +12,7 @@ from typing import Any
 
 from sqlalchemy import Connection, text
 
+from st_pipeline.operations.failed_syncs import AUTH_ERRORS
 from st_pipeline.postgres import check_verdicts, poll_claims, switches, tenant_schedules
 from st_pipeline.postgres.check_verdicts import Severity, Status, Verdict
 from st_pipeline.postgres.poll_claims import Poll
@@ -113,7 +114,8 @@ def read_tenants(connection: Connection, tenants: Sequence[Tenant], now: datetim
         _judge(line, tenant, skipped, poll, now)
         if not is_off(tenant, skipped):
             for row in failing.get(key, ()) if line.state is not State.REFUSED else ():
-                line.add(State.FAILING, Cause(row.failure, row.since, some_of(row.entities)))
+                to_do = _after_failure(tenant, row.failure_kind)
+                line.add(State.FAILING, Cause(row.failure, row.since, some_of(row.entities), to_do))
             for cause in _failing_checks(verdicts.get(key, ()), line):
                 line.add(State.CHECK_FAILS, cause)
         found.append(line)
@@ -145,6 +147,13 @@ def _judge(line: TenantStatus, tenant: Tenant, skipped: str | None, poll: Poll |
                                    "st-pipeline doctor"))  # fmt: skip
 
 
+def _after_failure(tenant: Tenant, kind: str) -> str:
+    """The command that tells more of a failure."""
+    if kind in AUTH_ERRORS:
+        return f"st-pipeline credentials test {tenant.partition_key}"
+    return f"st-pipeline sync-status -c {tenant.company} --failed-only"
+
+
 def _back(tenant: str, skipped: str) -> str:
     """The command that undoes what a person did."""
     word = skipped.partition(":")[0]
@@ -157,7 +166,7 @@ def _back(tenant: str, skipped: str) -> str:
 def _failing_checks(verdicts: Sequence[Verdict], line: TenantStatus) -> Iterator[Cause]:
     """The failing checks that nobody has acknowledged, errors first; none that says again what the line says."""
     said: Mapping[str, bool] = {
-        "credentials": line.state is State.REFUSED,
+        "credentials": line.state in (State.REFUSED, State.FAILING),
         "freshness": line.state in (State.REFUSED, State.FAILING, State.LATE),
     }
     open_ones = [one for one in verdicts if not one.acknowledged and not said.get(one.check, False)]

@@ -213,6 +213,7 @@ def _sync_line(sync: dict[str, Any] | None) -> str:
 
 def _cursors_line(at: dict[str, Any]) -> str:
     from st_pipeline.cli.output import number_of, shown
+    from st_pipeline.sync.closing import some_of
 
     if not at["begun"]:
         return "never synced"
@@ -227,5 +228,5 @@ def _cursors_line(at: dict[str, Any]) -> str:
     if at["stream_records_waiting"]:
         parts.append(f"{number_of(at['stream_records_waiting'], 'stream record')} waiting to be built")
     if at["failing"]:
-        parts.append(f"failing: {', '.join(at['failing'])}")
+        parts.append(f"failing: {some_of(at['failing'])}")
     return "; ".join(parts)

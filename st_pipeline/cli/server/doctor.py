@@ -224,14 +224,14 @@ def _database(settings: Settings) -> Iterator[Finding]:
         yield Finding("capacity", "wrong", what, fix)
     if not tenants:
         yield Finding("tenants", "warning", "none", "`st-pipeline companies add`, then `st-pipeline credentials add`")
+    if connected := sum(tenant.connection_status == "connected" for tenant in tenants):
+        yield Finding("tenants", "ok", f"{connected:,} of {len(tenants):,} connected")
     for tenant in tenants:
         fix = f"st-pipeline credentials test {tenant.partition_key}"
         if tenant.connection_status == "error":
             yield Finding(f"tenant {tenant.partition_key}", "wrong", tenant.connection_message or "refused", fix)
         elif tenant.connection_status == "pending":
             yield Finding(f"tenant {tenant.partition_key}", "warning", "never tested", fix)
-        else:
-            yield Finding(f"tenant {tenant.partition_key}", "ok", "connected")
     for one in ends_soon:
         yield Finding(f"tenant {one.tenant}", "warning", one.message)
 

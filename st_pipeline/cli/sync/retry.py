@@ -104,6 +104,7 @@ def _why_skipped(retry: "Retry") -> str:
 
 def _show(found: "list[Retry]", chosen: "list[Retry]", *, as_json: bool) -> None:
     from st_pipeline.cli.output import print_json, print_text
+    from st_pipeline.sync.closing import some_of
 
     if as_json:
         print_json(
@@ -124,6 +125,6 @@ def _show(found: "list[Retry]", chosen: "list[Retry]", *, as_json: bool) -> None
     for retry in found:
         ids = ", ".join(map(str, retry.failed_syncs))
         skipped = "" if retry in chosen else f", skipped: {_why_skipped(retry)}"
-        print_text(f"{retry.tenant}: {retry.mode} sync of {', '.join(retry.entities)} (failed: {ids}){skipped}")
+        print_text(f"{retry.tenant}: {retry.mode} sync of {some_of(retry.entities)} (failed: {ids}){skipped}")
         print_text(f"  {retry.messages[-1]}")
     print_text("no request was sent; omit --dry-run to retry" if found else "nothing to retry")

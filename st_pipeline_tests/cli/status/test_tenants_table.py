@@ -46,6 +46,8 @@ def test_a_desk_of_many_tenants_shows_the_worst_first_and_counts_the_rest(instal
     assert [one["tenant"] for one in told[:2]] == ["c30", "c20"]
     assert len(told) == WELL + 2
     assert told[1]["causes"][0]["to_do"] == "st-pipeline tenants resume c20"
+    found = [one for one in command("doctor", "--json").json if one["check"].startswith("tenant")]
+    assert [(one["check"], one["finding"]) for one in found] == [("tenants", "47 of 47 connected")]
     one_line = command("sync-status", "--json-lines").out.splitlines()
     assert len(one_line) == 1
     assert len(json.loads(one_line[0])["tenants"]) == WELL + 2
