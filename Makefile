@@ -36,7 +36,7 @@ demo: $(VENV)/installed ## Sync four simulated tenants from nothing and prove th
 dev: $(VENV)/installed ## The Dagster UI on simulated companies that move on; Ctrl-C ends it
 	@$(BIN)/st-pipeline dev
 
-test: $(VENV)/installed-dev ## The test suite (6 minutes)
+test: $(VENV)/installed-dev ## The test suite (7 minutes)
 	@$(BIN)/pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 
 lab: $(VENV)/installed-dev ## The tests that take long: kills, a real backfill, memory, fuzz, every entity in every mode (10 minutes)

@@ -60,11 +60,12 @@ class Client(BaseModel):
     """The client."""
 
     token_refresh_threshold_seconds: float = Field(
-        default=300,
+        default=240,
         gt=0,
         lt=900,
         description="A token is renewed this long before it expires. Tokens live 900 s and a request may take 120 s, "
-        "so no token expires during a request.",
+        "so no token expires during a request; with polls every 300 s each third one renews it, and with 300 s here it "
+        "would be each second one.",
     )
     request_timeout_seconds: float = Field(
         default=120,

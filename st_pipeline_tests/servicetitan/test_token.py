@@ -44,9 +44,9 @@ def test_one_token_serves_every_request_until_shortly_before_its_end(
 ):
     vendor.will(*[list_page() for _ in range(4)])
     get(client)
-    clock.pass_seconds(599)
+    clock.pass_seconds(659)
     get(client)
-    clock.pass_seconds(1)  # 300 of 900 s are left
+    clock.pass_seconds(1)  # 240 of 900 s are left
     get(client)
     get(client)
     assert vendor.bearers == ["token-1", "token-1", "token-2", "token-2"]
@@ -54,10 +54,10 @@ def test_one_token_serves_every_request_until_shortly_before_its_end(
 
 
 def test_a_token_is_renewed_within_a_long_back_off(client: ServiceTitanClient, vendor: Vendor, clock: Clock):
-    """The third wait of 60 s ends 600 s after the token was fetched: the fourth try goes with a new one."""
+    """The third wait of 60 s ends 660 s after the token was fetched: the fourth try goes with a new one."""
     vendor.will(list_page(), *[answer(429, b"", {"retry-after": "60"}) for _ in range(4)], list_page())
     get(client)
-    clock.pass_seconds(420)
+    clock.pass_seconds(480)
     get(client)
     assert vendor.bearers[1:] == ["token-1", "token-1", "token-1", "token-2", "token-2"]
 
@@ -66,7 +66,7 @@ def test_a_token_that_ends_while_it_is_fetched_counts_from_the_moment_it_was_ask
     client: ServiceTitanClient, vendor: Vendor, clock: Clock
 ):
     def slow(_: httpx.Request) -> httpx.Response:
-        clock.pass_seconds(400)
+        clock.pass_seconds(460)
         return answer(200, {"access_token": "slow", "expires_in": 900})
 
     vendor.token_script = [slow]
@@ -161,7 +161,7 @@ def test_a_token_another_process_stored_is_used(make_client: Make, vendor: Vendo
 def test_a_stored_token_near_its_end_is_replaced_and_the_new_one_stored(
     make_client: Make, vendor: Vendor, clock: Clock
 ):
-    store = MemoryStore(_token("old", clock, 299))
+    store = MemoryStore(_token("old", clock, 239))
     vendor.will(list_page())
     get(make_client(store=store))
     assert vendor.bearers == ["token-1"]
